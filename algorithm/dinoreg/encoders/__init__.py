@@ -1,0 +1,1 @@
+"""Encoders: differentiable modules that turn an image into a feature volume."""

@@ -1,0 +1,85 @@
+"""MIND-SSC: the modality independent neighbourhood descriptor with self-similarity context."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F  # noqa: N812
+from torch import Tensor
+
+from dinoreg.encoders.base import Encoder
+
+# The pairs of neighbours at right angles, as (signed axis, signed axis) with axes counted from 1: (+3, -1) is
+# the neighbour at +dilation along the third axis against the one at -dilation along the first. The 3D order is
+# that of the published implementations, so that stored descriptors can be exchanged.
+_PAIRS = {
+    2: ((-2, -1), (+2, -1), (+1, -2), (+1, +2)),
+    3: (
+        (+1, -2), (+2, -1), (-2, -1), (+2, +1), (-2, -3), (+2, +3),
+        (-3, -1), (+1, +3), (+2, -3), (+3, -2), (+1, -3), (+3, -1),
+    ),
+}  # fmt: skip
+
+
+class MindSsc(Encoder):
+    """Self-similarity context of Heinrich et al. 2013, "Towards realtime multimodal fusion for image-guided
+    interventions using self-similarities", with the normalisation of its public implementations.
+
+    For each pair of neighbours at right angles (12 in 3D, 4 in 2D) the patch distance D is the mean squared
+    difference over a box of 2 radius + 1 voxels. A feature is exp(-(D - min D) / v), v the mean of D - min D
+    over the pairs, clamped to [0.001, 1000] times its mean over the image. Borders replicate. Features lie in
+    (0, 1] and one channel of every voxel is 1; a constant image gives 1 everywhere.
+    """
+
+    def __init__(self, *, radius: int, dilation: int, rank: int = 3) -> None:
+        super().__init__()
+        self.rank = rank
+        self.radius, self.dilation = radius, dilation
+        self.channels = len(_PAIRS[rank])
+        self.margin = radius + dilation
+
+    def context_map(self, image: Tensor) -> Tensor:
+        """Return v, (1, *S), before clamping."""
+        return self._excess_distances(image).mean(dim=0, keepdim=True)
+
+    def forward(self, image: Tensor, context: Tensor | None = None) -> Tensor:
+        """Encode (1, *S) into (12 or 4, *S)."""
+        excess = self._excess_distances(image)
+        variance = excess.mean(dim=0, keepdim=True)
+        mean = variance.mean() if context is None else context
+        tiny = torch.finfo(variance.dtype).tiny  # a constant image has v = 0 and excess 0
+        variance = variance.clamp(min=0.001 * mean, max=1000 * mean).clamp(min=tiny)
+        return torch.exp(-excess / variance)
+
+    def _excess_distances(self, image: Tensor) -> Tensor:
+        """Patch distances less their minimum over the pairs, (channels, *S)."""
+        padded = F.pad(image.unsqueeze(0), [self.dilation] * (2 * self.rank), mode="replicate").squeeze(0)
+        distances = torch.stack(
+            [
+                self._box_mean((self._neighbour(padded, a) - self._neighbour(padded, b)).square())
+                for a, b in _PAIRS[self.rank]
+            ]
+        )
+        return distances - distances.amin(dim=0, keepdim=True)
+
+    def _neighbour(self, padded: Tensor, signed_axis: int) -> Tensor:
+        """The image moved by one dilation, (*S), cut from (1, *S + 2 dilation)."""
+        d = self.dilation
+        window = padded[0]
+        for axis in range(self.rank):
+            start = d
+            if axis == abs(signed_axis) - 1:
+                start += d if signed_axis > 0 else -d
+            window = window.narrow(axis, start, padded.shape[axis + 1] - 2 * d)
+        return window
+
+    def _box_mean(self, values: Tensor) -> Tensor:
+        """Mean over the box of 2 radius + 1 voxels, replicate padding, one axis after the other."""
+        width = 2 * self.radius + 1
+        padded = F.pad(values[None, None], [self.radius] * (2 * self.rank), mode="replicate")[0, 0]
+        for axis in range(self.rank):
+            n = padded.shape[axis] - width + 1
+            total = padded.narrow(axis, 0, n).clone()
+            for offset in range(1, width):
+                total += padded.narrow(axis, offset, n)
+            padded = total
+        return padded / width**self.rank

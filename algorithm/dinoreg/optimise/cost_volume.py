@@ -1,0 +1,81 @@
+"""Dense cost volume: the feature distance of every voxel to every candidate displacement."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F  # noqa: N812
+from torch import Tensor
+
+from dinoreg.space.separable import apply_along_axes, box_matrix
+
+
+@dataclass(frozen=True, slots=True)
+class CostVolume:
+    """Costs of integer candidate displacements.
+
+    Attributes:
+        costs: (K, *S), K the number of candidates.
+        radius: largest candidate per axis, in cells; candidates run over the full box, last axis fastest.
+    """
+
+    costs: Tensor
+    radius: tuple[int, ...]
+
+    def axis_candidates(self, axis: int) -> Tensor:
+        """Return the candidate displacements along one axis, (2 radius + 1,)."""
+        r = self.radius[axis]
+        return torch.arange(-r, r + 1, dtype=self.costs.dtype, device=self.costs.device)
+
+
+def make_cost_volume(
+    fixed: Tensor,
+    moving: Tensor,
+    radius: Sequence[int],
+    *,
+    fixed_weight: Tensor | None = None,
+    moving_weight: Tensor | None = None,
+) -> CostVolume:
+    """Return the smoothed squared feature distances (Heinrich et al. 2014; Siebert et al. 2021, section 2).
+
+    cost[k, x] = sum_c (fixed[c, x] - moving[c, x + k])^2, then two box filters of 3 cells. Positions outside
+    `moving` read its border. Where a weight says that one side has no content, the distance says nothing:
+    it is replaced by the mean distance over everything that has content on both sides, so that such cells
+    neither attract nor repel and follow their neighbours.
+
+    Args:
+        fixed: (C, *S) features.
+        moving: (C, *S) features on the same lattice.
+        radius: largest candidate per axis, cells.
+        fixed_weight: (1, *S) in [0, 1], 0 where `fixed` has no content.
+        moving_weight: (1, *S) likewise for `moving`.
+    """
+    rank, shape = fixed.ndim - 1, fixed.shape[1:]
+    padding = [r for radius_a in reversed(tuple(radius)) for r in (radius_a, radius_a)]
+    padded = F.pad(moving.unsqueeze(0), padding, mode="replicate").squeeze(0)
+    weight_padded = None
+    if moving_weight is not None:
+        weight_padded = F.pad(moving_weight.unsqueeze(0), padding, mode="constant", value=0.0)[0, 0]
+
+    offsets = list(itertools.product(*(range(2 * r + 1) for r in radius)))
+    costs = torch.empty(len(offsets), *shape, dtype=fixed.dtype, device=fixed.device)
+    weights = None
+    if fixed_weight is not None or weight_padded is not None:
+        weights = torch.ones_like(costs) if fixed_weight is None else fixed_weight.expand_as(costs).clone()
+    for k, offset in enumerate(offsets):
+        window = tuple(slice(o, o + n) for o, n in zip(offset, shape, strict=True))
+        difference = fixed - padded[(slice(None), *window)]
+        torch.sum(difference.square_(), dim=0, out=costs[k])
+        if weights is not None and weight_padded is not None:
+            weights[k] *= weight_padded[window]
+    if weights is not None:
+        neutral = (costs * weights).sum(dtype=torch.float64) / weights.sum(dtype=torch.float64).clamp(min=1e-6)
+        costs = costs.sub_(neutral.to(costs.dtype)).mul_(weights).add_(neutral.to(costs.dtype))
+    smoothing = [box_matrix(n, 3, 2, device=fixed.device) for n in shape]
+    for chunk in costs.split(max(1, (1 << 22) // shape.numel())):
+        chunk.copy_(apply_along_axes(chunk, smoothing))
+    assert costs.shape[0] == len(offsets) and rank == len(tuple(radius))
+    return CostVolume(costs, tuple(radius))

@@ -1,0 +1,70 @@
+"""Coupled convex regularisation of a cost volume."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from dinoreg.optimise.cost_volume import CostVolume
+from dinoreg.space.separable import apply_along_axes, box_matrix
+
+# Weight of the coupling in turn, for features whose squared distance is that of 12 channels in [0, 1]
+# (Siebert et al. 2021, ConvexAdam).
+COUPLING = (0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
+
+
+def solve_coupled_convex(
+    volume: CostVolume, *, spacing_mm: Sequence[float], coupling: Sequence[float] = COUPLING
+) -> Tensor:
+    """Alternate between the cheapest candidate near a smooth field and the smoothing of that choice.
+
+    u <- smooth(argmin_k cost_k + c |k - u|^2) for c in `coupling`, starting from the plain argmin. Distances
+    between candidates are measured in cells of the mean spacing, so that an anisotropic lattice is treated
+    as its millimetres say.
+
+    Returns:
+        (rank, *S) displacement in cells.
+    """
+    shape = volume.costs.shape[1:]
+    rank = len(volume.radius)
+    smoothing = [box_matrix(n, 3, 1, device=volume.costs.device) for n in shape]
+    mean_spacing = sum(spacing_mm) / rank
+    metric = [(s / mean_spacing) ** 2 for s in spacing_mm]
+    displacement = apply_along_axes(_best_candidates(volume, None, 0.0, metric), smoothing)
+    for weight in coupling:
+        displacement = apply_along_axes(_best_candidates(volume, displacement, weight, metric), smoothing)
+    return displacement
+
+
+def _best_candidates(
+    volume: CostVolume, near: Tensor | None, weight: float, metric: Sequence[float]
+) -> Tensor:
+    """argmin_k cost_k + weight |k - near|^2 per voxel, (rank, *S); one slice of candidates at a time."""
+    rank, shape = len(volume.radius), volume.costs.shape[1:]
+    counts = [2 * r + 1 for r in volume.radius]
+    costs = volume.costs.reshape(counts[0], -1, shape.numel())
+    penalties: list[Tensor] = []
+    if near is not None:
+        flat = near.reshape(rank, -1)
+        penalties = [
+            weight * metric[a] * (volume.axis_candidates(a).unsqueeze(1) - flat[a]).square()
+            for a in range(rank)
+        ]
+        inner = penalties[1] if rank == 2 else (penalties[1].unsqueeze(1) + penalties[2]).flatten(0, 1)
+    best_cost = torch.full((shape.numel(),), float("inf"), dtype=costs.dtype, device=costs.device)
+    best = torch.zeros(shape.numel(), dtype=torch.long, device=costs.device)
+    for first in range(counts[0]):
+        candidate_costs = costs[first]
+        if near is not None:
+            candidate_costs = candidate_costs + inner + penalties[0][first]
+        cost, index = candidate_costs.min(dim=0)
+        better = cost < best_cost
+        best_cost = torch.where(better, cost, best_cost)
+        best = torch.where(better, index + first * costs.shape[1], best)
+    components: list[Tensor] = []
+    for axis in reversed(range(rank)):
+        components.append((best % counts[axis] - volume.radius[axis]).to(costs.dtype))
+        best = best // counts[axis]
+    return torch.stack(components[::-1]).reshape(rank, *shape)

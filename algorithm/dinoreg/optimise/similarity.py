@@ -1,0 +1,54 @@
+"""Similarity terms: SSD and local cross-correlation of feature volumes, optionally weighted per voxel."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from dinoreg.space.separable import apply_along_axes, box_matrix
+
+# A similarity: (warped (C, *S), weight (1, *S) or None) -> scalar to be minimised, with `fixed` bound.
+Similarity = Callable[[Tensor, Tensor | None], Tensor]
+
+
+def ssd(fixed: Tensor) -> Similarity:
+    """Return the sum over channels of squared differences, averaged over voxels (or by weight)."""
+
+    def distance(warped: Tensor, weight: Tensor | None) -> Tensor:
+        squared = (warped - fixed).square()
+        if weight is None:
+            return squared.sum() / fixed[0].numel()
+        return (squared.sum(dim=0, keepdim=True) * weight).sum() / weight.sum().clamp(min=1e-6)
+
+    return distance
+
+
+def lcc(fixed: Tensor, *, window: int, epsilon: float = 1e-5) -> Similarity:
+    """Return 1 - mean squared local cross-correlation over boxes of `window` voxels, mean over channels.
+
+    Squared, so that inverted contrast counts as similar (Avants et al. 2008, eq. 5; VoxelMorph's NCC).
+    `epsilon` is relative to the mean product of variances of `fixed` with itself: flat regions score 0.
+    """
+    boxes = [box_matrix(n, window, 1, device=fixed.device) for n in fixed.shape[1:]]
+
+    def local_mean(volume: Tensor) -> Tensor:
+        return apply_along_axes(volume, boxes)
+
+    fixed_centred = fixed - fixed.mean(dim=tuple(range(1, fixed.ndim)), keepdim=True)
+    fixed_mean = local_mean(fixed_centred)
+    fixed_variance = (local_mean(fixed_centred.square()) - fixed_mean.square()).clamp(min=0)
+    floor = epsilon * fixed_variance.square().mean().clamp(min=torch.finfo(fixed.dtype).tiny)
+
+    def distance(warped: Tensor, weight: Tensor | None) -> Tensor:
+        warped = warped - warped.detach().mean(dim=tuple(range(1, warped.ndim)), keepdim=True)
+        mean = local_mean(warped)
+        variance = (local_mean(warped.square()) - mean.square()).clamp(min=0)
+        covariance = local_mean(warped * fixed_centred) - mean * fixed_mean
+        correlation = covariance.square() / (variance * fixed_variance + floor)
+        if weight is None:
+            return 1 - correlation.mean()
+        return 1 - (correlation.mean(dim=0, keepdim=True) * weight).sum() / weight.sum().clamp(min=1e-6)
+
+    return distance

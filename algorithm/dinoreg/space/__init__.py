@@ -1,0 +1,1 @@
+"""Geometry: positions, sampling, resizing, composition. The only place where coordinates are converted."""

@@ -1,0 +1,45 @@
+"""Composition and inversion of pull displacements."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from dinoreg.space.coords import identity_positions
+from dinoreg.space.sampling import sample_linear
+
+
+def compose(outer: Tensor, inner: Tensor) -> Tensor:
+    """Return the displacement that reads `inner` after `outer`: u(x) = outer(x) + inner(x + outer(x)).
+
+    `outer` lives on the fixed lattice and is applied first to a fixed voxel; `inner` carries on towards
+    moving. An image warped by `inner` and then by `outer` is the image warped by the result.
+
+    Args:
+        outer: (rank, *S) voxels.
+        inner: (rank, *S) voxels.
+    """
+    positions = identity_positions(outer.shape[1:], device=outer.device) + outer
+    return outer + sample_linear(inner, positions)
+
+
+def invert(displacement: Tensor, *, iterations: int = 30) -> Tensor:
+    """Return v with v(y) = -u(y + v(y)), by fixed-point iteration; for fields without folds."""
+    inverse = torch.zeros_like(displacement)
+    identity = identity_positions(displacement.shape[1:], device=displacement.device)
+    for _ in range(iterations):
+        inverse = -sample_linear(displacement, identity + inverse)
+    return inverse
+
+
+def symmetrise(forward: Tensor, backward: Tensor, *, iterations: int) -> tuple[Tensor, Tensor]:
+    """Make two displacements inverse to each other: u <- (u - v(x + u)) / 2, and v likewise, in turn.
+
+    Heinrich et al. 2014, section 2.3 ("symmetric" constraint of the coupled convex optimisation).
+    """
+    identity = identity_positions(forward.shape[1:], device=forward.device)
+    for _ in range(iterations):
+        forward_next = 0.5 * (forward - sample_linear(backward, identity + forward))
+        backward = 0.5 * (backward - sample_linear(forward, identity + backward))
+        forward = forward_next
+    return forward, backward

@@ -1,0 +1,80 @@
+"""Linear sampling of volumes at voxel positions, differentiable in the positions."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numba
+import torch
+import torch.nn.functional as F  # noqa: N812
+from torch import Tensor
+
+from dinoreg.space import _cpu_kernels
+from dinoreg.space.coords import to_sampling_grid
+
+
+def channels_last(volume: Tensor) -> Tensor:
+    """Return the same (C, *S) values with the channels of a voxel contiguous, as the CPU sampler reads them.
+
+    Call it once on a volume that is sampled many times.
+    """
+    return volume.movedim(0, -1).contiguous().movedim(-1, 0)
+
+
+def sample_linear(volume: Tensor, positions: Tensor) -> Tensor:
+    """Read a volume at positions by linear interpolation; outside it, its border value.
+
+    Convention: positions in voxels of `volume`, component a along array axis a.
+
+    Args:
+        volume: (C, *S), rank 2 or 3.
+        positions: (rank, *T); T may have any number of axes.
+
+    Returns:
+        (C, *T), differentiable in `positions` and, where `volume` requires it, in `volume`.
+    """
+    rank = volume.ndim - 1
+    target = positions.shape[1:]
+    flat = positions.reshape(rank, -1)
+    needs_torch = volume.requires_grad or volume.device.type != "cpu" or volume.dtype != torch.float32
+    if needs_torch:
+        return _sample_torch(volume, flat).reshape(-1, *target)
+    if rank == 2:  # a size-1 axis makes a plane of it; its position is 0
+        volume, flat = volume.unsqueeze(-1), torch.cat([flat, torch.zeros_like(flat[:1])])
+    sampled: Tensor = _CpuSample.apply(volume, flat)
+    return sampled.reshape(-1, *target)
+
+
+def _sample_torch(volume: Tensor, positions: Tensor) -> Tensor:
+    """`sample_linear` by `grid_sample`; positions (rank, N) -> (C, N)."""
+    rank = volume.ndim - 1
+    grid = to_sampling_grid(positions.to(volume.dtype), volume.shape[1:])  # (1, N, rank)
+    grid = grid.reshape(1, -1, *([1] * (rank - 1)), rank)
+    out = F.grid_sample(volume.unsqueeze(0), grid, mode="bilinear", padding_mode="border", align_corners=False)
+    return out.reshape(volume.shape[0], -1)
+
+
+class _CpuSample(torch.autograd.Function):
+    """The compiled sampler: volume (C, I, J, K) and positions (3, N), float32, CPU."""
+
+    @staticmethod
+    def forward(ctx: Any, volume: Tensor, positions: Tensor) -> Tensor:
+        volume = channels_last(volume.detach())
+        positions = positions.detach().contiguous()
+        ctx.save_for_backward(volume, positions)
+        out = torch.empty(positions.shape[1], volume.shape[0])
+        numba.set_num_threads(min(torch.get_num_threads(), numba.config.NUMBA_NUM_THREADS))
+        _cpu_kernels.sample(volume.movedim(0, -1).numpy(), positions.numpy(), out.numpy())
+        return out.T
+
+    @staticmethod
+    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[None, Tensor]:
+        volume, positions = ctx.saved_tensors
+        grad_positions = torch.empty_like(positions)
+        _cpu_kernels.sample_position_gradient(
+            volume.movedim(0, -1).numpy(),
+            positions.numpy(),
+            grad_outputs[0].T.contiguous().numpy(),
+            grad_positions.numpy(),
+        )
+        return None, grad_positions

@@ -1,0 +1,61 @@
+"""Separable linear operators on lattices, one small matrix per axis.
+
+Smoothing, interpolation between lattices and B-splines are all linear and act on each axis alone. As
+matrices they are exact at the border, differentiable, deterministic on every device and fast: a 96^3 field
+is smoothed by three products with a 96 x 96 matrix.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+
+def apply_along_axes(volume: Tensor, matrices: Sequence[Tensor]) -> Tensor:
+    """Apply one matrix along each spatial axis.
+
+    Args:
+        volume: (C, *S).
+        matrices: per spatial axis, (m_a, n_a) with n_a = S[a].
+
+    Returns:
+        (C, *M) with M[a] = m_a.
+    """
+    for axis, matrix in enumerate(matrices, start=1):
+        before, after = volume.shape[:axis], volume.shape[axis + 1 :]
+        if after:
+            flat = volume.reshape(before.numel(), matrix.shape[1], after.numel())
+            volume = torch.matmul(matrix, flat).reshape(*before, matrix.shape[0], *after)
+        else:
+            volume = torch.matmul(volume, matrix.T)
+    return volume
+
+
+def box_matrix(size: int, width: int, repeats: int, *, device: torch.device | str = "cpu") -> Tensor:
+    """Return (size, size): `repeats` box filters of odd `width` in turn, each with replicate padding."""
+    if width % 2 == 0:
+        raise ValueError(f"box filter: the width must be odd, got {width}")
+    index = torch.arange(size)
+    single = torch.zeros(size, size, dtype=torch.float64)
+    for offset in range(-(width // 2), width // 2 + 1):
+        single[index, (index + offset).clamp(0, size - 1)] += 1 / width
+    return torch.linalg.matrix_power(single, repeats).to(device, torch.float32)
+
+
+def interpolation_matrix(
+    size_out: int, size_in: int, stride: float, *, device: torch.device | str = "cpu"
+) -> Tensor:
+    """Return (size_out, size_in): linear interpolation from a lattice `stride` times coarser.
+
+    Convention: coarse centre c lies at fine position (c + 0.5) * stride - 0.5; border values replicate.
+    """
+    position = ((torch.arange(size_out, dtype=torch.float64) + 0.5) / stride - 0.5).clamp(0, size_in - 1)
+    low = position.floor().long().clamp(max=max(size_in - 2, 0))
+    weight = position - low
+    matrix = torch.zeros(size_out, size_in, dtype=torch.float64)
+    rows = torch.arange(size_out)
+    matrix[rows, low] += 1 - weight
+    matrix[rows, (low + 1).clamp(max=size_in - 1)] += weight
+    return matrix.to(device, torch.float32)
