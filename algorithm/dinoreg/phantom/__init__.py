@@ -1,0 +1,29 @@
+"""An anatomical torso phantom: a registration task whose true deformation is known exactly.
+
+Everything is a function of position in patient RAS millimetres; a deformed image is made by evaluating the
+anatomy at displaced positions, never by resampling, and with none of the registration code.
+"""
+
+from dinoreg.phantom.anatomy import Anatomy
+from dinoreg.phantom.deformation import Bump, SmoothDeformation
+from dinoreg.phantom.lattice import Lattice
+from dinoreg.phantom.patient import PatientVariation
+from dinoreg.phantom.render import MODALITIES, RenderedImage, render
+from dinoreg.phantom.task import task_lattice, true_field, write_phantom_task
+from dinoreg.phantom.tissues import ORGAN_NAMES, Tissue
+
+__all__ = [
+    "MODALITIES",
+    "ORGAN_NAMES",
+    "Anatomy",
+    "Bump",
+    "Lattice",
+    "PatientVariation",
+    "RenderedImage",
+    "SmoothDeformation",
+    "Tissue",
+    "render",
+    "task_lattice",
+    "true_field",
+    "write_phantom_task",
+]
