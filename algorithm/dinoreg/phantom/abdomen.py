@@ -26,7 +26,7 @@ from dinoreg.phantom.tubes import tree, tube
 def liver_organs(trunk: Trunk, patient: PatientVariation) -> list[Organ]:
     """Build liver, portal and hepatic veins and gall bladder."""
     right = ellipsoid(
-        patient.place("liver", (70, -2, 48)), patient.grow("liver", (62, 72, 86)), rotation((0, 1, 0), 12)
+        patient.place("liver", (70, -2, 44)), patient.grow("liver", (64, 75, 93)), rotation((0, 1, 0), 12)
     )
     left = ellipsoid(
         patient.place("liver", (4, 42, 70)), patient.grow("liver", (66, 34, 36)), rotation((0, 1, 0), 16)
@@ -66,7 +66,7 @@ def spleen_organs(trunk: Trunk, patient: PatientVariation) -> list[Organ]:
     """Build the spleen, hollowed on the side of stomach and kidney."""
     centre = patient.place("spleen", (-88, -34, 54))
     body = ellipsoid(centre, patient.grow("spleen", (34, 52, 58), 0.09), rotation((1, 0, 0), -25))
-    hollow = ellipsoid((centre[0] + 36, centre[1] + 34, centre[2] - 6), (30, 36, 46))
+    hollow = ellipsoid((centre[0] + 44, centre[1] + 36, centre[2] - 10), (30, 36, 46))
     space = intersection(trunk.cavity(9.0), trunk.below_diaphragm(2.5))
     shape = intersection(space, rippled(difference(body, hollow), 2.5, 45, 1.0))
     inner = (centre[0] - 6, centre[1] - 8, centre[2])

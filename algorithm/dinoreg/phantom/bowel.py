@@ -46,14 +46,14 @@ def _small_bowel(patient: PatientVariation) -> list[Shape]:
     """Build wandering loops between the colon and the stomach."""
     rng = patient.rng("small_bowel")
     loops = []
-    for row, height in enumerate((-42.0, -66.0, -92.0, -118.0, -146.0, -172.0, -198.0)):
-        for layer, depth in enumerate((14.0, 46.0)):
+    for row, height in enumerate((-46.0, -73.0, -100.0, -127.0, -154.0, -181.0)):
+        for layer, depth in enumerate((2.0, 28.0, 54.0)):
             phase = rng.uniform(0, 2 * np.pi)
             x = np.linspace(-66, 66, 9) * (1 if (row + layer) % 2 else -1)
             y = depth + 9 * np.sin(np.linspace(0, 9, 9) + phase)
-            z = height + 11 * np.sin(np.linspace(0, 12, 9) + 2 * phase) + 8 * layer
+            z = height + 11 * np.sin(np.linspace(0, 12, 9) + 2 * phase) + 6 * layer
             radius = 11 + 2.0 * np.sin(np.linspace(0, 7, 9) + phase)
-            loops.append(tube(list(zip(x, y, z, radius, strict=True)), steps=3))
+            loops.append(tube(list(zip(x, y, z, radius, strict=True)), steps=2))
     return loops
 
 
@@ -87,11 +87,7 @@ def bowel_organs(trunk: Trunk, patient: PatientVariation) -> list[Organ]:
         (-60, 10, -200, 13),
     ]  # fmt: skip
     parts = [patient.move_nodes("colon", nodes, 3.0) for nodes in (right, across, left)]
-    space = trunk.cavity(9.0)
-    colon = intersection(
-        rippled(union(*(tube(nodes) for nodes in parts)), 3.2, 24, 0.8),
-        Shape(space.level, (-125, -60, -240), (125, 95, 45)),
-    )
+    colon = intersection(rippled(union(*(tube(nodes) for nodes in parts)), 3.2, 24, 0.8), trunk.cavity(9.0))
     loops = rippled(union(*_small_bowel(patient)), 1.2, 14)
     anchors = np.array([nodes[k][:3] for nodes in parts for k in (0, 2, len(nodes) - 1)])
     walls = ((0.0, Tissue.BOWEL_WALL), (3.0, Tissue.BOWEL_CONTENT))

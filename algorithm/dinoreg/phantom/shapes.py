@@ -23,8 +23,8 @@ class Shape:
     """A solid given by its level function.
 
     Attributes:
-        level: PointSet of N points -> (N,) mm, negative inside.
-        lower: corner of a box that holds the solid, mm.
+        level: PointSet of N points -> (N,) mm, negative inside; never negative outside the box.
+        lower: corner of a box that holds the solid, mm. It only saves work: it does not cut.
         upper: the opposite corner, mm.
     """
 

@@ -138,7 +138,7 @@ def _cartilage_level(trunk: Trunk, p: PointSet) -> Floats:
 
 
 def _sternum_level(trunk: Trunk, p: PointSet) -> Floats:
-    return common(np.abs(p.x) - 17, np.abs(trunk.cage_level(p) + 3) - 5.5, 92 - p.z + 0.08 * p.x**2)
+    return common(np.abs(p.x) - 17, np.abs(trunk.cage_level(p) + 3) - 5.5, 92 - p.z + 0.08 * p.x**2, 32 - p.y)
 
 
 def rib_organs(trunk: Trunk) -> list[Organ]:

@@ -7,7 +7,7 @@ import numpy as np
 from dinoreg.phantom.organ import Organ
 from dinoreg.phantom.patient import PatientVariation
 from dinoreg.phantom.points import Floats, PointSet
-from dinoreg.phantom.shapes import Shape, squircle_level
+from dinoreg.phantom.shapes import Shape, common, squircle_level
 from dinoreg.phantom.tissues import Tissue
 
 SKIN_MM = 2.5
@@ -115,10 +115,9 @@ def _psoas(side: float) -> Shape:
         t = np.clip((20 - p.z) / 150, 0, 1)
         x0, y0 = side * (30 + 20 * t), -48 + 18 * t**2
         radius = 7 + 14 * np.sin(np.pi * np.clip(t * 0.75 + 0.06, 0, 1))
-        values: Floats = np.sqrt((p.x - x0) ** 2 + 0.8 * (p.y - y0) ** 2) - radius
-        return values
+        return common(np.sqrt((p.x - x0) ** 2 + 0.8 * (p.y - y0) ** 2) - radius, 1.5 * (p.z - 24))
 
-    lower, upper = min(side * 5, side * 80), max(side * 5, side * 80)
+    lower, upper = sorted((side * 5, side * 80))
     return Shape(level, (lower, -90, -np.inf), (upper, 20, 24))
 
 
@@ -130,7 +129,7 @@ def _muscle_gap(side: float) -> Shape:
         values: Floats = np.abs(radius - 1) * 17 - 1.3
         return values
 
-    lower, upper = min(side * 2, side * 62), max(side * 2, side * 62)
+    lower, upper = sorted((side * 2, side * 62))
     return Shape(level, (lower, -102, -np.inf), (upper, -62, np.inf))
 
 
