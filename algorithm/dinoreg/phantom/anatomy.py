@@ -1,6 +1,5 @@
 """The whole patient: tissue at any point, organ labels, and landmarks."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -112,8 +111,3 @@ def _directions(count: int) -> Floats:
     angle = np.pi * (1 + 5**0.5) * k
     ring = np.sqrt(1 - height**2)
     return np.stack([ring * np.cos(angle), ring * np.sin(angle), height], axis=1)
-
-
-def organ_names(organs: Sequence[Organ]) -> tuple[str, ...]:
-    """Return the names in painting order."""
-    return tuple(organ.name for organ in organs)
