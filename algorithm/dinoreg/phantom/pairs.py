@@ -45,9 +45,9 @@ class PairPlan:
 
 
 PAIRS = (
-    PairPlan("CT<-CT, breath", (2, "CT"), (1, "CT"), 20.0, 7.0),
+    PairPlan("CT<-CT, breath", (2, "CT"), (1, "CT"), 20.0, 10.0, (2.0, -3.0, 3.0)),
     PairPlan("MR<-CT", (3, "MR"), (3, "CT"), 14.0, 6.0, (3.0, -4.0, 6.0)),
     PairPlan("CBCT<-CT", (4, "CBCT"), (4, "CT"), 12.0, 6.0, (-5.0, 4.0, -7.0)),
     PairPlan("CT<-CT, other scan range", (6, "CT"), (5, "CT"), 12.0, 6.0, (4.0, -3.0, 50.0)),
-    PairPlan("MR<-CT, other patient", (8, "MR"), (7, "CT"), 8.0, 5.0, same_patient=False),
+    PairPlan("MR<-CT, other patient", (8, "MR"), (7, "CT"), 12.0, 8.0, (7.0, -5.0, 9.0), same_patient=False),
 )
