@@ -1,0 +1,71 @@
+"""What can be wrong with a task, said so that the reader can repair it.
+
+Checks return or collect `Fault`s; the place that cannot continue raises them all at once in a `TaskError`.
+"""
+
+import difflib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import ClassVar
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One thing that is wrong: what, where, what was expected, what was found, what to do about it."""
+
+    what: str
+    where: str
+    expected: str = ""
+    got: str = ""
+    remedy: str = ""
+
+    def __str__(self) -> str:
+        text = f"{self.what}: {self.where}"
+        if self.expected:
+            text += f"; expected {self.expected}"
+        if self.got:
+            text += f"; got {self.got}"
+        if self.remedy:
+            text += f" -> {self.remedy}"
+        return text
+
+
+class TaskError(Exception):
+    """One or more faults that stop the work.
+
+    Attributes:
+        faults: everything found, in the order of the checks.
+        exit_code: exit status of a command that fails with this error.
+    """
+
+    exit_code: ClassVar[int] = 1
+
+    def __init__(self, first: Fault, *others: Fault) -> None:
+        super().__init__(first, *others)
+        self.faults: tuple[Fault, ...] = (first, *others)
+
+    def __str__(self) -> str:
+        if len(self.faults) == 1:
+            return str(self.faults[0])
+        return "\n".join([f"{len(self.faults)} faults:", *(f"  - {fault}" for fault in self.faults)])
+
+
+class DataError(TaskError):
+    """An input cannot be used: missing, damaged, or not what the task declares."""
+
+    exit_code = 3
+
+
+class SpaceError(DataError):
+    """Two grids that have to agree do not, or a grid is no grid."""
+
+
+class OutputError(TaskError):
+    """A result cannot be written: it exists already, the disk is full, the folder is read-only."""
+
+    exit_code = 4
+
+
+def nearest(name: str, known: Iterable[str]) -> str | None:
+    """Return the known name that `name` was probably meant to be, or None."""
+    return next(iter(difflib.get_close_matches(name, list(known), n=1)), None)

@@ -1,0 +1,148 @@
+"""Displacement fields as Learn2Reg files.
+
+Convention: pull, fixed -> moving: content for fixed voxel x is read at x + vectors[x], identity not included.
+Vectors are in voxels of the fixed grid, component c along array axis c.
+"""
+
+import math
+import zipfile
+import zlib
+from dataclasses import replace
+from pathlib import Path
+from typing import IO, Literal
+
+import numpy as np
+from numpy.lib import format as npy_format
+from numpy.typing import NDArray
+
+from regtask.errors import DataError, Fault, SpaceError
+from regtask.grid import Grid
+from regtask.images import write_nifti
+from regtask.nifti import read_nifti, read_nifti_header
+from regtask.nifti_header import MAX_DEFLATE_RATIO, MAX_VALUES
+from regtask.values import as_float32, nonfinite_fault
+
+Layout = Literal["channel_last", "channel_first"]
+_NPY_HEADERS = {(1, 0): npy_format.read_array_header_1_0, (2, 0): npy_format.read_array_header_2_0}
+
+
+def write_field(path: Path, vectors: NDArray[np.floating], grid: Grid) -> None:
+    """Write a displacement field as 4-D float32 NIfTI with the fixed image's affine.
+
+    Args:
+        path: `.nii.gz` (what the official evaluator reads) or `.nii`, in an existing folder.
+        vectors: (I, J, K, 3), voxels of the fixed grid.
+        grid: grid of the fixed image.
+
+    Raises:
+        SpaceError: the vectors do not have the grid's shape.
+        DataError: a component is not finite.
+        OutputError: disk full, read-only, no permission, or the folder does not exist.
+    """
+    if vectors.shape != (*grid.shape, 3):
+        expected = f"shape {(*grid.shape, 3)}"
+        raise SpaceError(Fault("field and grid differ", str(path), expected, str(vectors.shape)))
+    array = as_float32(vectors)
+    if fault := nonfinite_fault(array, str(path)):
+        raise DataError(fault)
+    write_nifti(path, array, grid)
+
+
+def read_field(
+    path: Path, expected_shape: tuple[int, ...] | None = None, layout: Layout = "channel_last"
+) -> NDArray[np.float32]:
+    """Read a displacement field.
+
+    The shape is checked before the array is read, and nothing in the file is ever executed.
+
+    Args:
+        path: `.nii`, `.nii.gz`, or `.npz` with exactly one array of any name.
+        expected_shape: (I, J, K) of the fixed image; None accepts any.
+        layout: "channel_last" for files of (I, J, K, 3), "channel_first" for (3, I, J, K).
+
+    Returns:
+        (I, J, K, 3) float32, voxels of the fixed grid.
+
+    Raises:
+        DataError: no file, damaged, wrong shape or type, or a component is not finite.
+    """
+    read = _read_npz if path.name.endswith(".npz") else _read_nifti
+    array = as_float32(read(path, expected_shape, layout))
+    if fault := nonfinite_fault(array, str(path)):
+        raise DataError(replace(fault, remedy="one such component spoils every metric of the case"))
+    return array if layout == "channel_last" else np.ascontiguousarray(np.moveaxis(array, 0, -1))
+
+
+def _read_nifti(path: Path, expected: tuple[int, ...] | None, layout: Layout) -> NDArray[np.number]:
+    _refuse_shape(path, read_nifti_header(path).shape, expected, layout)
+    return read_nifti(path)[0]
+
+
+def _read_npz(path: Path, expected: tuple[int, ...] | None, layout: Layout) -> NDArray[np.number]:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            members = archive.infolist()
+            if len(members) != 1:
+                names = ", ".join(member.filename for member in members[:5]) or "none"
+                raise DataError(
+                    Fault("not a field", str(path), "exactly one array", f"{len(members)}: {names}")
+                )
+            with archive.open(members[0]) as stream:
+                return _read_npy(path, stream, members[0], expected, layout)
+    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
+        # The last two: a compression method or an encryption that no npz writer uses.
+        raise DataError(Fault("damaged npz file", str(path), got=str(error))) from error
+    except OSError as error:
+        raise DataError(Fault("cannot read", str(path), got=error.strerror or str(error))) from error
+
+
+def _read_npy(
+    path: Path, stream: IO[bytes], member: zipfile.ZipInfo, expected: tuple[int, ...] | None, layout: Layout
+) -> NDArray[np.number]:
+    try:
+        shape, fortran_order, dtype = _NPY_HEADERS[npy_format.read_magic(stream)](stream)
+    except (ValueError, KeyError) as error:
+        raise DataError(Fault("not a numpy array", str(path), "npy format 1.0 or 2.0", str(error))) from error
+    # An array of Python objects is a program that runs on loading: only numbers pass.
+    if dtype.kind not in "iuf":
+        raise DataError(Fault("not a field", str(path), "an array of real numbers", f"dtype {dtype}"))
+    _refuse_shape(path, shape, expected, layout)
+    size = math.prod(shape) * dtype.itemsize
+    if size > min(member.file_size, member.compress_size * MAX_DEFLATE_RATIO):
+        got = f"{member.compress_size} bytes, {member.file_size} unpacked"
+        raise DataError(Fault("file ends too early", str(path), f"{size} bytes of vectors", got))
+    data = stream.read(size)
+    stream.read(1)  # at the end of a member this verifies its checksum
+    if len(data) != size:
+        raise DataError(Fault("file ends too early", str(path), f"{size} bytes", f"{len(data)} bytes"))
+    return np.frombuffer(data, dtype).reshape(shape, order="F" if fortran_order else "C")
+
+
+def _refuse_shape(
+    path: Path, shape: tuple[int, ...], expected: tuple[int, ...] | None, layout: Layout
+) -> None:
+    """Raise a DataError that names the usual mistake behind a wrong shape."""
+    form = "(I, J, K, 3)" if layout == "channel_last" else "(3, I, J, K)"
+    spatial = shape[:-1] if layout == "channel_last" else shape[1:]
+    channels = (shape[-1], shape[0]) if shape else (0, 0)
+    here, elsewhere = channels if layout == "channel_last" else channels[::-1]
+    what, remedy = "", ""
+    if len(shape) != 4:
+        what = "field of wrong rank"
+        if len(shape) == 5 and shape[3] == 1:
+            remedy = "ITK's layout (I, J, K, 1, 3): remove the axis of size 1, and convert from mm to voxels"
+    elif here != 3 and elsewhere == 3:
+        what = f"field is {'channel-first' if layout == 'channel_last' else 'channel-last'}"
+        remedy = "move the axis of the components to the other end"
+    elif here != 3:
+        what = "field without three components"
+    elif math.prod(shape) > MAX_VALUES:
+        what = "field too large"
+    elif expected is not None and spatial != expected:
+        what = "field of wrong shape"
+        form = f"{expected} and the components"
+        if all(size in (whole // 2, -(-whole // 2)) for size, whole in zip(spatial, expected, strict=True)):
+            what = "field at half resolution"
+            remedy = "resample to the fixed image's grid; values are voxels of the full grid"
+    if what:
+        raise DataError(Fault(what, str(path), form, f"shape {shape}", remedy))

@@ -1,0 +1,193 @@
+"""Volumes, label maps and masks on their grids, from and to NIfTI.
+
+Convention: arrays in NIfTI index order (I, J, K), as stored; nothing is reoriented or resampled.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from nibabel.nifti1 import Nifti1Image
+from nibabel.openers import ImageOpener
+from numpy.typing import ArrayLike, DTypeLike, NDArray
+
+from regtask.atomic import atomic_path
+from regtask.errors import DataError, Fault, SpaceError
+from regtask.grid import Grid
+from regtask.nifti import read_nifti, read_nifti_header
+from regtask.nifti_header import NiftiHeader
+from regtask.values import as_float32, first_bad, nonfinite_fault
+
+# Images and fields are near noise for deflate: higher levels cost minutes and save a few percent.
+_COMPRESSION_LEVEL = 1
+# nibabel carries no types here.
+_new_image: Callable[..., Any] = Nifti1Image
+_new_stream: Callable[..., Any] = ImageOpener
+# NIfTI code "coordinates of the scanner".
+_SCANNER = 1
+
+
+@dataclass(frozen=True, slots=True)
+class ImageHeader:
+    """Where an image lies and how its voxels are stored, without the voxels."""
+
+    path: Path
+    grid: Grid
+    dtype: np.dtype[np.number]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Volume:
+    """Intensities of one image: data (I, J, K) float32 on its grid."""
+
+    data: NDArray[np.float32]
+    grid: Grid
+
+
+def read_header(path: Path) -> ImageHeader:
+    """Read grid and voxel type of an image.
+
+    Raises:
+        DataError: no file, damaged, an impossible header, or not one 3D volume.
+    """
+    header = read_nifti_header(path)
+    return ImageHeader(path, _grid(header), header.dtype)
+
+
+def read_volume(path: Path) -> Volume:
+    """Read an image.
+
+    Returns:
+        (I, J, K) float32 with the header's scale applied; a 2D image is (I, J, 1).
+
+    Raises:
+        DataError: as for `read_header`, the file is truncated, or a value is not finite.
+    """
+    array, grid = _read(path)
+    data = as_float32(array)
+    if fault := nonfinite_fault(data, str(path)):
+        raise DataError(replace(fault, remedy="replace them, for example by the value of air"))
+    return Volume(data, grid)
+
+
+def read_labels(path: Path) -> tuple[NDArray[np.int16] | NDArray[np.int32], Grid]:
+    """Read a label map.
+
+    Returns:
+        (I, J, K) int16, or int32 where a label needs it; and the grid.
+
+    Raises:
+        DataError: as for `read_header`, the file is truncated, or a value is no label.
+    """
+    array, grid = _read(path)
+    limits = np.iinfo(np.int32)
+    if array.dtype.kind == "f":
+        bad = ~np.isfinite(array) | (np.rint(array) != array)
+        if fault := first_bad(bad, "values that are not labels", str(path), "whole numbers"):
+            raise DataError(replace(fault, remedy="resample label maps with the nearest neighbour only"))
+    low, high = array.min(), array.max()
+    if low < limits.min or high > limits.max:
+        raise DataError(Fault("label out of range", str(path), "32-bit integers", f"{low} to {high}"))
+    small = np.iinfo(np.int16)
+    if small.min <= low and high <= small.max:
+        return array.astype(np.int16, order="C"), grid
+    return array.astype(np.int32, order="C"), grid
+
+
+def read_mask(path: Path) -> NDArray[np.bool_]:
+    """Read a mask.
+
+    Returns:
+        (I, J, K) bool.
+
+    Raises:
+        DataError: as for `read_labels`, or a value is neither 0 nor 1.
+    """
+    labels, _ = read_labels(path)
+    if fault := not_binary_fault(labels, path):
+        raise DataError(fault)
+    return labels.astype(np.bool_)
+
+
+def not_binary_fault(labels: NDArray[np.integer], path: Path) -> Fault | None:
+    """Return a fault if a mask has values other than 0 and 1.
+
+    The official evaluator multiplies with `1 - mask`: a mask of 0 and 255 or 0 and 2 hides every voxel.
+    """
+    fault = first_bad((labels != 0) & (labels != 1), "mask is not binary", str(path), "0 and 1 only")
+    return fault and replace(fault, remedy="write the foreground as 1")
+
+
+def write_volume(path: Path, data: ArrayLike, grid: Grid, dtype: DTypeLike = np.float32) -> None:
+    """Write an image, a label map or a mask; the file is there whole or not at all.
+
+    Args:
+        path: `.nii` or `.nii.gz`, in an existing folder.
+        data: (I, J, K), unscaled.
+        grid: grid of `data`.
+        dtype: type on disk; integers take whole numbers within their range only.
+
+    Raises:
+        SpaceError: the array does not have the grid's shape.
+        DataError: a value is not finite or does not fit `dtype`.
+        OutputError: disk full, read-only, no permission, or the folder does not exist.
+    """
+    array = np.asarray(data)
+    if array.shape != grid.shape:
+        raise SpaceError(Fault("array and grid differ", str(path), f"shape {grid.shape}", str(array.shape)))
+    write_nifti(path, _converted(array, np.dtype(dtype), path), grid)
+
+
+def write_nifti(path: Path, array: NDArray[np.number], grid: Grid) -> None:
+    """Write an array of any rank whose first three axes are the grid's, in the type it has.
+
+    Raises:
+        OutputError: disk full, read-only, no permission, or the folder does not exist.
+    """
+    image = _new_image(array, grid.affine, dtype=array.dtype)
+    # Both forms: ITK reads the qform where there is one, nibabel the sform.
+    image.set_sform(grid.affine, code=_SCANNER)
+    image.set_qform(grid.affine, code=_SCANNER)
+    image.header.set_xyzt_units("mm")
+    with (
+        atomic_path(path) as temporary,
+        _new_stream(str(temporary), "wb", compresslevel=_COMPRESSION_LEVEL) as stream,
+    ):
+        image.to_stream(stream)
+
+
+def _read(path: Path) -> tuple[NDArray[np.number], Grid]:
+    array, header = read_nifti(path)
+    grid = _grid(header)
+    return array.reshape(grid.shape, order="F"), grid
+
+
+def _grid(header: NiftiHeader) -> Grid:
+    if any(size > 1 for size in header.shape[3:]):
+        raise DataError(
+            Fault(
+                "not a single volume",
+                str(header.path),
+                "three axes, or further axes of size 1",
+                f"shape {header.shape}",
+                "write one file per time point or channel",
+            )
+        )
+    try:
+        return Grid((*header.shape, 1, 1)[:3], header.affine)
+    except SpaceError as error:
+        raise DataError(*(replace(fault, where=str(header.path)) for fault in error.faults)) from error
+
+
+def _converted(array: NDArray[np.number], dtype: np.dtype[np.generic], path: Path) -> NDArray[np.number]:
+    with np.errstate(over="ignore", invalid="ignore"):
+        converted: NDArray[np.number] = array.astype(dtype)
+    if dtype.kind == "f":
+        fault = nonfinite_fault(converted, str(path))
+    else:
+        fault = first_bad(converted != array, "values that do not fit the type", str(path), str(dtype))
+    if fault:
+        raise DataError(fault)
+    return converted

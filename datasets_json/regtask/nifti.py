@@ -1,0 +1,94 @@
+"""Reading NIfTI files whole, with every way in which they are damaged told in plain words.
+
+The bytes are read here and not by nibabel's lazy arrays, which report damage only when the array is used, and
+as whatever exception the decompressor happens to raise.
+"""
+
+import gzip
+import math
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from regtask.errors import DataError, Fault
+from regtask.nifti_header import HEADER_BYTES, NiftiHeader, parse_header
+
+_GZIP_MAGIC = b"\x1f\x8b"
+_AGAIN = "copy or download it again"
+
+
+def read_nifti_header(path: Path) -> NiftiHeader:
+    """Read and check the header; the array is neither read nor allocated.
+
+    Raises:
+        DataError: no file, damaged, not a single-file NIfTI, or a header that cannot be true.
+    """
+    with _opened(path) as stream:
+        return parse_header(path, stream.read(HEADER_BYTES))
+
+
+def read_nifti(path: Path) -> tuple[NDArray[np.number], NiftiHeader]:
+    """Read the array with its scale factors applied.
+
+    Returns:
+        The array in index order as stored, in the stored type where there is no scaling and float64 where
+        there is; and the header.
+
+    Raises:
+        DataError: as for `read_nifti_header`, or the file ends before the array does.
+    """
+    with _opened(path) as stream:
+        header = parse_header(path, stream.read(HEADER_BYTES))
+        size = math.prod(header.shape) * header.dtype.itemsize
+        stream.seek(header.data_offset)
+        data = stream.read(size)
+        stream.read(1)  # at the end of a gzip stream this verifies its checksum
+    if len(data) != size:
+        got = f"{len(data)} bytes"
+        raise DataError(Fault("file ends too early", str(path), f"{size} bytes of voxels", got, _AGAIN))
+    array = np.frombuffer(data, header.dtype).reshape(header.shape, order="F")
+    if (header.slope, header.intercept) == (1.0, 0.0):
+        return array, header
+    with np.errstate(over="ignore", invalid="ignore"):  # reported as values that are not finite
+        return array * header.slope + header.intercept, header
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[IO[bytes]]:
+    """Open for reading, decompressed; every failure to read inside the block becomes a DataError."""
+    try:
+        _check_container(path)
+        packed = path.name.endswith(".gz")
+        with gzip.open(path, "rb") if packed else path.open("rb") as stream:
+            yield cast("IO[bytes]", stream)
+    except EOFError as error:
+        got = "its first part"
+        raise DataError(
+            Fault("file ends too early", str(path), "a complete gzip stream", got, _AGAIN)
+        ) from error
+    except (gzip.BadGzipFile, zlib.error) as error:
+        raise DataError(Fault("damaged gzip file", str(path), got=str(error), remedy=_AGAIN)) from error
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise DataError(Fault("cannot read", str(path), got=reason, remedy="check the path")) from error
+
+
+def _check_container(path: Path) -> None:
+    if not path.name.endswith((".nii", ".nii.gz")):
+        got = path.suffix or "no suffix"
+        raise DataError(Fault("unknown image format", str(path), ".nii or .nii.gz", got))
+    with path.open("rb") as stream:
+        first = stream.read(len(_GZIP_MAGIC))
+    if not first:
+        raise DataError(Fault("empty file", str(path), remedy=_AGAIN))
+    packed = first == _GZIP_MAGIC
+    if packed != path.name.endswith(".gz"):
+        got, suffix = ("gzip data", ".nii.gz") if packed else ("data that are not gzip", ".nii")
+        raise DataError(
+            Fault("suffix does not fit the content", str(path), got=got, remedy=f"rename it to {suffix}")
+        )
