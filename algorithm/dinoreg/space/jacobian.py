@@ -1,9 +1,13 @@
-"""Jacobian determinants of displacements, and folds."""
+"""Jacobian determinants of displacements."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
+
+# Rows along the first axis that are done at a time: the nine derivatives of a whole field would be nine
+# volumes of memory.
+_SLAB_VOXELS = 1 << 20
 
 
 def jacobian_determinant(displacement: Tensor) -> Tensor:
@@ -13,28 +17,27 @@ def jacobian_determinant(displacement: Tensor) -> Tensor:
         displacement: (rank, *S) voxels.
 
     Returns:
-        (*S); 1 for a translation. An axis of size 1 is taken as having no gradient.
+        (*S); 1 for a translation. An axis of size 1 counts as having no gradient.
     """
-    rank, shape = displacement.shape[0], displacement.shape[1:]
-    columns = []
+    shape = displacement.shape[1:]
+    rows = max(1, _SLAB_VOXELS // max(1, shape[1:].numel()))
+    slabs = []
+    for start in range(0, shape[0], rows):
+        stop = min(start + rows, shape[0])
+        low, high = max(0, start - 1), min(shape[0], stop + 1)
+        slabs.append(_determinant(displacement[:, low:high])[start - low : stop - low])
+    return torch.cat(slabs)
+
+
+def _determinant(displacement: Tensor) -> Tensor:
+    rank = displacement.shape[0]
+    columns = []  # column a: derivative of every component along axis a
     for axis in range(rank):
-        if shape[axis] == 1:
+        if displacement.shape[axis + 1] == 1:
             columns.append(torch.zeros_like(displacement))
         else:
-            columns.append(torch.gradient(displacement, dim=axis + 1)[0])
-    jacobian = torch.stack(columns, dim=1)  # (component, axis, *S)
-    for a in range(rank):
-        jacobian[a, a] += 1
+            columns.append(torch.gradient(displacement, dim=axis + 1)[0].contiguous())
+        columns[-1][axis] += 1
     if rank == 2:
-        return jacobian[0, 0] * jacobian[1, 1] - jacobian[0, 1] * jacobian[1, 0]
-    return (
-        jacobian[0, 0] * (jacobian[1, 1] * jacobian[2, 2] - jacobian[1, 2] * jacobian[2, 1])
-        - jacobian[0, 1] * (jacobian[1, 0] * jacobian[2, 2] - jacobian[1, 2] * jacobian[2, 0])
-        + jacobian[0, 2] * (jacobian[1, 0] * jacobian[2, 1] - jacobian[1, 1] * jacobian[2, 0])
-    )
-
-
-def folding_fraction(displacement: Tensor) -> float:
-    """Return the share of voxels whose Jacobian determinant is not positive."""
-    determinant = jacobian_determinant(displacement)
-    return float((determinant <= 0).double().mean())
+        return columns[0][0] * columns[1][1] - columns[1][0] * columns[0][1]
+    return (torch.linalg.cross(columns[0], columns[1], dim=0) * columns[2]).sum(dim=0)

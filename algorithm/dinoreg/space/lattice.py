@@ -7,6 +7,7 @@ the edge (the image is replicated into it), so that coarse centre c always lies 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -38,14 +39,40 @@ class Lattice:
 
 
 def make_lattice(
-    image_shape: Sequence[int], image_spacing_mm: Sequence[float], cell_mm: float
+    image_shape: Sequence[int],
+    image_spacing_mm: Sequence[float],
+    cell_mm: float,
+    *,
+    multiple_of: Sequence[int] | None = None,
 ) -> Lattice:
-    """Return the lattice whose cells are nearest to `cell_mm`, never finer than the image."""
+    """Return the lattice whose cells are nearest to `cell_mm`, never finer than the image.
+
+    Args:
+        image_shape: voxels per axis; an axis of size 1 keeps stride 1.
+        image_spacing_mm: voxel size per axis.
+        cell_mm: wanted cell size.
+        multiple_of: strides that the new ones must be multiples of, so that pooling is exact.
+    """
+    base = tuple(multiple_of) if multiple_of is not None else (1,) * len(tuple(image_shape))
     stride = tuple(
-        1 if n == 1 else max(1, round(cell_mm / s)) for n, s in zip(image_shape, image_spacing_mm, strict=True)
+        1 if n == 1 else b * max(1, round(cell_mm / (s * b)))
+        for n, s, b in zip(image_shape, image_spacing_mm, base, strict=True)
     )
     spacing = tuple(float(s) * k for s, k in zip(image_spacing_mm, stride, strict=True))
     return Lattice(tuple(image_shape), stride, spacing)
+
+
+def finest_lattice_within(
+    image_shape: Sequence[int], image_spacing_mm: Sequence[float], max_cells: int
+) -> tuple[Lattice, float]:
+    """Return the lattice with the smallest cells that has at most `max_cells`, and its cell size in mm."""
+    sizes = [s for n, s in zip(image_shape, image_spacing_mm, strict=True) if n > 1] or [1.0]
+    candidates = sorted({k * float(s) for s in sizes for k in range(1, max(image_shape) + 1)})
+    for cell_mm in candidates:
+        lattice = make_lattice(image_shape, image_spacing_mm, cell_mm)
+        if math.prod(lattice.shape) <= max_cells:
+            return lattice, cell_mm
+    return lattice, candidates[-1]
 
 
 def pool(volume: Tensor, stride: Sequence[int]) -> Tensor:

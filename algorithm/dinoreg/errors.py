@@ -1,0 +1,29 @@
+"""Errors of the registration, beside those of `regtask` (data, space, output)."""
+
+from __future__ import annotations
+
+from regtask.errors import TaskError
+
+
+class ConfigError(TaskError):
+    """A preset, configuration file or override cannot be used; all its faults are listed."""
+
+    exit_code = 2
+
+
+class DeviceError(TaskError):
+    """The device that was asked for is not there."""
+
+    exit_code = 5
+
+
+class NumericalError(TaskError):
+    """A result is not finite or not regular enough to be written."""
+
+    exit_code = 6
+
+
+class PairsFailedError(TaskError):
+    """Some pairs failed; the others, and a safe field for each failed one, were written."""
+
+    exit_code = 7

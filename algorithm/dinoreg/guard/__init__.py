@@ -1,0 +1,1 @@
+"""What must hold of a displacement before it is written."""

@@ -1,0 +1,158 @@
+"""The configuration: every setting of a registration, typed, with its unit and range.
+
+All lengths are millimetres. A preset is a short TOML file with the keys that differ from these defaults.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+Millimetres = Annotated[float, Field(gt=0, le=1000)]
+Range = Annotated[float, Field(ge=0, le=1000)]
+Share = Annotated[float, Field(ge=0, le=1)]
+Count = Annotated[int, Field(ge=1, le=100_000)]
+
+
+class Settings(BaseModel):
+    """Base of all settings: frozen, no unknown keys, no silent conversion between types."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+
+class Preprocess(Settings):
+    """Intensities to [0, 1] and the foreground."""
+
+    ct_level_hu: float = 50.0  # centre of the CT window: abdomen 50, lung -600
+    ct_width_hu: Annotated[float, Field(gt=0)] = 400.0  # width of the CT window: abdomen 400, lung 1500
+    mr_percentile: Annotated[float, Field(gt=50, le=100)] = 97.0  # MR intensities above it are clipped
+    normalise: bool = True  # false: intensities as stored
+    # "task": the task's mask files; "threshold": body by threshold; "auto": masks where the task has them,
+    # else threshold; "none": everything is foreground.
+    foreground: Literal["auto", "task", "threshold", "none"] = "auto"
+
+
+class Mind(Settings):
+    """MIND-SSC; voxels."""
+
+    name: Literal["mind"] = "mind"
+    radius: Annotated[int, Field(ge=1, le=10)] = 2  # half width of the patch
+    dilation: Annotated[int, Field(ge=1, le=10)] = 2  # distance of the neighbours
+
+
+class FeatureSettings(Settings):
+    """What is compared, and on which finest lattice."""
+
+    encoder: Mind = Mind()
+    cell_mm: Millimetres = 4.0  # finest lattice that features are kept on
+    # Where set: take the finest lattice of at most this many cells instead, and scale every other length of
+    # the configuration along, so that a hippocampus and an abdomen are treated alike at the same cost.
+    max_cells: Annotated[int, Field(ge=1000, le=1_000_000_000)] | None = None
+    # Scale the features so that unrelated places differ by the same amount for every encoder.
+    unit_scale: bool = True
+
+
+class CentresStart(Settings):
+    """Bring the centres of mass of the foregrounds together."""
+
+    kind: Literal["centres"]
+
+
+class SlicesStart(Settings):
+    """Bring matching slices together (Song et al. 2024)."""
+
+    kind: Literal["slices"]
+    axis: Annotated[int, Field(ge=0, le=2)] = 2  # array axis across the slices
+    closest: Count = 10  # pairs of slices that decide
+    robust: bool = True  # false: the published rule
+
+
+class AffineStart(Settings):
+    """Translation over the whole field of view, then 12 parameters."""
+
+    kind: Literal["affine"]
+    cell_mm: Millimetres = 12.0
+    iterations: Count = 100
+    learning_rate: Annotated[float, Field(gt=0)] = 0.05  # cells
+    min_overlap: Share = 0.5  # of the smaller foreground
+
+
+class HypothesesStart(Settings):
+    """Several translations through the discrete stage; the best is kept."""
+
+    kind: Literal["hypotheses"]
+    range_mm: tuple[Range, Range, Range] = (0.0, 0.0, 96.0)  # per array axis, both ways
+    step_mm: Millimetres = 12.0
+    cell_mm: Millimetres = 12.0
+    radius_mm: tuple[Millimetres, Millimetres, Millimetres] = (36.0, 36.0, 24.0)  # of the discrete stage
+    min_overlap: Share = 0.4  # of the smaller foreground, after the discrete stage
+
+
+Start = Annotated[CentresStart | SlicesStart | AffineStart | HypothesesStart, Field(discriminator="kind")]
+
+
+class Discrete(Settings):
+    """Coupled convex search on a cost volume around the displacement so far."""
+
+    cell_mm: Millimetres = 12.0
+    radius_mm: Millimetres = 48.0
+    consistency_iterations: Annotated[int, Field(ge=0, le=1000)] = 15  # 0: no backward search
+
+
+class Adam(Settings):
+    """Instance optimisation on a lattice."""
+
+    cell_mm: Millimetres = 4.0
+    iterations: Count = 80
+    learning_rate: Annotated[float, Field(gt=0)] = 1.0  # cells
+    regularity_weight: Annotated[float, Field(ge=0)] = 1.25  # of the diffusion term
+    smoothing_width: Annotated[int, Field(ge=1, le=31)] = 3  # cells, odd
+    smoothing_repeats: Annotated[int, Field(ge=0, le=20)] = 3  # box filters in turn
+    similarity: Literal["ssd", "lcc"] = "ssd"
+    lcc_window: Annotated[int, Field(ge=3, le=31)] = 9  # cells, odd
+    stop_below: Share = 0.0  # stop when the loss falls by less than this share in 10 iterations
+
+    @model_validator(mode="after")
+    def _odd_windows(self) -> Adam:
+        for key in ("smoothing_width", "lcc_window"):
+            if getattr(self, key) % 2 == 0:
+                raise ValueError(f"{key} must be odd, got {getattr(self, key)}")
+        return self
+
+
+class Guard(Settings):
+    """What a displacement must keep to."""
+
+    max_folding_percent: Annotated[float, Field(ge=0, le=100)] = 0.0  # above it, folds are repaired
+
+
+class Output(Settings):
+    """How the displacement is written."""
+
+    # "long": disp_FFFF_GGGG_MMMM_NNNN; "2024": the one name that the 2024 evaluator accepts; "both".
+    naming: Literal["long", "2024", "both"] = "long"
+
+
+class Config(Settings):
+    """A whole registration."""
+
+    name: str = "custom"
+    description: str = ""
+    # "published" follows the numerics of ConvexAdam's public code instead of ours, for comparison only.
+    numerics: Literal["correct", "published"] = "correct"
+    voxel_lengths: bool = False  # take every voxel as 1 mm wide: lengths count voxels, as ConvexAdam's do
+    masked: bool = True  # cells without foreground do not count
+    preprocess: Preprocess = Preprocess()
+    features: FeatureSettings = FeatureSettings()
+    start: tuple[Start, ...] = ()
+    discrete: tuple[Discrete, ...] = ()
+    adam: tuple[Adam, ...] = ()
+    guard: Guard = Guard()
+    output: Output = Output()
+
+    @model_validator(mode="after")
+    def _published_shape(self) -> Config:
+        if self.numerics == "published" and (self.start or len(self.discrete) != 1 or len(self.adam) != 1):
+            raise ValueError("published numerics take no start, one discrete and one adam stage")
+        return self

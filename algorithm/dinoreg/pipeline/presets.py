@@ -1,0 +1,133 @@
+"""Presets, configuration files and overrides: read, checked as a whole, all faults at once."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import json
+import tomllib
+from collections.abc import Mapping, Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from dinoreg.errors import ConfigError
+from dinoreg.pipeline import config as settings
+from dinoreg.pipeline.config import Config
+from regtask.errors import Fault, nearest
+
+
+def preset_names() -> list[str]:
+    """Return the names of all presets."""
+    folder = resources.files("dinoreg") / "presets"
+    return sorted(item.name.removesuffix(".toml") for item in folder.iterdir() if item.name.endswith(".toml"))
+
+
+def load_preset(name: str, overrides: Sequence[str] = ()) -> Config:
+    """Return a preset by name, with `key=value` overrides.
+
+    Raises:
+        ConfigError: there is no such preset, or an override cannot be used.
+    """
+    if name not in preset_names():
+        guess = nearest(name, preset_names())
+        raise ConfigError(
+            Fault(
+                "unknown preset",
+                name,
+                expected=f"one of {', '.join(preset_names())}",
+                remedy=f"did you mean {guess}?" if guess else "list them with: dinoreg presets",
+            )
+        )
+    text = (resources.files("dinoreg") / "presets" / f"{name}.toml").read_text(encoding="utf-8")
+    return parse_config(tomllib.loads(text) | {"name": name}, where=f"preset {name}", overrides=overrides)
+
+
+def load_config(path: Path, overrides: Sequence[str] = ()) -> Config:
+    """Return the configuration in a TOML file, with `key=value` overrides.
+
+    Raises:
+        ConfigError: the file cannot be read, is not TOML, or holds faults (all of them listed).
+    """
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(Fault("configuration not readable", str(path), got=str(error))) from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(Fault("not a TOML file", str(path), got=str(error))) from error
+    return parse_config({"name": path.stem} | values, where=str(path), overrides=overrides)
+
+
+def parse_config(values: Mapping[str, Any], *, where: str, overrides: Sequence[str] = ()) -> Config:
+    """Check a mapping of settings as a whole.
+
+    Args:
+        values: nested settings.
+        where: named in the messages.
+        overrides: "adam.0.iterations=50"; the value is TOML, or else text.
+
+    Raises:
+        ConfigError: with every fault.
+    """
+    merged = copy.deepcopy(dict(values))
+    faults = [fault for text in overrides if (fault := _override(merged, text))]
+    try:
+        config = Config.model_validate_json(json.dumps(merged))
+    except ValidationError as error:
+        faults += [_fault(detail, where) for detail in error.errors()]
+    if faults:
+        raise ConfigError(*faults)
+    return config
+
+
+def config_hash(config: Config) -> str:
+    """Return a short digest of everything that can change a displacement."""
+    values = config.model_dump(mode="json", exclude={"name", "description"})
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _override(values: dict[str, Any], text: str) -> Fault | None:
+    """Set one "a.b=c" in place; stages are addressed by number, from 0."""
+    key, separator, raw = text.partition("=")
+    fault = Fault("override not understood", f"--set {text}", expected="key=value, as in adam.0.iterations=50")
+    if not separator or not key.strip():
+        return fault
+    try:
+        value = tomllib.loads(f"value = {raw}")["value"]
+    except tomllib.TOMLDecodeError:
+        value = raw
+    target: Any = values
+    *path, last = key.strip().split(".")
+    for part in path:
+        if isinstance(target, list):
+            if not part.isdigit() or int(part) >= len(target):
+                return Fault(
+                    "no such stage", f"--set {text}", expected=f"a number below {len(target)}", got=part
+                )
+            target = target[int(part)]
+        elif isinstance(target, dict):
+            target = target.setdefault(part, {})
+        else:
+            return fault
+    if not isinstance(target, dict):
+        return fault
+    target[last] = value
+    return None
+
+
+def _fault(detail: Any, where: str) -> Fault:
+    location = ".".join(str(part) for part in detail["loc"])
+    key = str(detail["loc"][-1]) if detail["loc"] else ""
+    if detail["type"] == "extra_forbidden":
+        guess = nearest(key, _all_keys())
+        remedy = f"did you mean {guess}?" if guess else "see: dinoreg config show mind"
+        return Fault("unknown key", f"{where}: {location}", remedy=remedy)
+    got = "" if isinstance(detail["input"], (dict, list)) else repr(detail["input"])
+    return Fault("setting not allowed", f"{where}: {location}", expected=detail["msg"], got=got)
+
+
+def _all_keys() -> set[str]:
+    models = [value for value in vars(settings).values() if isinstance(value, type)]
+    return {key for model in models if issubclass(model, BaseModel) for key in model.model_fields}

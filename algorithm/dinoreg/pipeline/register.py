@@ -1,0 +1,194 @@
+"""Register one pair: features, start, discrete stages, Adam stages, guard."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F  # noqa: N812
+from numpy.typing import NDArray
+from torch import Tensor
+
+from dinoreg.encoders.features import Features, scale_pair
+from dinoreg.encoders.pooled import encode_pooled
+from dinoreg.encoders.registry import build_encoder
+from dinoreg.errors import NumericalError
+from dinoreg.guard.folds import repair_folds
+from dinoreg.optimise.adam import refine_adam
+from dinoreg.optimise.discrete import search_convex, warp_features
+from dinoreg.optimise.parameterise import SmoothedDense
+from dinoreg.optimise.similarity import lcc, ssd
+from dinoreg.pipeline.config import Adam, Config
+from dinoreg.pipeline.plan import Plan, cells_within, make_plan
+from dinoreg.pipeline.prepare import PreparedImage
+from dinoreg.pipeline.reports import Progress, StageClock, StageReport
+from dinoreg.pipeline.starts import run_start
+from dinoreg.space.lattice import Lattice, pool, resize_displacement
+from regtask.errors import Fault
+
+# (image, lattice over the whole image, config, device) -> its features on that lattice.
+Encode = Callable[[PreparedImage, Lattice, Config, torch.device], Features]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Registration:
+    """The result of one pair.
+
+    Attributes:
+        displacement: (I, J, K, 3) float32, voxels of the fixed image, pull, identity not included.
+        plan: every number that was used.
+        stages: in the order in which they ran.
+    """
+
+    displacement: NDArray[np.float32]
+    plan: Plan
+    stages: tuple[StageReport, ...]
+
+
+def encode_image(image: PreparedImage, lattice: Lattice, config: Config, device: torch.device) -> Features:
+    """Encode one image and keep its features and foreground on a lattice."""
+    values = torch.from_numpy(image.values).to(device).unsqueeze(0)
+    foreground = torch.from_numpy(image.foreground).to(device, torch.float32).unsqueeze(0)
+    encoder = build_encoder(config.features.encoder)
+    return Features(encode_pooled(encoder, values, lattice), pool(foreground, lattice.stride), lattice)
+
+
+def register_pair(
+    fixed: PreparedImage,
+    moving: PreparedImage,
+    spacing_mm: tuple[float, ...],
+    config: Config,
+    *,
+    device: torch.device,
+    encode: Encode = encode_image,
+    progress: Progress = lambda stage: None,
+    keep_start: Callable[[NDArray[np.float32]], None] = lambda displacement: None,
+) -> Registration:
+    """Register two images of one shape.
+
+    Args:
+        fixed: (I, J, K).
+        moving: the same shape.
+        spacing_mm: of the fixed image.
+        config: all settings.
+        device: where to compute.
+        encode: how an image is encoded; a caller may put a cache in its place.
+        progress: told the name of each stage.
+        keep_start: given the displacement of the start as soon as there is one, in the form of the result;
+            it is what a caller can fall back to.
+
+    Raises:
+        NumericalError: the displacement is not finite.
+    """
+    clock = StageClock(device, progress)
+    content = [
+        slice(min(a.start, b.start), max(a.stop, b.stop))
+        for a, b in zip(fixed.content, moving.content, strict=True)
+    ]
+    plan = make_plan(config, fixed.values.shape, spacing_mm, content)
+    displacement = torch.zeros(3, *plan.finest.shape, device=device)
+    lattice = plan.finest
+
+    if config.start or config.discrete or config.adam:
+        with clock.stage("features") as details:
+            features = _encode_pair(fixed, moving, plan, config, device, encode)
+            details["channels"] = features[0].values.shape[0]
+
+        for step, target in zip(config.start, plan.start, strict=True):
+            with clock.stage(f"start: {step.kind}") as details:
+                displacement, lattice = resize_displacement(displacement, lattice, target), target
+                pair = (features[0].on(lattice), features[1].on(lattice))
+                displacement = run_start(step, *pair, displacement, scale=plan.length_scale, details=details)
+        if config.start:
+            keep_start(_as_file(_on_image(displacement, lattice, plan)))
+
+        for stage, target in zip(config.discrete, plan.discrete, strict=True):
+            with clock.stage("discrete") as details:
+                displacement, lattice = resize_displacement(displacement, lattice, target), target
+                details["radius_cells"] = cells_within(stage.radius_mm * plan.length_scale, lattice)
+                displacement = search_convex(
+                    features[0].on(lattice),
+                    features[1].on(lattice),
+                    displacement,
+                    details["radius_cells"],
+                    consistency_iterations=stage.consistency_iterations,
+                    masked=config.masked,
+                )
+
+        for settings, target in zip(config.adam, plan.adam, strict=True):
+            with clock.stage("adam") as details:
+                displacement, lattice = resize_displacement(displacement, lattice, target), target
+                pair = (features[0].on(lattice), features[1].on(lattice))
+                displacement = _refine(settings, *pair, displacement, config.masked, details)
+
+    with clock.stage("guard") as details:
+        vectors = _guard(_on_image(displacement, lattice, plan), config, details)
+    return Registration(_as_file(vectors), plan, tuple(clock.reports))
+
+
+def _encode_pair(
+    fixed: PreparedImage,
+    moving: PreparedImage,
+    plan: Plan,
+    config: Config,
+    device: torch.device,
+    encode: Encode,
+) -> tuple[Features, Features]:
+    """Features of the block with content, on the finest lattice, scaled together."""
+    whole = Lattice(plan.image_shape, plan.finest.stride, plan.finest.spacing_mm)
+    pair = tuple(encode(image, whole, config, device).block(plan.block) for image in (fixed, moving))
+    return scale_pair(pair[0], pair[1]) if config.features.unit_scale else (pair[0], pair[1])
+
+
+def _refine(
+    settings: Adam, fixed: Features, moving: Features, start: Tensor, masked: bool, details: dict[str, Any]
+) -> Tensor:
+    similarity = (
+        ssd(fixed.values) if settings.similarity == "ssd" else lcc(fixed.values, window=settings.lcc_window)
+    )
+    displacement, trace = refine_adam(
+        SmoothedDense(start, width=settings.smoothing_width, repeats=settings.smoothing_repeats),
+        similarity,
+        moving.values,
+        regularity_weight=settings.regularity_weight,
+        spacing_mm=fixed.lattice.spacing_mm,
+        iterations=settings.iterations,
+        learning_rate=settings.learning_rate,
+        weight=fixed.weight * warp_features(moving, start).weight if masked else None,
+        stop_below=settings.stop_below,
+    )
+    details |= {"iterations": trace.iterations, "losses": trace.losses}
+    return displacement
+
+
+def _on_image(displacement: Tensor, lattice: Lattice, plan: Plan) -> Tensor:
+    """Bring a displacement of the block to the voxels of the whole image, (3, I, J, K)."""
+    vectors = resize_displacement(displacement, lattice, plan.voxels)
+    padding = [
+        amount
+        for (start, stop), n in reversed(list(zip(plan.block, plan.image_shape, strict=True)))
+        for amount in (start, n - stop)
+    ]
+    return F.pad(vectors.unsqueeze(0), padding, mode="replicate").squeeze(0) if any(padding) else vectors
+
+
+def _guard(vectors: Tensor, config: Config, details: dict[str, Any]) -> Tensor:
+    if not bool(torch.isfinite(vectors).all()):
+        raise NumericalError(Fault("displacement not finite", "guard", remedy="use a smaller learning_rate"))
+    vectors, folds = repair_folds(vectors, max_fraction=config.guard.max_folding_percent / 100)
+    details |= {
+        "folds_before_repair": folds.before,
+        "folds": folds.after,
+        "folding_percent": 100 * folds.after / folds.voxels,
+        "largest_repair_voxels": folds.largest_change,
+    }
+    return vectors
+
+
+def _as_file(vectors: Tensor) -> NDArray[np.float32]:
+    """(3, I, J, K) -> (I, J, K, 3) on the CPU."""
+    array: NDArray[np.float32] = vectors.movedim(0, -1).contiguous().cpu().numpy()
+    return array

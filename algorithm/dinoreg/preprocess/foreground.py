@@ -1,0 +1,58 @@
+"""The part of an image that has content: the body inside the field of view."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from dinoreg.preprocess.intensity import Kind
+
+# What counts as body: soft tissue and fat, not air or table padding (CT); above the noise floor (MR), as a
+# share of the 97th percentile.
+_BODY_HU = -300.0
+_MR_SHARE = 0.05
+
+
+def threshold_foreground(image: NDArray[np.float32], kind: Kind) -> NDArray[np.bool_]:
+    """Return the body: threshold, largest connected part, holes filled.
+
+    Holes are filled slice by slice along every axis, so that lungs and bowel gas, which reach the edge of the
+    field of view, belong to the body.
+
+    Args:
+        image: (I, J, K), as stored (HU for CT).
+        kind: how the image is normalised.
+
+    Returns:
+        (I, J, K); everything where nothing stands out.
+    """
+    if kind == "ct":
+        above = image > _BODY_HU
+    else:
+        low = float(image.min())
+        above = image - low > _MR_SHARE * (float(np.percentile(image, 97)) - low)
+    labels, count = ndimage.label(above)
+    if count == 0:
+        return np.ones(image.shape, dtype=bool)
+    sizes = np.bincount(labels.ravel())
+    sizes[0] = 0
+    body: NDArray[np.bool_] = labels == sizes.argmax()
+    for axis in range(image.ndim):
+        if image.shape[axis] < 2:
+            continue
+        planes = np.moveaxis(body, axis, 0)
+        for plane in planes:
+            if plane.shape[0] > 1 and plane.shape[1] > 1:
+                plane[...] = ndimage.binary_fill_holes(plane)
+    return body
+
+
+def content_box(image: NDArray[np.float32]) -> tuple[slice, ...]:
+    """Return the smallest box outside which every slice is constant; the whole image if it is constant."""
+    box = []
+    for axis in range(image.ndim):
+        others = tuple(a for a in range(image.ndim) if a != axis)
+        varies = np.flatnonzero(image.max(axis=others) > image.min(axis=others))
+        box.append(slice(int(varies[0]), int(varies[-1]) + 1) if varies.size else slice(0, image.shape[axis]))
+    return tuple(box)
