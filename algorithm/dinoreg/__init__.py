@@ -1,0 +1,1 @@
+"""Medical image registration with foundation-model features."""

@@ -20,7 +20,7 @@ class Encoder(nn.Module, ABC):
     channels: int
     margin: int
 
-    def context_map(self, image: Tensor) -> Tensor | None:  # noqa: ARG002
+    def context_map(self, image: Tensor) -> Tensor | None:
         """Return a (1, *S) map whose mean over the whole image `forward` needs, or None.
 
         Lets an image be encoded in tiles although the encoder normalises by something global.

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F  # noqa: N812
+import torch.nn.functional as F
 from torch import Tensor
 
 from dinoreg.encoders.base import Encoder
 
-# The pairs of neighbours at right angles, as (signed axis, signed axis) with axes counted from 1: (+3, -1) is
-# the neighbour at +dilation along the third axis against the one at -dilation along the first. The 3D order is
-# that of the published implementations, so that stored descriptors can be exchanged.
+# The pairs of neighbours at right angles, as (signed axis, signed axis) with axes counted from 1: (+3, -1)
+# is the neighbour at +dilation along the third axis against the one at -dilation along the first. The 3D
+# order is that of the published implementations, so that stored descriptors can be exchanged.
 _PAIRS = {
     2: ((-2, -1), (+2, -1), (+1, -2), (+1, +2)),
     3: (
@@ -21,8 +21,10 @@ _PAIRS = {
 
 
 class MindSsc(Encoder):
-    """Self-similarity context of Heinrich et al. 2013, "Towards realtime multimodal fusion for image-guided
-    interventions using self-similarities", with the normalisation of its public implementations.
+    """Self-similarity context descriptor.
+
+    Heinrich et al. 2013, "Towards realtime multimodal fusion for image-guided interventions using
+    self-similarities", with the normalisation of its public implementations.
 
     For each pair of neighbours at right angles (12 in 3D, 4 in 2D) the patch distance D is the mean squared
     difference over a box of 2 radius + 1 voxels. A feature is exp(-(D - min D) / v), v the mean of D - min D
@@ -48,7 +50,8 @@ class MindSsc(Encoder):
         mean = variance.mean() if context is None else context
         tiny = torch.finfo(variance.dtype).tiny  # a constant image has v = 0 and excess 0
         variance = variance.clamp(min=0.001 * mean, max=1000 * mean).clamp(min=tiny)
-        return torch.exp(-excess / variance)
+        features: Tensor = torch.exp(-excess / variance)
+        return features
 
     def _excess_distances(self, image: Tensor) -> Tensor:
         """Patch distances less their minimum over the pairs, (channels, *S)."""
@@ -82,4 +85,5 @@ class MindSsc(Encoder):
             for offset in range(1, width):
                 total += padded.narrow(axis, offset, n)
             padded = total
-        return padded / width**self.rank
+        mean: Tensor = padded / width**self.rank
+        return mean

@@ -33,6 +33,7 @@ def encode_pooled(encoder: Encoder, image: Tensor, lattice: Lattice, *, slab_vox
         encoder: its context, if any, is taken over the whole image first.
         image: (1, *S).
         lattice: over the same S.
+        slab_voxels: bounds the memory; at least one row of cells is done at a time.
 
     Returns:
         (channels, *lattice.shape) float32.

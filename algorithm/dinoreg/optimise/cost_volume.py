@@ -7,10 +7,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F  # noqa: N812
+import torch.nn.functional as F
 from torch import Tensor
 
 from dinoreg.space.separable import apply_along_axes, box_matrix
+
+# Costs that are smoothed at a time, so that the temporaries stay far smaller than the volume.
+_CHUNK_VALUES = 1 << 22
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +56,7 @@ def make_cost_volume(
         fixed_weight: (1, *S) in [0, 1], 0 where `fixed` has no content.
         moving_weight: (1, *S) likewise for `moving`.
     """
-    rank, shape = fixed.ndim - 1, fixed.shape[1:]
+    shape = fixed.shape[1:]
     padding = [r for radius_a in reversed(tuple(radius)) for r in (radius_a, radius_a)]
     padded = F.pad(moving.unsqueeze(0), padding, mode="replicate").squeeze(0)
     weight_padded = None
@@ -72,10 +75,11 @@ def make_cost_volume(
         if weights is not None and weight_padded is not None:
             weights[k] *= weight_padded[window]
     if weights is not None:
-        neutral = (costs * weights).sum(dtype=torch.float64) / weights.sum(dtype=torch.float64).clamp(min=1e-6)
+        neutral = (costs * weights).sum(dtype=torch.float64) / weights.sum(dtype=torch.float64).clamp(
+            min=1e-6
+        )
         costs = costs.sub_(neutral.to(costs.dtype)).mul_(weights).add_(neutral.to(costs.dtype))
     smoothing = [box_matrix(n, 3, 2, device=fixed.device) for n in shape]
-    for chunk in costs.split(max(1, (1 << 22) // shape.numel())):
+    for chunk in torch.split(costs, max(1, _CHUNK_VALUES // shape.numel())):
         chunk.copy_(apply_along_axes(chunk, smoothing))
-    assert costs.shape[0] == len(offsets) and rank == len(tuple(radius))
     return CostVolume(costs, tuple(radius))

@@ -20,6 +20,7 @@ def warp_features(features: Features, displacement: Tensor) -> Features:
     """Read features at x + u(x); the weight is 0 where that lies outside the lattice.
 
     Args:
+        features: to be read.
         displacement: (rank, *features.lattice.shape) cells.
     """
     positions = identity_positions(features.lattice.shape, device=displacement.device) + displacement
@@ -63,7 +64,9 @@ def search_convex(
 
     def search(a: Features, b: Features) -> Tensor:
         weights = (a.weight, b.weight) if masked else (None, None)
-        volume = make_cost_volume(a.values, b.values, radius, fixed_weight=weights[0], moving_weight=weights[1])
+        volume = make_cost_volume(
+            a.values, b.values, radius, fixed_weight=weights[0], moving_weight=weights[1]
+        )
         return solve_coupled_convex(volume, spacing_mm=spacing_mm)
 
     found = search(fixed, moved)

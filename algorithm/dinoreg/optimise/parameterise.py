@@ -34,8 +34,6 @@ class SmoothedDense(Parameterisation):
         return apply_along_axes(self.vectors, self._smoothing)
 
 
-
-
 class Affine(Parameterisation):
     """u(x) = A (x - centre) + t with rank * (rank + 1) parameters, about the centre of the lattice.
 

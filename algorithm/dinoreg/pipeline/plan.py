@@ -92,7 +92,8 @@ def make_plan(
 def cells_within(length_mm: float, lattice: Lattice) -> tuple[int, ...]:
     """Return a length as whole cells per axis, at least 1, and 0 along an axis of size 1."""
     return tuple(
-        0 if n == 1 else max(1, round(length_mm / s)) for n, s in zip(lattice.shape, lattice.spacing_mm, strict=True)
+        0 if n == 1 else max(1, round(length_mm / s))
+        for n, s in zip(lattice.shape, lattice.spacing_mm, strict=True)
     )
 
 

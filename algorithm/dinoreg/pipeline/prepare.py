@@ -30,7 +30,12 @@ class PreparedImage:
 
 
 def prepare_image(
-    image: NDArray[np.float32], settings: Preprocess, *, modality: str, mask: NDArray[np.bool_] | None, name: str = ""
+    image: NDArray[np.float32],
+    settings: Preprocess,
+    *,
+    modality: str,
+    mask: NDArray[np.bool_] | None,
+    name: str = "",
 ) -> PreparedImage:
     """Normalise one image by what it is and find its foreground.
 

@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
+from regtask.errors import Fault, nearest
 
 from dinoreg.errors import ConfigError
 from dinoreg.pipeline import config as settings
 from dinoreg.pipeline.config import Config
-from regtask.errors import Fault, nearest
 
 
 def preset_names() -> list[str]:
@@ -91,7 +91,9 @@ def config_hash(config: Config) -> str:
 def _override(values: dict[str, Any], text: str) -> Fault | None:
     """Set one "a.b=c" in place; stages are addressed by number, from 0."""
     key, separator, raw = text.partition("=")
-    fault = Fault("override not understood", f"--set {text}", expected="key=value, as in adam.0.iterations=50")
+    fault = Fault(
+        "override not understood", f"--set {text}", expected="key=value, as in adam.0.iterations=50"
+    )
     if not separator or not key.strip():
         return fault
     try:

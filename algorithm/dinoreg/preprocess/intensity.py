@@ -31,7 +31,8 @@ def image_kind(modality: str, image: NDArray[np.float32]) -> Kind:
 def window_ct(image: NDArray[np.float32], *, level_hu: float, width_hu: float) -> NDArray[np.float32]:
     """Clip to level +- width / 2 and scale to [0, 1]."""
     low = level_hu - width_hu / 2
-    return np.clip((image - low) / width_hu, 0.0, 1.0).astype(np.float32)
+    scaled: NDArray[np.float32] = np.clip((image - low) / width_hu, 0.0, 1.0).astype(np.float32)
+    return scaled
 
 
 def clip_mr(
@@ -42,4 +43,5 @@ def clip_mr(
     low, high = float(values.min()), float(np.percentile(values, percentile))
     if high <= low:
         return np.zeros_like(image, dtype=np.float32)
-    return np.clip((image - low) / (high - low), 0.0, 1.0).astype(np.float32)
+    scaled: NDArray[np.float32] = np.clip((image - low) / (high - low), 0.0, 1.0).astype(np.float32)
+    return scaled

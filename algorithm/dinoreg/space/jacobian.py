@@ -40,4 +40,5 @@ def _determinant(displacement: Tensor) -> Tensor:
         columns[-1][axis] += 1
     if rank == 2:
         return columns[0][0] * columns[1][1] - columns[1][0] * columns[0][1]
-    return (torch.linalg.cross(columns[0], columns[1], dim=0) * columns[2]).sum(dim=0)
+    determinant: Tensor = (torch.linalg.cross(columns[0], columns[1], dim=0) * columns[2]).sum(dim=0)
+    return determinant

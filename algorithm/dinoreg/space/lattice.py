@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F  # noqa: N812
+import torch.nn.functional as F
 from torch import Tensor
 
 from dinoreg.space.separable import apply_along_axes, interpolation_matrix
@@ -100,7 +100,9 @@ def resize_displacement(displacement: Tensor, source: Lattice, target: Lattice) 
     if source == target:
         return displacement
     matrices = []
-    for n_in, n_out, s_in, s_out in zip(source.shape, target.shape, source.stride, target.stride, strict=True):
+    for n_in, n_out, s_in, s_out in zip(
+        source.shape, target.shape, source.stride, target.stride, strict=True
+    ):
         matrices.append(interpolation_matrix(n_out, n_in, s_in / s_out, device=displacement.device))
     scale = torch.tensor(
         [a / b for a, b in zip(source.stride, target.stride, strict=True)],

@@ -6,11 +6,13 @@ from typing import Any
 
 import numba
 import torch
-import torch.nn.functional as F  # noqa: N812
+import torch.nn.functional as F
 from torch import Tensor
 
 from dinoreg.space import _cpu_kernels
 from dinoreg.space.coords import to_sampling_grid
+
+_MOST_THREADS = numba.get_num_threads()  # what numba was started with
 
 
 def channels_last(volume: Tensor) -> Tensor:
@@ -41,7 +43,7 @@ def sample_linear(volume: Tensor, positions: Tensor) -> Tensor:
         return _sample_torch(volume, flat).reshape(-1, *target)
     if rank == 2:  # a size-1 axis makes a plane of it; its position is 0
         volume, flat = volume.unsqueeze(-1), torch.cat([flat, torch.zeros_like(flat[:1])])
-    sampled: Tensor = _CpuSample.apply(volume, flat)
+    sampled: Tensor = _CpuSample.apply(volume, flat)  # type: ignore[no-untyped-call]
     return sampled.reshape(-1, *target)
 
 
@@ -50,7 +52,9 @@ def _sample_torch(volume: Tensor, positions: Tensor) -> Tensor:
     rank = volume.ndim - 1
     grid = to_sampling_grid(positions.to(volume.dtype), volume.shape[1:])  # (1, N, rank)
     grid = grid.reshape(1, -1, *([1] * (rank - 1)), rank)
-    out = F.grid_sample(volume.unsqueeze(0), grid, mode="bilinear", padding_mode="border", align_corners=False)
+    out = F.grid_sample(
+        volume.unsqueeze(0), grid, mode="bilinear", padding_mode="border", align_corners=False
+    )
     return out.reshape(volume.shape[0], -1)
 
 
@@ -63,7 +67,7 @@ class _CpuSample(torch.autograd.Function):
         positions = positions.detach().contiguous()
         ctx.save_for_backward(volume, positions)
         out = torch.empty(positions.shape[1], volume.shape[0])
-        numba.set_num_threads(min(torch.get_num_threads(), numba.config.NUMBA_NUM_THREADS))
+        numba.set_num_threads(min(torch.get_num_threads(), _MOST_THREADS))
         _cpu_kernels.sample(volume.movedim(0, -1).numpy(), positions.numpy(), out.numpy())
         return out.T
 

@@ -58,4 +58,5 @@ def interpolation_matrix(
     rows = torch.arange(size_out)
     matrix[rows, low] += 1 - weight
     matrix[rows, (low + 1).clamp(max=size_in - 1)] += weight
-    return matrix.to(device, torch.float32)
+    result: Tensor = matrix.to(device, torch.float32)
+    return result

@@ -14,7 +14,13 @@ from dinoreg.start.translation import search_translation
 
 
 def fit_affine(
-    fixed: Features, moving: Features, start: Tensor, *, iterations: int, learning_rate: float, min_overlap: float
+    fixed: Features,
+    moving: Features,
+    start: Tensor,
+    *,
+    iterations: int,
+    learning_rate: float,
+    min_overlap: float,
 ) -> Tensor:
     """Refine a start by a translation, then by an affine.
 

@@ -61,9 +61,7 @@ def judge_translations(
     for translation in translations:
         shift = torch.tensor(translation, dtype=base.dtype, device=base.device)
         start = base + shift.view(-1, *([1] * len(shift)))
-        warped = warp_features(
-            moving, search_convex(fixed, moving, start, radius, consistency_iterations=0)
-        )
+        warped = warp_features(moving, search_convex(fixed, moving, start, radius, consistency_iterations=0))
         common = (warped.weight > 0.5) & (fixed.weight > 0.5)
         squared = (warped.values - fixed.values).square().sum(dim=0, keepdim=True)
         count = float(common.sum())

@@ -45,5 +45,8 @@ def search_translation(fixed: Features, moving: Features, *, min_overlap: float)
         return fixed.values.new_zeros(rank)
     best = int(mean.argmin())
     index = torch.unravel_index(torch.tensor(best), size)
-    shift = [int(i) if int(i) < n else int(i) - s for i, n, s in zip(index, moving.lattice.shape, size, strict=True)]
+    shift = [
+        int(i) if int(i) < n else int(i) - s
+        for i, n, s in zip(index, moving.lattice.shape, size, strict=True)
+    ]
     return torch.tensor(shift, dtype=fixed.values.dtype, device=fixed.values.device)

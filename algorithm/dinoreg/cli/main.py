@@ -1,0 +1,184 @@
+"""The `dinoreg` command."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from importlib import metadata
+from pathlib import Path
+
+from regtask.errors import TaskError
+
+EXIT_CODES = """exit codes: 0 done; 2 configuration or usage; 3 input data; 4 output; 5 device;
+6 numerical failure; 7 some pair has no field. With --on-failure fallback a failed pair gets a safe field,
+is marked in manifest.json, and does not change the exit code."""
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of all verbs."""
+    parser = argparse.ArgumentParser(
+        prog="dinoreg", description="Register medical images.", epilog=EXIT_CODES
+    )
+    parser.add_argument("--version", action="version", version=metadata.version("dinoreg"))
+    verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
+
+    run = verbs.add_parser("run", help="register every pair of a dataset JSON", epilog=EXIT_CODES)
+    add_run_arguments(run)
+    run.add_argument("--dataset", type=Path, required=True, metavar="JSON", help="TASK_dataset.json")
+    run.add_argument("--output", type=Path, required=True, metavar="DIR", help="folder for the fields")
+    run.set_defaults(on_failure="raise")
+
+    warp = verbs.add_parser("warp", help="apply a displacement field")
+    warp.add_argument("--field", type=Path, required=True, metavar="F.nii.gz")
+    what = warp.add_mutually_exclusive_group(required=True)
+    what.add_argument("--image", type=Path, help="moving image, linear interpolation")
+    what.add_argument("--labels", type=Path, help="moving label map, nearest neighbour")
+    what.add_argument("--landmarks", type=Path, help="landmarks of the fixed image (voxels, csv)")
+    warp.add_argument("--output", type=Path, required=True)
+
+    verbs.add_parser("presets", help="list the presets")
+    config = verbs.add_parser("config", help="show a preset, or check a configuration file")
+    actions = config.add_subparsers(dest="action", required=True, metavar="ACTION")
+    show = actions.add_parser("show", help="print a preset with every key resolved")
+    show.add_argument("name")
+    check = actions.add_parser("check", help="check a file; all faults are listed")
+    check.add_argument("file", type=Path)
+
+    phantom = verbs.add_parser("phantom", help="write a sample task whose true deformation is known")
+    phantom.add_argument("--output", type=Path, required=True, metavar="DIR")
+    phantom.add_argument("--size", choices=("demo", "small"), default="demo")
+    phantom.add_argument("--seed", type=int, default=0)
+    return parser
+
+
+def add_run_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of a run that the command and the container share."""
+    parser.add_argument("--data-dir", type=Path, metavar="DIR", help="where the JSON's paths begin")
+    parser.add_argument("--split", choices=("auto", "test", "val", "train"), default="auto")
+    source = parser.add_mutually_exclusive_group()
+    source.add_argument("--preset", default="mind", help="see: dinoreg presets (default: mind)")
+    source.add_argument("--config", type=Path, metavar="FILE.toml")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", help="override, as in adam.0.iterations=50"
+    )
+    parser.add_argument("--device", default="auto", help="auto, cpu or cuda:N")
+    parser.add_argument("--on-failure", choices=("raise", "fallback"))
+    parser.add_argument("--resume", action="store_true", help="skip pairs that are complete")
+    parser.add_argument("--pictures", action="store_true", help="one picture per pair, in OUTPUT/pictures")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; returns its exit code."""
+    options = build_parser().parse_args(arguments)
+    return guarded(lambda: _dispatch(options))
+
+
+def guarded(action: Callable[[], None]) -> int:
+    """Run an edge of the program: logging, signals, and errors as one message and an exit code."""
+    logging.basicConfig(
+        level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(message)s", force=True
+    )
+    # A stopped container gets SIGTERM first: leave through the context managers, so that no half-written
+    # temporary file stays behind.
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
+    try:
+        action()
+    except TaskError as error:
+        sys.stderr.write(f"dinoreg: {error}\n")
+        return error.exit_code
+    except KeyboardInterrupt:
+        return 130
+    return 0
+
+
+def _dispatch(options: argparse.Namespace) -> None:
+    if options.verb == "run":
+        run(options)
+    elif options.verb == "warp":
+        _warp(options)
+    elif options.verb == "presets":
+        _list_presets()
+    elif options.verb == "config":
+        _config(options)
+    else:
+        from dinoreg.phantom import write_phantom_task
+
+        logging.info("%s", write_phantom_task(options.output, seed=options.seed, size=options.size))
+
+
+def run(options: argparse.Namespace) -> None:
+    """Run a task from parsed options."""
+    from regtask.dataset import read_dataset
+
+    from dinoreg.pipeline.presets import load_config, load_preset
+    from dinoreg.pipeline.run_task import RunOptions, run_task
+    from dinoreg.runtime import choose_device
+
+    config = (
+        load_config(options.config, options.set)
+        if options.config
+        else load_preset(options.preset, options.set)
+    )
+    run_task(
+        read_dataset(options.dataset, options.data_dir),
+        config,
+        RunOptions(
+            output=options.output,
+            split=options.split,
+            device=choose_device(options.device),
+            on_failure=options.on_failure,
+            resume=options.resume,
+            pictures=options.pictures,
+        ),
+    )
+
+
+def _warp(options: argparse.Namespace) -> None:
+    from regtask.fields import read_field
+    from regtask.grid import Grid
+    from regtask.images import read_labels, read_volume, write_volume
+    from regtask.landmarks import read_landmarks, write_landmarks
+    from regtask.nifti import read_nifti_header
+
+    from dinoreg.apply import moving_positions, warp_image, warp_labels, warp_landmarks
+
+    field = read_field(options.field)
+    if options.landmarks:
+        write_landmarks(options.output, warp_landmarks(read_landmarks(options.landmarks), field))
+        return
+    fixed = Grid(field.shape[:3], read_nifti_header(options.field).affine)
+    if options.image:
+        volume = read_volume(options.image)
+        warped = warp_image(volume.data, moving_positions(field, fixed, volume.grid))
+        write_volume(options.output, warped, fixed)
+    else:
+        labels, grid = read_labels(options.labels)
+        write_volume(
+            options.output, warp_labels(labels, moving_positions(field, fixed, grid)), fixed, labels.dtype
+        )
+
+
+def _list_presets() -> None:
+    from dinoreg.pipeline.presets import load_preset, preset_names
+
+    width = max(len(name) for name in preset_names())
+    for name in preset_names():
+        sys.stdout.write(f"{name:<{width}}  {load_preset(name).description}\n")
+
+
+def _config(options: argparse.Namespace) -> None:
+    from dinoreg.pipeline.presets import config_hash, load_config, load_preset
+    from dinoreg.pipeline.show import to_toml
+
+    if options.action == "show":
+        sys.stdout.write(to_toml(load_preset(options.name)))
+    else:
+        config = load_config(options.file)
+        sys.stdout.write(f"{options.file}: valid, hash {config_hash(config)}\n")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,64 @@
+"""The manifest of a run: what was done, with what, and how each pair ended. One JSON beside the fields."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from regtask.atomic import atomic_write_text
+from regtask.errors import Fault, OutputError
+
+MANIFEST_NAME = "manifest.json"
+_FORMAT = 1
+
+# ok: registered; fallback: failed, a safe field was written; failed: failed, nothing could be written.
+Status = Literal["ok", "fallback", "failed"]
+
+
+@dataclass(slots=True)
+class Manifest:
+    """Facts of a run, written anew after every pair."""
+
+    header: dict[str, Any]
+    pairs: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+    def write(self, folder: Path) -> None:
+        """Write the manifest, whole or not at all."""
+        content = {"format": _FORMAT, **self.header, "pairs": self.pairs}
+        atomic_write_text(folder / MANIFEST_NAME, json.dumps(content, indent=1, allow_nan=False) + "\n")
+
+    def is_complete(self, case: str, config_digest: str, folder: Path) -> bool:
+        """Tell whether a pair was registered with these settings and its files are as they were written."""
+        entry = self.pairs.get(case, {})
+        files = entry.get("files", {})
+        return (
+            entry.get("status") == "ok"
+            and entry.get("config_hash") == config_digest
+            and bool(files)
+            and all(
+                (folder / n).is_file() and (folder / n).stat().st_size == size for n, size in files.items()
+            )
+        )
+
+
+def read_pairs(folder: Path) -> dict[str, dict[str, Any]]:
+    """Return the pairs of an earlier run's manifest; none where there is no manifest.
+
+    Raises:
+        OutputError: the file is there but is no manifest.
+    """
+    path = folder / MANIFEST_NAME
+    if not path.is_file():
+        return {}
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        pairs = content["pairs"]
+        if content["format"] != _FORMAT or not isinstance(pairs, dict):
+            raise ValueError(f"format {content['format']}")
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise OutputError(
+            Fault("manifest not readable", str(path), got=str(error), remedy="remove it to start afresh")
+        ) from error
+    return pairs

@@ -1,0 +1,68 @@
+"""Device, versions and memory: facts about the machine, asked for at the edges only."""
+
+from __future__ import annotations
+
+import platform
+import resource
+from importlib import metadata
+
+import torch
+from regtask.errors import Fault
+
+from dinoreg.errors import DeviceError
+
+_REPORTED_PACKAGES = ("dinoreg", "torch", "numpy", "scipy", "nibabel", "numba")
+
+
+def choose_device(name: str) -> torch.device:
+    """Return the device for "auto", "cpu" or "cuda:N"; auto takes a GPU where there is one.
+
+    Raises:
+        DeviceError: there is no such device.
+    """
+    if name == "auto":
+        return torch.device("cuda:0" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise DeviceError(Fault("unknown device", name, expected="auto, cpu or cuda:N")) from error
+    if device.type == "cuda":
+        count = torch.cuda.device_count()
+        if (device.index or 0) >= count:
+            raise DeviceError(
+                Fault(
+                    "no such GPU",
+                    name,
+                    expected=f"one of {count} visible GPUs",
+                    remedy="use --device cpu, or start the container with --gpus all",
+                )
+            )
+    elif device.type != "cpu":
+        raise DeviceError(Fault("unsupported device", name, expected="auto, cpu or cuda:N"))
+    return device
+
+
+def describe_machine(device: torch.device) -> dict[str, str]:
+    """Return versions and hardware for the manifest."""
+    versions = {name: metadata.version(name) for name in _REPORTED_PACKAGES}
+    hardware = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor() or "cpu"
+    return {
+        **versions,
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "device": f"{device} ({hardware})",
+        "threads": str(torch.get_num_threads()),
+    }
+
+
+def peak_memory_mib(device: torch.device) -> float:
+    """Return the largest memory the process has held so far (on a GPU: since the last reset), MiB."""
+    if device.type == "cuda":
+        return float(torch.cuda.max_memory_allocated(device)) / 2**20
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def reset_peak_memory(device: torch.device) -> None:
+    """Begin a new measurement where the platform can (GPU only)."""
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
