@@ -89,8 +89,8 @@ class Task:
 
 
 def same_subject(subjects: Iterable[int], *fixed_modalities: int, moving: int) -> tuple[ImagePair, ...]:
-    """Pair the modalities of each subject."""
-    return tuple(((s, modality), (s, moving)) for s in subjects for modality in fixed_modalities)
+    """Pair the modalities of each subject, all subjects of one fixed modality first."""
+    return tuple(((s, modality), (s, moving)) for modality in fixed_modalities for s in subjects)
 
 
 def neighbours(first: int, last: int) -> tuple[ImagePair, ...]:
@@ -141,8 +141,8 @@ TASKS = (
     Task(
         name="ThoraxCBCT",
         release="2",
-        description="Planning CT in inspiration (0000), cone-beam CT at the beginning (0001) and at the end (0002) "
-        "of radiotherapy; fixed CBCT, moving CT; the revised release of 256 x 192 x 192 voxels.",
+        description="Planning CT in inspiration (0000), cone-beam CT at the beginning (0001) and the end "
+        "(0002) of radiotherapy; fixed CBCT, moving CT; the revised release of 256 x 192 x 192 voxels.",
         licence="terms of the Learn2Reg challenge",
         pairings="paired",
         modality=("CT", "CBCT", "CBCT"),
@@ -156,8 +156,8 @@ TASKS = (
     ),
     Task(
         name="OncoReg",
-        description="Layout of the hidden OncoReg test data, inferred from the organisers' public example, never "
-        "confirmed; the two patients listed are placeholders.",
+        description="Layout of the hidden OncoReg test data, inferred from the organisers' public example, "
+        "never confirmed; the two patients listed are placeholders.",
         licence="hidden data",
         pairings="paired",
         modality=("CT", "CBCT", "CBCT"),

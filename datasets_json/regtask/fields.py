@@ -136,6 +136,8 @@ def _refuse_shape(
         remedy = "move the axis of the components to the other end"
     elif here != 3:
         what = "field without three components"
+    elif min(shape) < 1:
+        what = "field with an impossible size"
     elif math.prod(shape) > MAX_VALUES:
         what = "field too large"
     elif expected is not None and spatial != expected:

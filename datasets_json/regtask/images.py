@@ -10,21 +10,17 @@ from typing import Any
 
 import numpy as np
 from nibabel.nifti1 import Nifti1Image
-from nibabel.openers import ImageOpener
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from regtask.atomic import atomic_path
-from regtask.errors import DataError, Fault, SpaceError
+from regtask.errors import DataError, Fault, OutputError, SpaceError
 from regtask.grid import Grid
 from regtask.nifti import read_nifti, read_nifti_header
 from regtask.nifti_header import NiftiHeader
 from regtask.values import as_float32, first_bad, nonfinite_fault
 
-# Images and fields are near noise for deflate: higher levels cost minutes and save a few percent.
-_COMPRESSION_LEVEL = 1
 # nibabel carries no types here.
 _new_image: Callable[..., Any] = Nifti1Image
-_new_stream: Callable[..., Any] = ImageOpener
 # NIfTI code "coordinates of the scanner".
 _SCANNER = 1
 
@@ -144,18 +140,21 @@ def write_nifti(path: Path, array: NDArray[np.number], grid: Grid) -> None:
     """Write an array of any rank whose first three axes are the grid's, in the type it has.
 
     Raises:
-        OutputError: disk full, read-only, no permission, or the folder does not exist.
+        OutputError: not a `.nii` or `.nii.gz` path, disk full, read-only, no permission, or the folder does
+            not exist.
     """
+    if not path.name.endswith((".nii", ".nii.gz")):
+        raise OutputError(
+            Fault("unknown image format", str(path), ".nii or .nii.gz", path.suffix or "no suffix")
+        )
     image = _new_image(array, grid.affine, dtype=array.dtype)
     # Both forms: ITK reads the qform where there is one, nibabel the sform.
     image.set_sform(grid.affine, code=_SCANNER)
     image.set_qform(grid.affine, code=_SCANNER)
     image.header.set_xyzt_units("mm")
-    with (
-        atomic_path(path) as temporary,
-        _new_stream(str(temporary), "wb", compresslevel=_COMPRESSION_LEVEL) as stream,
-    ):
-        image.to_stream(stream)
+    with atomic_path(path) as temporary:
+        # nibabel compresses at level 1: voxels are near noise for deflate, higher levels cost minutes.
+        image.to_filename(temporary)
 
 
 def _read(path: Path) -> tuple[NDArray[np.number], Grid]:
