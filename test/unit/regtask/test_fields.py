@@ -1,5 +1,6 @@
 import io
 import pickle
+import struct
 import tracemalloc
 import zipfile
 
@@ -190,6 +191,35 @@ def test_nothing_is_allocated_for_a_promise(tmp_path, shape):
     assert peak < 4_000_000
 
 
+def test_sizes_in_the_directory_are_not_believed(tmp_path):
+    header = io.BytesIO()
+    description = {"shape": (500, 500, 100, 3), "fortran_order": False, "descr": "<f4"}
+    np.lib.format.write_array_header_1_0(header, description)
+    path = npz(tmp_path / "disp.npz", {"a.npy": header.getvalue() + b"\0" * 1000}, zipfile.ZIP_STORED)
+    content = bytearray(path.read_bytes())
+    struct.pack_into("<II", content, content.index(b"PK\x01\x02") + 20, 400_000_000, 400_000_000)
+    path.write_bytes(content)
+    tracemalloc.start()
+    with pytest.raises(DataError, match="too early"):
+        read_field(path)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 4_000_000
+
+
+def test_honest_giant_is_refused(tmp_path, vectors, monkeypatch):
+    monkeypatch.setattr("regtask.fields.MAX_VALUES", 419)
+    np.savez(tmp_path / "disp.npz", vectors)
+    with pytest.raises(DataError, match="field too large"):
+        read_field(tmp_path / "disp.npz")
+
+
+def test_array_a_little_shorter_than_promised(tmp_path, vectors):
+    path = npz(tmp_path / "disp.npz", {"a.npy": npy(vectors)[:-4]})
+    with pytest.raises(DataError, match=r"too early.*1680 bytes.*1676 bytes"):
+        read_field(path)
+
+
 def test_negative_shape(tmp_path):
     header = io.BytesIO()
     np.lib.format.write_array_header_1_0(
@@ -209,9 +239,11 @@ def test_damaged_npz_at_every_length(tmp_path, vectors):
             read_field(path)
 
 
-def test_npz_with_a_wrong_checksum(tmp_path, vectors):
+@pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
+@pytest.mark.parametrize("size", [4, 40])
+def test_npz_with_a_wrong_checksum(tmp_path, save, size):
     path = tmp_path / "disp.npz"
-    np.savez(path, vectors)
+    save(path, np.random.default_rng(0).standard_normal((size, size, size, 3)))
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 0xFF
     path.write_bytes(content)

@@ -102,8 +102,10 @@ def test_cut_off_gzip_at_every_length(raw_nifti):
             read_volume(path)
 
 
-def test_gzip_with_a_wrong_checksum(raw_nifti):
-    path = raw_nifti("x.nii.gz")
+@pytest.mark.parametrize("size", [4, 16, 64])
+def test_gzip_with_a_wrong_checksum(raw_nifti, size):
+    data = np.random.default_rng(0).bytes(2 * size**3)
+    path = raw_nifti("x.nii.gz", data=data, dim=(3, size, size, size, 1, 1, 1, 1))
     content = bytearray(path.read_bytes())
     content[-6] ^= 0xFF
     path.write_bytes(content)
@@ -213,6 +215,10 @@ def test_forms_that_differ_warn_and_the_sform_counts(raw_nifti, caplog):
         grid = read_header(raw_nifti(qform_code=1)).grid
     assert grid.affine[0, 3] == -5
     assert "qform and sform differ" in caplog.text
+
+
+def test_impossible_qform_does_not_matter_beside_a_sform(raw_nifti):
+    assert read_header(raw_nifti(qform_code=1, quaternion=(3, 0, 0))).grid.affine[0, 3] == -5
 
 
 def test_unset_handedness_is_right(raw_nifti):

@@ -34,6 +34,7 @@ def test_nibabel_reads_what_was_written(tmp_path, grid, values):
     np.testing.assert_array_equal(image.get_fdata(), values)
     np.testing.assert_allclose(image.affine, grid.affine, atol=1e-5)
     np.testing.assert_allclose(image.get_qform(), grid.affine, atol=1e-4)
+    assert (image.header["qform_code"], image.header["sform_code"]) == (1, 1)
     assert image.header.get_xyzt_units()[0] == "mm"
 
 
