@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from dinoreg.space.jacobian import jacobian_determinant
@@ -14,7 +13,7 @@ from dinoreg.space.separable import apply_along_axes, box_matrix
 # Voxels below this determinant are repaired, not only those at or below 0: the file is float32 and others
 # may count folds with other differences.
 _SAFE_DETERMINANT = 0.05
-_ROUNDS_PER_REACH = 8
+_ROUNDS_PER_REACH = 3
 _LARGEST_REACH = 12
 
 
@@ -26,11 +25,6 @@ class FoldReport:
     after: int
     voxels: int
     largest_change: float
-
-
-def count_folds(displacement: Tensor) -> int:
-    """Return the number of voxels whose Jacobian determinant is not positive."""
-    return int((jacobian_determinant(displacement) <= 0).sum())
 
 
 def repair_folds(displacement: Tensor, *, max_fraction: float) -> tuple[Tensor, FoldReport]:
@@ -65,9 +59,8 @@ def repair_folds(displacement: Tensor, *, max_fraction: float) -> tuple[Tensor, 
 
 
 def _near(bad: Tensor, reach: int) -> Tensor:
-    """1 at and next to `bad` voxels, falling to 0 over `reach` voxels, (1, *S)."""
-    rank = bad.ndim
-    dilate = F.max_pool3d if rank == 3 else F.max_pool2d
-    width = 2 * (reach + 1) + 1
-    grown = dilate(bad.to(torch.float32)[None, None], width, stride=1, padding=width // 2)[0]
-    return apply_along_axes(grown, [box_matrix(n, 3, reach, device=bad.device) for n in bad.shape])
+    """1 at `bad` voxels and `reach` around, falling to 0 over as much again, (1, *S)."""
+    widen = [box_matrix(n, 2 * (2 * reach + 1) + 1, 1, device=bad.device) for n in bad.shape]
+    soften = [box_matrix(n, 3, reach, device=bad.device) for n in bad.shape]
+    grown = (apply_along_axes(bad.to(torch.float32)[None], widen) > 0).to(torch.float32)
+    return apply_along_axes(grown, soften)

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from dinoreg.space.separable import apply_along_axes, box_matrix
+from dinoreg.space.separable import Border, apply_along_axes, box_matrix
 
 # Costs that are smoothed at a time, so that the temporaries stay far smaller than the volume.
 _CHUNK_VALUES = 1 << 22
@@ -41,6 +41,7 @@ def make_cost_volume(
     *,
     fixed_weight: Tensor | None = None,
     moving_weight: Tensor | None = None,
+    border: Border = "replicate",
 ) -> CostVolume:
     """Return the smoothed squared feature distances (Heinrich et al. 2014; Siebert et al. 2021, section 2).
 
@@ -55,10 +56,12 @@ def make_cost_volume(
         radius: largest candidate per axis, cells.
         fixed_weight: (1, *S) in [0, 1], 0 where `fixed` has no content.
         moving_weight: (1, *S) likewise for `moving`.
+        border: what lies outside `moving` and outside the costs when they are smoothed.
     """
     shape = fixed.shape[1:]
     padding = [r for radius_a in reversed(tuple(radius)) for r in (radius_a, radius_a)]
-    padded = F.pad(moving.unsqueeze(0), padding, mode="replicate").squeeze(0)
+    mode = "replicate" if border == "replicate" else "constant"
+    padded = F.pad(moving.unsqueeze(0), padding, mode=mode).squeeze(0)
     weight_padded = None
     if moving_weight is not None:
         weight_padded = F.pad(moving_weight.unsqueeze(0), padding, mode="constant", value=0.0)[0, 0]
@@ -79,7 +82,7 @@ def make_cost_volume(
             min=1e-6
         )
         costs = costs.sub_(neutral.to(costs.dtype)).mul_(weights).add_(neutral.to(costs.dtype))
-    smoothing = [box_matrix(n, 3, 2, device=fixed.device) for n in shape]
+    smoothing = [box_matrix(n, 3, 2, border=border, device=fixed.device) for n in shape]
     for chunk in torch.split(costs, max(1, _CHUNK_VALUES // shape.numel())):
         chunk.copy_(apply_along_axes(chunk, smoothing))
     return CostVolume(costs, tuple(radius))

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from dinoreg.optimise.cost_volume import CostVolume
-from dinoreg.space.separable import apply_along_axes, box_matrix
+from dinoreg.space.separable import Border, apply_along_axes, box_matrix
 
 # Weight of the coupling in turn, for features whose squared distance is that of 12 channels in [0, 1]
 # (Siebert et al. 2021, ConvexAdam).
@@ -16,7 +16,11 @@ COUPLING = (0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
 
 
 def solve_coupled_convex(
-    volume: CostVolume, *, spacing_mm: Sequence[float], coupling: Sequence[float] = COUPLING
+    volume: CostVolume,
+    *,
+    spacing_mm: Sequence[float],
+    coupling: Sequence[float] = COUPLING,
+    border: Border = "replicate",
 ) -> Tensor:
     """Alternate between the cheapest candidate near a smooth field and the smoothing of that choice.
 
@@ -29,7 +33,7 @@ def solve_coupled_convex(
     """
     shape = volume.costs.shape[1:]
     rank = len(volume.radius)
-    smoothing = [box_matrix(n, 3, 1, device=volume.costs.device) for n in shape]
+    smoothing = [box_matrix(n, 3, 1, border=border, device=volume.costs.device) for n in shape]
     mean_spacing = sum(spacing_mm) / rank
     metric = [(s / mean_spacing) ** 2 for s in spacing_mm]
     displacement = apply_along_axes(_best_candidates(volume, None, 0.0, metric), smoothing)

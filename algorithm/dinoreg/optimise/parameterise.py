@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from dinoreg.space.coords import identity_positions
-from dinoreg.space.separable import apply_along_axes, box_matrix
+from dinoreg.space.separable import Border, apply_along_axes, box_matrix
 
 
 class Parameterisation(nn.Module, ABC):
@@ -21,13 +21,15 @@ class Parameterisation(nn.Module, ABC):
 
 
 class SmoothedDense(Parameterisation):
-    """One vector per cell, smoothed by box filters in turn; three of width 3 are close to a cubic B-spline."""
+    """One vector per cell, smoothed by box filters; three of width 3 come close to a cubic B-spline."""
 
-    def __init__(self, start: Tensor, *, width: int, repeats: int) -> None:
+    def __init__(self, start: Tensor, *, width: int, repeats: int, border: Border = "replicate") -> None:
         """Begin at `start`, (rank, *S) in cells."""
         super().__init__()
         self.vectors = nn.Parameter(start.clone())
-        self._smoothing = [box_matrix(n, width, repeats, device=start.device) for n in start.shape[1:]]
+        self._smoothing = [
+            box_matrix(n, width, repeats, border=border, device=start.device) for n in start.shape[1:]
+        ]
 
     def displacement(self) -> Tensor:
         """Return the smoothed vectors."""

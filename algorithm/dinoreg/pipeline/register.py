@@ -21,6 +21,7 @@ from dinoreg.guard.folds import repair_folds
 from dinoreg.optimise.adam import refine_adam
 from dinoreg.optimise.discrete import search_convex, warp_features
 from dinoreg.optimise.parameterise import SmoothedDense
+from dinoreg.optimise.published import refine_published, search_published
 from dinoreg.optimise.similarity import lcc, ssd
 from dinoreg.pipeline.config import Adam, Config
 from dinoreg.pipeline.plan import Plan, cells_within, make_plan
@@ -88,7 +89,9 @@ def register_pair(
         slice(min(a.start, b.start), max(a.stop, b.stop))
         for a, b in zip(fixed.content, moving.content, strict=True)
     ]
-    plan = make_plan(config, fixed.values.shape, spacing_mm, content)
+    # The published code knows no content: it registers the whole image.
+    whole = config.numerics == "published"
+    plan = make_plan(config, fixed.values.shape, spacing_mm, None if whole else content)
     displacement = torch.zeros(3, *plan.finest.shape, device=device)
     lattice = plan.finest
 
@@ -105,28 +108,68 @@ def register_pair(
         if config.start:
             keep_start(_as_file(_on_image(displacement, lattice, plan)))
 
-        for stage, target in zip(config.discrete, plan.discrete, strict=True):
-            with clock.stage("discrete") as details:
-                displacement, lattice = resize_displacement(displacement, lattice, target), target
-                details["radius_cells"] = cells_within(stage.radius_mm * plan.length_scale, lattice)
-                displacement = search_convex(
-                    features[0].on(lattice),
-                    features[1].on(lattice),
-                    displacement,
-                    details["radius_cells"],
-                    consistency_iterations=stage.consistency_iterations,
-                    masked=config.masked,
-                )
-
-        for settings, target in zip(config.adam, plan.adam, strict=True):
-            with clock.stage("adam") as details:
-                displacement, lattice = resize_displacement(displacement, lattice, target), target
-                pair = (features[0].on(lattice), features[1].on(lattice))
-                displacement = _refine(settings, *pair, displacement, config.masked, details)
+        if config.numerics == "published":
+            displacement, lattice = _published(config, plan, features, clock), plan.voxels
+        else:
+            displacement, lattice = _correct(config, plan, features, displacement, lattice, clock)
 
     with clock.stage("guard") as details:
-        vectors = _guard(_on_image(displacement, lattice, plan), config, details)
+        vectors = _guard(displacement, lattice, plan, config, details)
     return Registration(_as_file(vectors), plan, tuple(clock.reports))
+
+
+def _correct(
+    config: Config,
+    plan: Plan,
+    features: tuple[Features, Features],
+    displacement: Tensor,
+    lattice: Lattice,
+    clock: StageClock,
+) -> tuple[Tensor, Lattice]:
+    """Run the discrete and the Adam stages from a start; returns the displacement and its lattice."""
+    for stage, target in zip(config.discrete, plan.discrete, strict=True):
+        with clock.stage("discrete") as details:
+            displacement, lattice = resize_displacement(displacement, lattice, target), target
+            details["radius_cells"] = cells_within(stage.radius_mm * plan.length_scale, lattice)
+            displacement = search_convex(
+                features[0].on(lattice),
+                features[1].on(lattice),
+                displacement,
+                details["radius_cells"],
+                consistency_iterations=stage.consistency_iterations,
+                masked=config.masked,
+            )
+    for settings, target in zip(config.adam, plan.adam, strict=True):
+        with clock.stage("adam") as details:
+            displacement, lattice = resize_displacement(displacement, lattice, target), target
+            pair = (features[0].on(lattice), features[1].on(lattice))
+            displacement = _refine(settings, *pair, displacement, config.masked, details)
+    return displacement, lattice
+
+
+def _published(config: Config, plan: Plan, features: tuple[Features, Features], clock: StageClock) -> Tensor:
+    """Run both stages with the numerics of ConvexAdam's public code; returns voxels, (3, *block)."""
+    discrete, adam = config.discrete[0], config.adam[0]
+    with clock.stage("discrete"):
+        lattice = plan.discrete[0]
+        displacement = search_published(
+            features[0].on(lattice),
+            features[1].on(lattice),
+            cells_within(discrete.radius_mm, lattice)[0],
+            consistency_iterations=discrete.consistency_iterations,
+        )
+    with clock.stage("adam") as details:
+        lattice = plan.adam[0]
+        displacement, trace = refine_published(
+            features[0].on(lattice),
+            features[1].on(lattice),
+            displacement,
+            regularity_weight=adam.regularity_weight,
+            iterations=adam.iterations,
+            learning_rate=adam.learning_rate,
+        )
+        details |= {"iterations": trace.iterations, "losses": trace.losses}
+    return displacement
 
 
 def _encode_pair(
@@ -175,15 +218,23 @@ def _on_image(displacement: Tensor, lattice: Lattice, plan: Plan) -> Tensor:
     return F.pad(vectors.unsqueeze(0), padding, mode="replicate").squeeze(0) if any(padding) else vectors
 
 
-def _guard(vectors: Tensor, config: Config, details: dict[str, Any]) -> Tensor:
-    if not bool(torch.isfinite(vectors).all()):
+def _guard(
+    displacement: Tensor, lattice: Lattice, plan: Plan, config: Config, details: dict[str, Any]
+) -> Tensor:
+    """Check and repair a displacement; returns it on the voxels of the whole image, (3, I, J, K)."""
+    if not bool(torch.isfinite(displacement).all()):
         raise NumericalError(Fault("displacement not finite", "guard", remedy="use a smaller learning_rate"))
-    vectors, folds = repair_folds(vectors, max_fraction=config.guard.max_folding_percent / 100)
+    limit = config.guard.max_folding_percent / 100
+    # On the lattice first, where it costs an eighth or less; what interpolation leaves is repaired after it.
+    displacement, coarse = repair_folds(displacement, max_fraction=limit)
+    vectors, fine = repair_folds(_on_image(displacement, lattice, plan), max_fraction=limit)
     details |= {
-        "folds_before_repair": folds.before,
-        "folds": folds.after,
-        "folding_percent": 100 * folds.after / folds.voxels,
-        "largest_repair_voxels": folds.largest_change,
+        "folds_before_repair": {"cells": coarse.before, "voxels": fine.before},
+        "folds": fine.after,
+        "folding_percent": 100 * fine.after / fine.voxels,
+        "largest_repair_mm": max(
+            coarse.largest_change * max(lattice.spacing_mm), fine.largest_change * max(plan.voxels.spacing_mm)
+        ),
     }
     return vectors
 

@@ -6,7 +6,7 @@ import dataclasses
 import json
 import logging
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
@@ -56,7 +56,7 @@ class RunOptions:
 
     output: Path
     split: Split = "auto"
-    device: torch.device = torch.device("cpu")
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     on_failure: OnFailure = "raise"
     resume: bool = False
     pictures: bool = False

@@ -93,6 +93,8 @@ def resize_displacement(displacement: Tensor, source: Lattice, target: Lattice) 
 
     Args:
         displacement: (rank, *source.shape), in cells of `source`.
+        source: its lattice.
+        target: another lattice of the same image.
 
     Returns:
         (rank, *target.shape), in cells of `target`.

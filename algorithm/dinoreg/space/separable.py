@@ -8,9 +8,12 @@ is smoothed by three products with a 96 x 96 matrix.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
 import torch
 from torch import Tensor
+
+Border = Literal["replicate", "zero"]
 
 
 def apply_along_axes(volume: Tensor, matrices: Sequence[Tensor]) -> Tensor:
@@ -33,15 +36,28 @@ def apply_along_axes(volume: Tensor, matrices: Sequence[Tensor]) -> Tensor:
     return volume
 
 
-def box_matrix(size: int, width: int, repeats: int, *, device: torch.device | str = "cpu") -> Tensor:
-    """Return (size, size): `repeats` box filters of odd `width` in turn, each with replicate padding."""
+def box_matrix(
+    size: int,
+    width: int,
+    repeats: int,
+    *,
+    border: Border = "replicate",
+    device: torch.device | str = "cpu",
+) -> Tensor:
+    """Return (size, size): `repeats` box filters of odd `width` in turn, each with padding at the border.
+
+    With "zero" a constant falls towards 0 at the border, as ConvexAdam's public code has it.
+    """
     if width % 2 == 0:
         raise ValueError(f"box filter: the width must be odd, got {width}")
     index = torch.arange(size)
     single = torch.zeros(size, size, dtype=torch.float64)
     for offset in range(-(width // 2), width // 2 + 1):
-        single[index, (index + offset).clamp(0, size - 1)] += 1 / width
-    return torch.linalg.matrix_power(single, repeats).to(device, torch.float32)
+        source = index + offset
+        inside = (source >= 0) & (source < size) if border == "zero" else torch.ones(size, dtype=torch.bool)
+        single[index[inside], source.clamp(0, size - 1)[inside]] += 1 / width
+    repeated: Tensor = torch.linalg.matrix_power(single, repeats)
+    return repeated.to(device, torch.float32)
 
 
 def interpolation_matrix(
