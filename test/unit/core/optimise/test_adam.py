@@ -1,0 +1,107 @@
+import numpy as np
+import pytest
+import torch
+from core_reference import SHAPE, central_half, positions, sample, smooth_displacement, smooth_noise
+from dinoreg.optimise.adam import STOP_WINDOW, refine_adam
+from dinoreg.optimise.parameterise import SmoothedDense
+from dinoreg.optimise.similarity import lcc, ssd
+
+SPACING = (1.0, 1.0, 1.0)
+
+
+def _problem(rng, shape=SHAPE, amplitude=1.5):
+    truth = smooth_displacement(shape, rng, amplitude, sigma=4.0)
+    moving = smooth_noise(shape, rng, sigma=1.5, channels=3)
+    fixed = sample(moving, positions(shape) + truth).astype(np.float32)
+    return truth, torch.from_numpy(fixed), torch.from_numpy(moving)
+
+
+def _refine(similarity, moving, *, repeats=3, **changes):
+    shape = moving.shape[1:]
+    settings = {
+        "regularity_weight": 0.1,
+        "spacing_mm": SPACING[: len(shape)],
+        "iterations": 80,
+        "learning_rate": 0.1,
+    }
+    model = SmoothedDense(torch.zeros(len(shape), *shape), width=3, repeats=repeats)
+    return refine_adam(model, similarity, moving, **(settings | changes))
+
+
+def _error(found, truth):
+    """Median length of the error in the central half, voxels."""
+    box = (slice(None), *central_half(truth.shape[1:]))
+    return float(np.median(np.sqrt(((found.numpy() - truth)[box] ** 2).sum(axis=0))))
+
+
+@pytest.mark.parametrize("name", ["ssd", "lcc"])
+def test_recovers_a_smooth_displacement(name, rng):
+    truth, fixed, moving = _problem(rng)
+    similarity = ssd(fixed) if name == "ssd" else lcc(fixed, window=7)
+    found, trace = _refine(similarity, moving, regularity_weight=0.1 if name == "ssd" else 0.02)
+    assert _error(np_zero(truth), truth) > 0.5
+    assert _error(found, truth) < 0.1
+    assert trace.iterations == 80
+    assert len(trace.losses) == 8
+    assert trace.losses[-1] < 0.3 * trace.losses[0]
+
+
+def np_zero(truth):
+    return torch.zeros(truth.shape)
+
+
+def test_a_plane(rng):
+    truth, fixed, moving = _problem(rng, shape=(40, 52))
+    found, _ = _refine(ssd(fixed), moving, iterations=100)
+    assert _error(found, truth) < 0.1
+
+
+def test_the_weight_masks_out_a_corrupted_region(rng):
+    truth, fixed, moving = _problem(rng)
+    fixed[:, :, :, 22:] = torch.from_numpy(smooth_noise((20, 26, 12), rng, sigma=1.0, channels=3))
+    weight = torch.ones(1, *SHAPE)
+    weight[..., 22:] = 0
+    clean = (slice(None), slice(5, 15), slice(6, 20), slice(12, 22))
+
+    def error(weight):
+        found, _ = _refine(ssd(fixed), moving, weight=weight)
+        return float(np.median(np.sqrt(((found.numpy() - truth)[clean] ** 2).sum(axis=0))))
+
+    masked = error(weight)
+    assert masked < 0.1
+    assert error(None) > 1.5 * masked
+
+
+def test_more_regularity_is_smoother(rng):
+    _, fixed, moving = _problem(rng)
+    rough, smooth = (_refine(ssd(fixed), moving, regularity_weight=w, iterations=30)[0] for w in (0.01, 30.0))
+    assert smooth.diff(dim=1).square().mean() < 0.3 * rough.diff(dim=1).square().mean()
+
+
+def test_stops_early_where_nothing_is_gained(rng):
+    _, fixed, moving = _problem(rng)
+    _, trace = _refine(ssd(fixed), moving, stop_below=0.9)
+    assert trace.iterations == 2 * STOP_WINDOW
+    assert len(trace.losses) == 2
+    _, longer = _refine(ssd(fixed), moving, stop_below=0.05)
+    assert 2 * STOP_WINDOW < longer.iterations < 80
+
+
+def test_returns_the_displacement_after_the_last_step(rng):
+    _, fixed, moving = _problem(rng)
+    model = SmoothedDense(torch.zeros(3, *SHAPE), width=3, repeats=1)
+    found, trace = refine_adam(
+        model,
+        ssd(fixed),
+        moving,
+        regularity_weight=0.0,
+        spacing_mm=SPACING,
+        iterations=1,
+        learning_rate=0.25,
+    )
+    assert trace.iterations == 1
+    assert trace.losses == ()
+    assert torch.equal(found, model.displacement())
+    # The first step of Adam is the learning rate in every parameter with a gradient.
+    assert float(model.vectors.detach().abs().median()) == pytest.approx(0.25, rel=1e-3)
+    assert not found.requires_grad

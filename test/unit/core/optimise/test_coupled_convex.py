@@ -1,0 +1,50 @@
+import core_reference as reference
+import numpy as np
+import pytest
+import torch
+from core_reference import SHIFT, shifted_pair
+from dinoreg.optimise.cost_volume import CostVolume, make_cost_volume
+from dinoreg.optimise.coupled_convex import COUPLING, solve_coupled_convex
+
+CASES = [((4, 5, 6), (1, 2, 1)), ((5, 4, 3), (0, 3, 2)), ((6, 1, 5), (2, 0, 1)), ((5, 7), (2, 1))]
+
+
+@pytest.mark.parametrize(("shape", "radius"), CASES)
+@pytest.mark.parametrize("spacing", [(1.0, 1.0, 1.0), (1.0, 2.0, 4.0)])
+@pytest.mark.parametrize("coupling", [(), (0.3,), COUPLING])
+def test_equals_brute_force(shape, radius, spacing, coupling, rng):
+    costs = rng.uniform(size=(int(np.prod([2 * r + 1 for r in radius])), *shape)).astype(np.float32)
+    spacing = spacing[: len(shape)]
+    found = solve_coupled_convex(
+        CostVolume(torch.from_numpy(costs), radius), spacing_mm=spacing, coupling=coupling
+    )
+    expected = reference.coupled_convex(costs, radius, spacing, coupling)
+    assert found.shape == (len(shape), *shape)
+    np.testing.assert_allclose(found, expected, atol=1e-4)
+
+
+@pytest.mark.parametrize(("spacing", "expected"), [((1.0, 1.0, 1.0), 0.0), ((1.0, 4.0, 4.0), 1 / 3)])
+def test_distances_are_measured_in_millimetres(spacing, expected):
+    # Three cells along the third axis: the middle one wants to move along the first (0 against 0.2 for
+    # staying), the others to stay (0 against 5). The smoothed argmin is 1/3 everywhere. Coupled with weight 1,
+    # moving costs the middle cell 0 + m (2/3)^2 and staying 0.2 + m (1/3)^2, m = (spacing_0 / mean)^2: it
+    # stays where m > 0.6. The means 1 and 3 give m = 1 and m = 1/9.
+    costs = torch.full((9, 1, 1, 3), 9.0)
+    stay, move = 1 * 3 + 1, 2 * 3 + 1  # (0, 0, 0) and (1, 0, 0) of radius (1, 0, 1)
+    costs[stay], costs[move] = 0.0, 5.0
+    costs[stay, ..., 1], costs[move, ..., 1] = 0.2, 0.0
+    found = solve_coupled_convex(CostVolume(costs, (1, 0, 1)), spacing_mm=spacing, coupling=(1.0,))
+    np.testing.assert_allclose(found[0].flatten(), expected, atol=1e-6)
+    np.testing.assert_array_equal(found[1:].flatten(), 0)
+
+
+@pytest.mark.parametrize("shift", [SHIFT, (-3, 5, -7), (0, 0, -4)])
+def test_recovers_whole_cell_shifts(shift, rng):
+    shape, radius = (12, 18, 26), [abs(t) for t in shift]
+    fixed, moving = shifted_pair(shape, shift, rng, sigma=1.0, channels=2)
+    volume = make_cost_volume(torch.from_numpy(fixed), torch.from_numpy(moving), radius)
+    found = solve_coupled_convex(volume, spacing_mm=(1.5, 0.8, 2.5))
+    # Where the match lies inside, and two boxes of 3 do not reach beyond.
+    box = tuple(slice(r + 2, n - r - 2) for r, n in zip(radius, shape, strict=True))
+    median = found[(slice(None), *box)].flatten(1).median(dim=1).values
+    np.testing.assert_allclose(median, shift, atol=1e-3)
