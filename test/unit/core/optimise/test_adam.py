@@ -1,15 +1,16 @@
 import numpy as np
 import pytest
 import torch
-from core_reference import SHAPE, central_half, positions, sample, smooth_displacement, smooth_noise
+from core_reference import central_half, positions, sample, smooth_displacement, smooth_noise
 from dinoreg.optimise.adam import STOP_WINDOW, refine_adam
 from dinoreg.optimise.parameterise import SmoothedDense
 from dinoreg.optimise.similarity import lcc, ssd
 
+SHAPE = (14, 18, 24)
 SPACING = (1.0, 1.0, 1.0)
 
 
-def _problem(rng, shape=SHAPE, amplitude=1.5):
+def _problem(rng, shape=SHAPE, amplitude=2.0):
     truth = smooth_displacement(shape, rng, amplitude, sigma=4.0)
     moving = smooth_noise(shape, rng, sigma=1.5, channels=3)
     fixed = sample(moving, positions(shape) + truth).astype(np.float32)
@@ -21,7 +22,7 @@ def _refine(similarity, moving, *, repeats=3, **changes):
     settings = {
         "regularity_weight": 0.1,
         "spacing_mm": SPACING[: len(shape)],
-        "iterations": 80,
+        "iterations": 60,
         "learning_rate": 0.1,
     }
     model = SmoothedDense(torch.zeros(len(shape), *shape), width=3, repeats=repeats)
@@ -39,29 +40,25 @@ def test_recovers_a_smooth_displacement(name, rng):
     truth, fixed, moving = _problem(rng)
     similarity = ssd(fixed) if name == "ssd" else lcc(fixed, window=7)
     found, trace = _refine(similarity, moving, regularity_weight=0.1 if name == "ssd" else 0.02)
-    assert _error(np_zero(truth), truth) > 0.5
+    assert _error(torch.zeros(truth.shape), truth) > 0.5
     assert _error(found, truth) < 0.1
-    assert trace.iterations == 80
-    assert len(trace.losses) == 8
+    assert trace.iterations == 60
+    assert len(trace.losses) == 6
     assert trace.losses[-1] < 0.3 * trace.losses[0]
 
 
-def np_zero(truth):
-    return torch.zeros(truth.shape)
-
-
 def test_a_plane(rng):
-    truth, fixed, moving = _problem(rng, shape=(40, 52))
+    truth, fixed, moving = _problem(rng, shape=(30, 40))
     found, _ = _refine(ssd(fixed), moving, iterations=100)
     assert _error(found, truth) < 0.1
 
 
 def test_the_weight_masks_out_a_corrupted_region(rng):
     truth, fixed, moving = _problem(rng)
-    fixed[:, :, :, 22:] = torch.from_numpy(smooth_noise((20, 26, 12), rng, sigma=1.0, channels=3))
+    fixed[..., 16:] = torch.from_numpy(smooth_noise((14, 18, 8), rng, sigma=1.0, channels=3))
     weight = torch.ones(1, *SHAPE)
-    weight[..., 22:] = 0
-    clean = (slice(None), slice(5, 15), slice(6, 20), slice(12, 22))
+    weight[..., 16:] = 0
+    clean = (slice(None), slice(3, 11), slice(4, 14), slice(7, 16))
 
     def error(weight):
         found, _ = _refine(ssd(fixed), moving, weight=weight)
@@ -83,8 +80,8 @@ def test_stops_early_where_nothing_is_gained(rng):
     _, trace = _refine(ssd(fixed), moving, stop_below=0.9)
     assert trace.iterations == 2 * STOP_WINDOW
     assert len(trace.losses) == 2
-    _, longer = _refine(ssd(fixed), moving, stop_below=0.05)
-    assert 2 * STOP_WINDOW < longer.iterations < 80
+    _, longer = _refine(ssd(fixed), moving, stop_below=0.4)
+    assert 2 * STOP_WINDOW < longer.iterations < 60
 
 
 def test_returns_the_displacement_after_the_last_step(rng):

@@ -26,7 +26,7 @@ def test_equals_brute_force(shape, radius, spacing, coupling, rng):
 @pytest.mark.parametrize(("spacing", "expected"), [((1.0, 1.0, 1.0), 0.0), ((1.0, 4.0, 4.0), 1 / 3)])
 def test_distances_are_measured_in_millimetres(spacing, expected):
     # Three cells along the third axis: the middle one wants to move along the first (0 against 0.2 for
-    # staying), the others to stay (0 against 5). The smoothed argmin is 1/3 everywhere. Coupled with weight 1,
+    # staying), the others to stay (0 against 5). The smoothed argmin is 1/3 everywhere. With coupling 1,
     # moving costs the middle cell 0 + m (2/3)^2 and staying 0.2 + m (1/3)^2, m = (spacing_0 / mean)^2: it
     # stays where m > 0.6. The means 1 and 3 give m = 1 and m = 1/9.
     costs = torch.full((9, 1, 1, 3), 9.0)

@@ -96,9 +96,8 @@ def test_gradient_of_lcc_equals_that_of_a_plain_implementation(weighted, rng):
 
     f, w = fixed.double(), warped.double().requires_grad_()
     f_variance, w_variance = mean(f**2) - mean(f) ** 2, mean(w**2) - mean(w) ** 2
-    squared = (mean(f * w) - mean(f) * mean(w)) ** 2 / (
-        f_variance * w_variance + 1e-5 * (f_variance**2).mean()
-    )
+    covariance = mean(f * w) - mean(f) * mean(w)
+    squared = covariance**2 / (f_variance * w_variance + 1e-5 * (f_variance**2).mean())
     share = torch.ones(1, 8, 9, 10) if weight is None else weight
     (1 - (squared.mean(dim=0, keepdim=True) * share).sum() / share.sum()).backward()
     assert w.grad.abs().max() > 1e-4
