@@ -1,0 +1,115 @@
+# The registration as a container: reads a Learn2Reg task from /input, writes one field per pair to /output.
+# Build with ./build.sh. Plain Dockerfile syntax only, so that the classic builder can build it as well.
+
+ARG BASE_IMAGE=debian:bookworm-slim
+
+# ------------------------------------------------------------------------------------------------ builder
+FROM ${BASE_IMAGE} AS builder
+
+RUN apt-get update \
+    && DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-install-recommends \
+        ca-certificates python3 python3-venv \
+    && rm -rf /var/lib/apt/lists/*
+
+# pip lives in a venv of its own and installs into the product's venv, which therefore contains no pip.
+RUN python3 -m venv /opt/build && python3 -m venv --without-pip /opt/dinoreg
+
+# Where packages come from (a mirror: --build-arg PIP_INDEX_URL=...).
+ARG PIP_INDEX_URL=https://pypi.org/simple
+# The torch variant is the index its wheel comes from: .../whl/cpu, or .../whl/cu126 for NVIDIA GPUs.
+# A wheel found there ("2.13.0+cpu") outranks PyPI's; an index that cannot be reached is skipped.
+# Only torch itself is asked of that index; what torch needs comes with the rest.
+ARG TORCH_INDEX_URL=https://download.pytorch.org/whl/cpu
+ARG TORCH_VERSION=2.13.0
+ENV PIP_NO_CACHE_DIR=1 PIP_NO_COMPILE=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore
+
+# Dependencies first: they change seldom, and these layers stay cached when the code changes.
+WORKDIR /src
+COPY constraints.txt pyproject.toml ./
+RUN sed "s/^torch==.*/torch==${TORCH_VERSION}/" constraints.txt > /opt/build/constraints.txt \
+    && /opt/build/bin/pip --python /opt/dinoreg/bin/python install \
+        --no-deps --retries 2 --extra-index-url "${TORCH_INDEX_URL}" "torch==${TORCH_VERSION}"
+RUN /opt/build/bin/python -c 'import tomllib; \
+project = tomllib.load(open("pyproject.toml", "rb"))["project"]; \
+print(*project["dependencies"], *project["optional-dependencies"]["registration"], sep="\n")' \
+        > /opt/build/requirements.txt \
+    && /opt/build/bin/pip --python /opt/dinoreg/bin/python install \
+        --constraint /opt/build/constraints.txt --requirement /opt/build/requirements.txt
+
+# What only compiling against torch, or testing a library, would need.
+RUN cd /opt/dinoreg/lib/python3*/site-packages \
+    && rm -rf torch/include torch/share torch/test torch/bin/*Test torch/bin/protoc* torch/bin/test_* \
+    && find torch -name '*.a' -delete \
+    && find numba scipy networkx sympy nibabel mpl_toolkits matplotlib \
+        -type d -name tests -prune -exec rm -rf {} +
+
+# Byte code that is never checked against its source: nothing is to be written at run time.
+# Left out: torch's own test helpers, some of which are written for a later Python.
+RUN /opt/dinoreg/bin/python -m compileall -q -j 0 --invalidation-mode unchecked-hash \
+        -x '/torch/testing/_internal/' /opt/dinoreg/lib
+
+COPY LICENSE README* ./
+COPY algorithm algorithm
+COPY evaluation evaluation
+COPY datasets_json datasets_json
+# PIP_CONSTRAINT also pins the build backend in pip's isolated build environment.
+RUN PIP_CONSTRAINT=/opt/build/constraints.txt /opt/build/bin/pip --python /opt/dinoreg/bin/python install \
+        --no-deps . \
+    && /opt/dinoreg/bin/python -m compileall -q --invalidation-mode unchecked-hash \
+        /opt/dinoreg/lib/python3*/site-packages/dinoreg \
+        /opt/dinoreg/lib/python3*/site-packages/regtask \
+        /opt/dinoreg/lib/python3*/site-packages/regeval \
+    && /opt/build/bin/pip --python /opt/dinoreg/bin/python check
+
+# -------------------------------------------------------------------------------------------------- final
+FROM ${BASE_IMAGE}
+
+RUN apt-get update \
+    && DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-install-recommends python3 \
+    && apt-get clean \
+    && rm -rf /var/lib/apt/lists/* /var/cache/debconf/*-old /var/log/* \
+    && groupadd --gid 10001 dinoreg \
+    && useradd --uid 10001 --gid 10001 --no-create-home --home-dir /tmp --shell /usr/sbin/nologin --no-log-init \
+        dinoreg \
+    && mkdir --parents /input /output /opt/ml/model \
+    && chmod 1777 /output
+
+COPY --from=builder /opt/dinoreg /opt/dinoreg
+
+# /tmp is the only place beside /output that may be written, by whatever uid the container runs as.
+# PYTHONSAFEPATH: no module is imported from the working directory.
+ENV PATH=/opt/dinoreg/bin:/usr/local/bin:/usr/bin:/bin \
+    PYTHONUNBUFFERED=1 \
+    PYTHONDONTWRITEBYTECODE=1 \
+    PYTHONSAFEPATH=1 \
+    HOME=/tmp \
+    XDG_CACHE_HOME=/tmp/cache \
+    MPLCONFIGDIR=/tmp/matplotlib \
+    MPLBACKEND=Agg \
+    NUMBA_CACHE_DIR=/tmp/numba \
+    TORCH_HOME=/tmp/torch \
+    TORCHINDUCTOR_CACHE_DIR=/tmp/torchinductor \
+    TRITON_CACHE_DIR=/tmp/triton
+
+# Platforms limit the processes and threads of a container, often to 256; each of these libraries starts one
+# thread per core. The limits act on large machines only.
+ENV OMP_THREAD_LIMIT=32 \
+    NUMBA_NUM_THREADS=32 \
+    OPENBLAS_NUM_THREADS=8
+
+# Read by the NVIDIA container runtime; without it they have no effect.
+ENV NVIDIA_VISIBLE_DEVICES=all \
+    NVIDIA_DRIVER_CAPABILITIES=compute,utility
+
+ARG VERSION=unknown
+ARG REVISION=unknown
+LABEL org.opencontainers.image.title="dinoreg" \
+      org.opencontainers.image.description="Medical image registration: a Learn2Reg task in /input, displacement fields in /output" \
+      org.opencontainers.image.version="${VERSION}" \
+      org.opencontainers.image.revision="${REVISION}" \
+      org.opencontainers.image.licenses="Apache-2.0" \
+      org.opencontainers.image.base.name="debian:bookworm-slim"
+
+WORKDIR /opt/dinoreg
+USER 10001:10001
+ENTRYPOINT ["python", "-m", "dinoreg.cli.batch"]

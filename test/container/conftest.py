@@ -1,0 +1,151 @@
+"""The image, built once, and runs of it that are shut in as tightly as any challenge platform does."""
+
+import json
+import os
+import shutil
+import subprocess
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from dinoreg.phantom import write_phantom_task
+from regtask import read_dataset
+from regtask.names import field_names
+
+ROOT = Path(__file__).resolve().parents[2]
+TAG = "dinoreg:test"
+ANY_USER = "12345:12345"  # a uid that the image has never heard of
+PRESET = "convexadam"
+PAIRS = 2  # of the five of the phantom, for speed
+BUILD_SECONDS, RUN_SECONDS = 1500, 600
+
+# Nothing but /output and an empty /tmp can be written; no network, no capability, few threads.
+RESTRICTIONS = (
+    "--read-only",
+    *("--tmpfs", "/tmp"),
+    *("--network", "none"),
+    *("--cap-drop", "ALL"),
+    *("--security-opt", "no-new-privileges"),
+    *("--pids-limit", "256"),
+    *("--user", ANY_USER),
+)
+
+
+@dataclass(frozen=True)
+class Finished:
+    code: int
+    out: str
+    err: str
+
+
+@dataclass(frozen=True)
+class Task:
+    """A task folder and what a run of it has to write."""
+
+    description: Path
+
+    @property
+    def folder(self) -> Path:
+        return self.description.parent
+
+    @property
+    def fields(self) -> list[str]:
+        pairs = read_dataset(self.description).pairs("auto")
+        return [name for pair in pairs for name in field_names(pair.fixed_id, pair.moving_id, "long")]
+
+    def copied_to(self, folder: Path) -> "Task":
+        """Copy the task, so that a test can damage it."""
+        shutil.copytree(self.folder, folder)
+        return Task(folder / self.description.name)
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run of the container: how it ended, and its output folder."""
+
+    finished: Finished
+    output: Path
+
+    @property
+    def files(self) -> list[str]:
+        return sorted(str(path.relative_to(self.output)) for path in self.output.rglob("*") if path.is_file())
+
+    @property
+    def manifest(self) -> dict:
+        return json.loads((self.output / "manifest.json").read_text(encoding="utf-8"))
+
+
+def execute(*command: str, seconds: float = RUN_SECONDS) -> Finished:
+    done = subprocess.run(
+        command, capture_output=True, encoding="utf-8", errors="replace", timeout=seconds, check=False
+    )
+    return Finished(done.returncode, done.stdout, done.stderr)
+
+
+def readable(folder: Path) -> Path:
+    """Let any uid read a folder (pytest's own are closed)."""
+    for path in (folder, *folder.rglob("*")):
+        path.chmod(0o755 if path.is_dir() else 0o644)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def docker() -> Callable[..., Finished]:
+    """Call the Docker client; skips where there is no engine."""
+    if shutil.which("docker") is None:
+        pytest.skip("no docker command")
+    info = execute("docker", "info", "--format", "{{.ServerVersion}}")
+    if info.code != 0:
+        pytest.skip(f"no Docker engine: {info.err.strip().splitlines()[-1:]}")
+    return lambda *arguments, seconds=RUN_SECONDS: execute("docker", *arguments, seconds=seconds)
+
+
+@pytest.fixture(scope="session")
+def image(docker: Callable[..., Finished]) -> str:
+    """Name of the image of this working tree; that of DINOREG_IMAGE, if set, instead of a new build."""
+    if given := os.environ.get("DINOREG_IMAGE"):
+        return given
+    built = execute(str(ROOT / "build.sh"), "--tag", TAG, seconds=BUILD_SECONDS)
+    assert built.code == 0, f"build.sh failed:\n{built.out[-2000:]}\n{built.err[-2000:]}"
+    return TAG
+
+
+@pytest.fixture(scope="session")
+def inspected(docker: Callable[..., Finished], image: str) -> dict:
+    """What `docker image inspect` says."""
+    return json.loads(docker("image", "inspect", image).out)[0]
+
+
+@pytest.fixture(scope="session")
+def phantom(tmp_path_factory: pytest.TempPathFactory) -> Task:
+    """The small phantom with its first pairs; shared by all tests, so never to be changed."""
+    path = write_phantom_task(tmp_path_factory.mktemp("phantom") / "task", size="small")
+    content = json.loads(path.read_text(encoding="utf-8"))
+    content["registration_val"] = content["registration_val"][:PAIRS]
+    content["numRegistration_val"] = PAIRS
+    path.write_text(json.dumps(content), encoding="utf-8")
+    return Task(path)
+
+
+@pytest.fixture(scope="session")
+def run_image(
+    docker: Callable[..., Finished], image: str, tmp_path_factory: pytest.TempPathFactory
+) -> Callable[..., Run]:
+    """Run the image on a task folder with all restrictions (or those given)."""
+
+    def run(
+        task: Path, *arguments: str, restrictions: tuple[str, ...] = ("--rm", *RESTRICTIONS), mode: str = "rw"
+    ) -> Run:
+        output = tmp_path_factory.mktemp("output")
+        output.chmod(0o777)
+        mounts = ("--volume", f"{readable(task)}:/input:ro", "--volume", f"{output}:/output:{mode}")
+        return Run(docker("run", *restrictions, *mounts, image, *arguments), output)
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def phantom_run(phantom: Task, run_image: Callable[..., Run]) -> Run:
+    """The phantom registered by the container."""
+    return run_image(phantom.folder, "--preset", PRESET)
