@@ -5,7 +5,7 @@ import shutil
 
 import numpy as np
 import pytest
-from regeval import find_field, mean_scores, score_case, score_task
+from regeval import find_field, hd95_mm, mean_scores, score_case, score_task
 from regtask import DataError, Grid, SpaceError, read_dataset, write_field, write_volume
 
 SHAPE, SPACING_MM, SHIFT = (26, 30, 34), (2.0, 0.5, 1.25), (3, -5, 7)
@@ -33,15 +33,16 @@ def test_right_field_is_perfect(task, shift_field):
     assert scores.sd_log_jacobian == 0
 
 
-def test_identity(task):
+def test_identity(task, fixed_labels, moving_labels):
     scores = score_case(read_dataset(task).pairs()[0], None)
     assert scores.tre_mm == pytest.approx(
         np.linalg.norm(np.multiply(SHIFT, SPACING_MM))
     )  # sqrt(36 + 6.25 + 76.5625) = 10.90
     # Label 1, 6 x 10 x 7 voxels moved by (3, -5, 7): no overlap along k. Nor do the others overlap.
     assert scores.dice == 0
-    # Label 7 is one voxel: its distance is that of the shift. The boxes' nearest surfaces are closer.
-    assert 0 < scores.hd95_mm < scores.tre_mm
+    each_mm = [hd95_mm(fixed_labels == label, moving_labels == label, SPACING_MM) for label in (1, 2, 7)]
+    assert each_mm[2] == pytest.approx(scores.tre_mm)  # label 7 is one voxel: the length of the shift
+    assert scores.hd95_mm == pytest.approx(sum(each_mm) / 3)
 
 
 def test_lost_organ(task, shift_field):
