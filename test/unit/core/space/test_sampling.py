@@ -45,6 +45,14 @@ def test_keeps_the_shape_of_the_targets(target, dtype, rng):
     assert torch.equal(found.reshape(2, -1), flat)
 
 
+def test_threads_do_not_matter(rng):
+    volume = torch.from_numpy(rng.standard_normal((4, *SHAPE)).astype(np.float32))
+    at = torch.from_numpy(_positions(SHAPE, rng, 5000))
+    alone = sample_linear(volume, at)
+    torch.set_num_threads(2)
+    assert torch.equal(sample_linear(volume, at), alone)
+
+
 def test_memory_order_does_not_matter(rng):
     volume = torch.from_numpy(rng.standard_normal((4, *SHAPE)).astype(np.float32))
     at = torch.from_numpy(_positions(SHAPE, rng, 200))

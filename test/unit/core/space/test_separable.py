@@ -18,6 +18,17 @@ def test_box_matrix_equals_scipy(size, width, repeats, rng):
     np.testing.assert_allclose(box_matrix(size, width, repeats).numpy() @ values, expected, atol=1e-6)
 
 
+@pytest.mark.parametrize("size", [1, 2, 20])
+@pytest.mark.parametrize(("width", "repeats"), [(3, 1), (3, 3), (7, 2)])
+def test_box_matrix_with_zeros_outside_equals_scipy(size, width, repeats, rng):
+    values = rng.standard_normal(size)
+    expected = values
+    for _ in range(repeats):
+        expected = ndimage.uniform_filter1d(expected, width, mode="constant")
+    found = box_matrix(size, width, repeats, border="zero").numpy() @ values
+    np.testing.assert_allclose(found, expected, atol=1e-6)
+
+
 @pytest.mark.parametrize("shape", [SHAPE, (20, 26), (1, 26, 3)])
 def test_smoothing_of_a_volume_equals_scipy(shape, rng):
     volume = rng.standard_normal((3, *shape)).astype(np.float32)

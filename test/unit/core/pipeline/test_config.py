@@ -1,0 +1,101 @@
+import pytest
+from dinoreg.errors import ConfigError
+from dinoreg.pipeline.config import Adam, Config, Discrete
+from dinoreg.pipeline.presets import parse_config
+from pydantic import ValidationError
+
+
+def _faults(values):
+    with pytest.raises(ConfigError) as caught:
+        parse_config(values, where="here")
+    return [str(fault) for fault in caught.value.faults]
+
+
+def test_defaults_are_valid_and_frozen():
+    config = Config()
+    with pytest.raises(ValidationError, match="frozen"):
+        config.masked = False
+
+
+@pytest.mark.parametrize(
+    ("values", "place", "guess"),
+    [
+        ({"adam": [{"iteration": 5}]}, "adam.0.iteration", "iterations"),
+        ({"features": {"cell_m": 5.0}}, "features.cell_m", "cell_mm"),
+        ({"preproces": {}}, "preproces", "preprocess"),
+        ({"features": {"encoder": {"name": "mind", "radus": 1}}}, "radus", "radius"),
+        ({"start": [{"kind": "hypotheses", "rang_mm": [1.0, 1.0, 1.0]}]}, "rang_mm", "range_mm"),
+        ({"guard": {"max_folding": 1.0}}, "guard.max_folding", "max_folding_percent"),
+    ],
+)
+def test_an_unknown_key_is_named_with_the_nearest(values, place, guess):
+    (fault,) = _faults(values)
+    assert "unknown key" in fault
+    assert "here: " in fault
+    assert place in fault
+    assert f"did you mean {guess}?" in fault
+
+
+def test_a_key_like_no_other_gets_no_guess():
+    (fault,) = _faults({"zzzzqqqq": 1})
+    assert "zzzzqqqq" in fault
+    assert "did you mean" not in fault
+
+
+def test_all_faults_at_once():
+    faults = _faults(
+        {
+            "masked": "yes",
+            "unknown": 1,
+            "features": {"cell_mm": -1.0},
+            "discrete": [{"radius_mm": 0.0}, {"consistency_iterations": 1.5}],
+            "adam": [{"smoothing_width": 4}],
+            "guard": {"max_folding_percent": 101.0},
+        }
+    )
+    places = (
+        "masked",
+        "unknown",
+        "features.cell_mm",
+        "discrete.0.radius_mm",
+        "discrete.1.consistency_iterations",
+        "adam.0",
+        "guard.max_folding_percent",
+    )
+    assert len(faults) == len(places)
+    for place in places:
+        assert sum(f"here: {place};" in fault or f"here: {place} " in fault for fault in faults) == 1, place
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"features": {"cell_mm": "4"}},  # no text for a number
+        {"adam": [{"iterations": 80.0}]},  # no float for a count
+        {"adam": [{"iterations": 0}]},
+        {"adam": [{"similarity": "mse"}]},
+        {"start": [{"kind": "magic"}]},
+        {"start": [{}]},
+        {"numerics": "other"},
+        {"preprocess": {"ct_width_hu": 0}},
+        {"preprocess": {"mr_percentile": 100.5}},
+    ],
+)
+def test_values_out_of_range_or_of_another_type_are_refused(values):
+    assert len(_faults(values)) == 1
+
+
+def test_a_whole_number_is_good_for_a_length():
+    assert parse_config({"features": {"cell_mm": 4}}, where="here").features.cell_mm == 4.0
+
+
+@pytest.mark.parametrize("key", ["smoothing_width", "lcc_window"])
+def test_windows_are_odd(key):
+    with pytest.raises(ValidationError, match=f"{key} must be odd, got 6"):
+        Adam(**{key: 6})
+
+
+def test_published_numerics_have_one_shape():
+    with pytest.raises(ValidationError, match="one discrete and one adam"):
+        Config(numerics="published", adam=(Adam(),))
+    assert Config(numerics="published", adam=(Adam(),), discrete=(Discrete(),)).numerics == "published"

@@ -1,0 +1,74 @@
+import numpy as np
+import pytest
+import torch
+from core_reference import SPACING, shifted_pair
+from dinoreg.encoders.features import Features
+from dinoreg.pipeline.config import AffineStart, CentresStart, HypothesesStart, SlicesStart
+from dinoreg.pipeline.starts import run_start
+from dinoreg.space.lattice import Lattice
+
+SHAPE = (14, 16, 20)
+SHIFT = (2, -3, 4)
+STEPS = {
+    "centres": CentresStart(kind="centres"),
+    "slices": SlicesStart(kind="slices", axis=2),
+    "affine": AffineStart(kind="affine", iterations=20, learning_rate=0.02),
+    "hypotheses": HypothesesStart(
+        kind="hypotheses", range_mm=(3.0, 2.4, 10.0), step_mm=5.0, radius_mm=(1.5, 0.8, 2.5), min_overlap=0.2
+    ),
+}
+
+
+def _pair(rng, shift=SHIFT):
+    """Noise in a box of foreground, well inside, moved by `shift`."""
+    values = shifted_pair(SHAPE, shift, rng, sigma=1.0, channels=3)
+    pair = []
+    for volume, offset in zip(values, ((0, 0, 0), shift), strict=True):
+        weight = np.zeros((1, *SHAPE), np.float32)
+        weight[(0, *(slice(3 + o, n - 4 + o) for o, n in zip(offset, SHAPE, strict=True)))] = 1
+        pair.append(
+            Features(torch.from_numpy(volume), torch.from_numpy(weight), Lattice(SHAPE, (1, 1, 1), SPACING))
+        )
+    return pair
+
+
+def _run(step, pair, base=None):
+    base = torch.zeros(3, *SHAPE) if base is None else base
+    details = {}
+    return run_start(step, *pair, base, scale=1.0, details=details), details
+
+
+@pytest.mark.parametrize("kind", ["centres", "affine"])
+def test_a_translation_is_found(kind, rng):
+    found, _ = _run(STEPS[kind], _pair(rng))
+    inside = found[:, 4:10, 4:12, 4:16].flatten(1).median(dim=1).values
+    np.testing.assert_allclose(inside, SHIFT, atol=0.1)
+
+
+def test_centres_report_millimetres(rng):
+    found, details = _run(STEPS["centres"], _pair(rng))
+    np.testing.assert_allclose(found[:, 0, 0, 0], SHIFT, atol=1e-4)
+    np.testing.assert_allclose(details["translation_mm"], np.multiply(SHIFT, SPACING), atol=1e-3)
+
+
+def test_slices_move_their_axis_only(rng):
+    found, details = _run(STEPS["slices"], _pair(rng, (0, 0, 4)))
+    np.testing.assert_array_equal(found.flatten(1).T[0], [0, 0, 4])
+    assert float(found.flatten(1).std(dim=1).max()) == 0
+    np.testing.assert_allclose(details["translation_mm"], [0, 0, 10.0])
+
+
+def test_hypotheses_report_all_and_choose_one(rng):
+    # Steps of 5 mm are 3, 6 and 2 cells, ranges 2, 3 and 4: 0, 0, and -4, -2, 0, 2, 4.
+    found, details = _run(STEPS["hypotheses"], _pair(rng, (1, -1, 4)))
+    np.testing.assert_array_equal(found[:, 7, 8, 10], [0, 0, 4])
+    assert details["translation_mm"] == [0, 0, 10]
+    assert sorted(h["translation_mm"][2] for h in details["hypotheses"]) == [-10, -5, 0, 5, 10]
+
+
+@pytest.mark.parametrize("kind", ["centres", "slices", "affine", "hypotheses"])
+def test_every_step_builds_on_the_displacement_so_far(kind, rng):
+    base = torch.tensor([1.0, -1.0, 4.0]).view(3, 1, 1, 1).expand(3, *SHAPE).contiguous()
+    found, _ = _run(STEPS[kind], _pair(rng, (1, -1, 4)), base)
+    inside = found[:, 4:10, 4:12, 4:16].flatten(1).median(dim=1).values
+    np.testing.assert_allclose(inside, [1, -1, 4], atol=0.1)
