@@ -171,10 +171,8 @@ def draw_determinant(axes: Axes, plane: NDArray[np.floating], view: View) -> Sca
         view: the plane's place.
     """
     low, high = style.JACOBIAN_RANGE
-    # Only true folds may take the signal colour, so strong but proper change is clipped to the scale.
-    values = np.ma.masked_where(plane <= 0, np.clip(plane, low, high))
     return axes.imshow(
-        values,
+        np.ma.masked_where(plane <= 0, plane),  # only folds take the signal colour
         cmap=style.jacobian_map(),
         norm=LogNorm(low, high),
         origin="lower",

@@ -6,7 +6,9 @@ import SimpleITK as sitk
 from dinoreg.report.content import choose_centre, find_content, grey_window
 from dinoreg.report.determinant import jacobian_determinant
 from dinoreg.report.grid_lines import deformed_grid
+from dinoreg.report.panels import draw_contours
 from dinoreg.report.views import make_views
+from matplotlib.figure import Figure
 from nibabel import Nifti1Image, as_closest_canonical
 
 RAS = np.eye(4)
@@ -94,6 +96,14 @@ def test_determinant_of_a_flat_field():
     np.testing.assert_allclose(jacobian_determinant(field), 1.5)
 
 
+def test_outline_of_an_organ_that_fills_the_plane():
+    view = make_views((2, 2, 2), (6, 5, 4), (2.0, 1.0, 1.0), None)[0]
+    axes = Figure().add_subplot()
+    draw_contours(axes, np.ones((5, 6), np.int16), view)
+    (outline,) = (path for contour in axes.collections for path in contour.get_paths())
+    np.testing.assert_allclose(outline.get_extents().bounds, (0, 0, 12, 5), atol=1e-6)
+
+
 def ct(lung_fraction):
     rng = np.random.default_rng(0)
     image = np.full((40, 40, 10), -1000.0, np.float32)
@@ -130,7 +140,8 @@ def test_centre_is_the_middle_of_the_content():
 
 def test_centre_shows_most_labels():
     labels = np.zeros((30, 40, 20), np.int16)
-    labels[2:12, 5:30, 2:10] = 1
+    labels[2:12, 5:30, 2:8] = 1
+    labels[2:7, 5:30, 8:10] = 1  # half its largest section, yet here the other label is seen too
     labels[20:24, 25:28, 8:14] = 2  # small, and off the middle of the large one
     centre = choose_centre(np.zeros(labels.shape, np.float32), labels)
     assert 25 <= centre[1] < 28

@@ -144,9 +144,12 @@ def test_registration_with_the_labels_beside_it(case, tmp_path, caplog):
     draw_registration(path, Pair.of(*files), *volumes, case.field)
     assert colour_count(path, style.label_colour(1)) > 300
     (tmp_path / "labelsTr" / files[0].name).write_bytes(b"no image")
+    small = Grid((4, 5, 6), np.eye(4))
+    write_volume(tmp_path / "labelsTr" / files[1].name, np.ones(small.shape), small, np.int16)
     with caplog.at_level(logging.WARNING):
         draw_registration(path, Pair.of(*files), *volumes, case.field)
-    assert "picture without labels" in caplog.text
+    assert caplog.text.count("picture without labels") == 2
+    assert colour_count(path, style.label_colour(1)) < 300
 
 
 def test_imports_neither_pyplot_nor_torch():
