@@ -37,7 +37,7 @@ class Mind(Settings):
     """MIND-SSC; voxels."""
 
     name: Literal["mind"] = "mind"
-    radius: Annotated[int, Field(ge=1, le=10)] = 2  # half width of the patch
+    radius: Annotated[int, Field(ge=1, le=10)] = 1  # half width of the patch
     dilation: Annotated[int, Field(ge=1, le=10)] = 2  # distance of the neighbours
 
 

@@ -89,9 +89,8 @@ def register_pair(
         slice(min(a.start, b.start), max(a.stop, b.stop))
         for a, b in zip(fixed.content, moving.content, strict=True)
     ]
-    # The published code knows no content: it registers the whole image.
-    whole = config.numerics == "published"
-    plan = make_plan(config, fixed.values.shape, spacing_mm, None if whole else content)
+    # Without masks the background is part of the images: what lies beside the content counts.
+    plan = make_plan(config, fixed.values.shape, spacing_mm, content if config.masked else None)
     displacement = torch.zeros(3, *plan.finest.shape, device=device)
     lattice = plan.finest
 

@@ -2,7 +2,7 @@
 
 A rigid shift alone compares badly between people or with partial fields of view: the best whole-volume
 translation of MIND features misses the truth by up to 10 cm on the abdominal development pairs, while the
-residual after a small discrete registration has its minimum there (docs/starts.md).
+residual after a small discrete registration has its minimum there (docs/pipeline.md).
 """
 
 from __future__ import annotations
