@@ -19,6 +19,7 @@ def _encode(image, radius, dilation):
 @pytest.mark.parametrize(("radius", "dilation"), [(1, 2), (2, 2), (3, 3), (1, 1), (2, 3)])
 def test_equals_the_definition(radius, dilation, rng):
     image = smooth_noise(SHAPE, rng, sigma=1.0)
+    image[:, :, :15] *= 0.01  # its v is below 0.001 of the mean: clamped
     np.testing.assert_allclose(_encode(image, radius, dilation), mind_ssc(image, radius, dilation), atol=2e-4)
 
 

@@ -41,14 +41,17 @@ def test_recovers_a_small_affine_with_a_large_translation(rng):
 def test_the_affine_is_applied_before_the_start(rng):
     # u(x) = A x + s(x + A x)
     start = torch.zeros(3, *SHAPE)
-    start[0] = 2 * torch.sin(torch.arange(SHAPE[2]) / 4)
-    affine = affine_displacement(MATRIX, (0.5, -0.5, 1.0), SHAPE)
+    start[0] = 3 * torch.sin(torch.arange(SHAPE[2]) / 3)
+    matrix = MATRIX.copy()
+    matrix[2] = 0.10, -0.08, 0.05
+    affine = affine_displacement(matrix, (0.2, -0.2, 0.4), SHAPE)  # no whole cell, or it is found first
     truth = affine + sample(start.numpy(), positions(SHAPE) + affine)
     moving = smooth_noise(SHAPE, rng, sigma=2.0, channels=3)
     fixed = sample(moving, positions(SHAPE) + truth)
     found = _fit(_features(fixed), _features(moving), start)
-    assert _error(start + torch.from_numpy(affine), truth) > 0.2  # the sum would be off
-    assert _error(found, truth) < 0.12
+    off = _error(start + torch.from_numpy(affine), truth)  # that of the sum
+    assert off > 0.15
+    assert _error(found, truth) < 0.5 * off
 
 
 def test_a_good_start_is_not_left_for_a_worse_translation(rng):
