@@ -131,7 +131,7 @@ def test_hash_ignores_the_name_and_sees_every_setting():
         for text in (
             "masked = false",
             "voxel_lengths = true",
-            "[features]\nencoder = { name = 'mind', radius = 1 }",
+            "[features]\nencoder = { name = 'mind', radius = 7 }",
             "[features]\nmax_cells = 5000",
             "[guard]\nmax_folding_percent = 0.1",
             "[[adam]]",
