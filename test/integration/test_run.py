@@ -1,6 +1,7 @@
 """A whole run over a tiny task: the files, the manifest, and what the numbers mean."""
 
 import json
+from dataclasses import replace
 from importlib import metadata
 
 import nibabel as nib
@@ -89,15 +90,16 @@ def test_command_equals_library(tiny, quick, quick_run, tmp_path, dinoreg):
 
 @pytest.mark.parametrize("threads", [1, 2])
 def test_two_runs_are_identical(tiny, quick, tmp_path, request, threads):
-    fields = []
+    dataset = read_dataset(tiny.description)
+    raw = {**dataset.raw, "registration_val": dataset.raw["registration_val"][:1]}
     for library in (torch, numba):
         request.addfinalizer(lambda library=library: library.set_num_threads(1))
         library.set_num_threads(min(threads, numba.config.NUMBA_NUM_THREADS))
     for run in ("first", "second"):
-        run_task(read_dataset(tiny.description), load_config(quick), RunOptions(tmp_path / run))
-        fields.append([read_field(tmp_path / run / name) for name in tiny.fields])
-    np.testing.assert_array_equal(fields[0], fields[1])
-    assert len(np.unique(fields[0])) > 1000
+        run_task(replace(dataset, raw=raw), load_config(quick), RunOptions(tmp_path / run))
+    first, second = (read_field(tmp_path / run / tiny.fields[0]) for run in ("first", "second"))
+    np.testing.assert_array_equal(first, second)
+    assert len(np.unique(first)) > 1000
 
 
 def test_manifest(tiny, quick, quick_run):
