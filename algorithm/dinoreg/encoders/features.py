@@ -14,6 +14,7 @@ from dinoreg.space.lattice import Lattice, pool
 # development scans. Everything that is weighed against a feature distance (coupling, regularity) is stated
 # for this scale; other encoders are brought to it.
 REFERENCE_ENERGY = 2.0
+_RELATIVE_ROUNDING = 1e-10
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +61,8 @@ def scale_pair(fixed: Features, moving: Features) -> tuple[Features, Features]:
     fixed_mean, fixed_variance = _moments(fixed)
     moving_mean, moving_variance = _moments(moving)
     energy = (fixed_variance + moving_variance + (fixed_mean - moving_mean).square()).sum()
-    if not float(energy) > 0:
+    magnitude = fixed_mean.square().sum() + moving_mean.square().sum()
+    if not float(energy) > _RELATIVE_ROUNDING * float(magnitude):  # constant features: nothing to scale
         return fixed, moving
     factor = (REFERENCE_ENERGY / energy).sqrt().to(fixed.values.dtype)
     return replace(fixed, values=fixed.values * factor), replace(moving, values=moving.values * factor)

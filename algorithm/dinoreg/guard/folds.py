@@ -46,6 +46,8 @@ def repair_folds(displacement: Tensor, *, max_fraction: float) -> tuple[Tensor, 
     before = count = int((determinant <= 0).sum())
     repaired = displacement
     for reach in range(1, _LARGEST_REACH + 1):
+        if count <= max_fraction * voxels:
+            break
         smoothing = [box_matrix(n, 3, 2 * reach, device=displacement.device) for n in shape]
         for _ in range(_ROUNDS_PER_REACH):
             if count <= max_fraction * voxels:

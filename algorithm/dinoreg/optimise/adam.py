@@ -78,7 +78,7 @@ def refine_adam(
         optimiser.step()
         if iteration % STOP_WINDOW == 0:
             losses.append(float(loss.detach()))
-            if len(losses) > 1 and losses[-2] - losses[-1] < stop_below * abs(losses[-2]):
+            if stop_below > 0 and len(losses) > 1 and losses[-2] - losses[-1] < stop_below * abs(losses[-2]):
                 break
     with torch.no_grad():
         return parameterisation.displacement(), AdamTrace(tuple(losses), iteration)

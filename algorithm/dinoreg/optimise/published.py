@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
+from regtask.errors import Fault, SpaceError
 from torch import Tensor
 
 from dinoreg.encoders.features import Features
@@ -27,6 +28,15 @@ def search_published(
     """Search displacements; returns them on the voxels of the image, (3, *image_shape)."""
     spacing = (1.0,) * len(fixed.lattice.shape)
     f, m = _whole_cells(fixed), _whole_cells(moving)
+    if min(f.shape[1:]) < 2:
+        raise SpaceError(
+            Fault(
+                "image too small for the published numerics",
+                f"shape {fixed.lattice.image_shape}",
+                expected=f"at least two cells of {fixed.lattice.stride} voxels per axis",
+                remedy="use the preset convexadam",
+            )
+        )
 
     def search(a: Tensor, b: Tensor) -> Tensor:
         volume = make_cost_volume(a, b, (radius,) * len(spacing), border="zero")

@@ -62,8 +62,8 @@ def make_plan(
         finest, cell_mm = finest_lattice_within(shape, spacing, config.features.max_cells)
         scale = cell_mm / config.features.cell_mm
 
-    def lattice(cell_mm: float, of: Sequence[int]) -> Lattice:
-        return make_lattice(of, spacing, cell_mm * scale, multiple_of=finest.stride)
+    def lattice(cell_mm: float) -> Lattice:
+        return make_lattice(shape, spacing, cell_mm * scale, multiple_of=finest.stride)
 
     def start_cell(step: Any) -> float:
         return float(getattr(step, "cell_mm", config.features.cell_mm))
@@ -73,18 +73,22 @@ def make_plan(
         *(stage.cell_mm for stage in config.discrete),
         *(stage.cell_mm for stage in config.adam),
     ]
-    strides = [finest.stride, *(lattice(cell, shape).stride for cell in cells)]
+    strides = [finest.stride, *(lattice(cell).stride for cell in cells)]
     common = tuple(math.lcm(*(stride[axis] for stride in strides)) for axis in range(len(shape)))
     block = _aligned(content or [slice(0, n) for n in shape], common, shape)
     size = tuple(stop - start for start, stop in block)
+
+    def cut(whole: Lattice) -> Lattice:
+        return Lattice(size, whole.stride, whole.spacing_mm)
+
     return Plan(
         image_shape=shape,
         block=block,
         length_scale=scale,
-        finest=Lattice(size, finest.stride, finest.spacing_mm),
-        start=tuple(lattice(start_cell(step), size) for step in config.start),
-        discrete=tuple(lattice(stage.cell_mm, size) for stage in config.discrete),
-        adam=tuple(lattice(stage.cell_mm, size) for stage in config.adam),
+        finest=cut(finest),
+        start=tuple(cut(lattice(start_cell(step))) for step in config.start),
+        discrete=tuple(cut(lattice(stage.cell_mm)) for stage in config.discrete),
+        adam=tuple(cut(lattice(stage.cell_mm)) for stage in config.adam),
         voxels=Lattice(size, (1,) * len(size), spacing),
     )
 

@@ -74,7 +74,7 @@ def parse_config(values: Mapping[str, Any], *, where: str, overrides: Sequence[s
     merged = copy.deepcopy(dict(values))
     faults = [fault for text in overrides if (fault := _override(merged, text))]
     try:
-        config = Config.model_validate_json(json.dumps(merged))
+        config = Config.model_validate_json(json.dumps(merged, default=str))
     except ValidationError as error:
         faults += [_fault(detail, where) for detail in error.errors()]
     if faults:
@@ -104,7 +104,7 @@ def _override(values: dict[str, Any], text: str) -> Fault | None:
     *path, last = key.strip().split(".")
     for part in path:
         if isinstance(target, list):
-            if not part.isdigit() or int(part) >= len(target):
+            if not part.isdecimal() or int(part) >= len(target):
                 return Fault(
                     "no such stage", f"--set {text}", expected=f"a number below {len(target)}", got=part
                 )

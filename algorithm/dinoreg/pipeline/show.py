@@ -25,7 +25,7 @@ def _table(values: dict[str, Any], path: tuple[str, ...], lines: list[str]) -> N
     }
     for key, value in values.items():
         if key not in nested and key not in stages:
-            lines.append(f"{key} = {json.dumps(value)}")
+            lines.append(f"{key} = {json.dumps(value, ensure_ascii=False)}")
     for key, value in nested.items():
         lines.extend(["", f"[{'.'.join((*path, key))}]"])
         _table(value, (*path, key), lines)

@@ -39,8 +39,6 @@ def threshold_foreground(image: NDArray[np.float32], kind: Kind) -> NDArray[np.b
     sizes[0] = 0
     body: NDArray[np.bool_] = labels == sizes.argmax()
     for axis in range(image.ndim):
-        if image.shape[axis] < 2:
-            continue
         planes = np.moveaxis(body, axis, 0)
         for plane in planes:
             if plane.shape[0] > 1 and plane.shape[1] > 1:

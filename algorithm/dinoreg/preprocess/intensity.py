@@ -9,6 +9,8 @@ from numpy.typing import NDArray
 
 Kind = Literal["ct", "mr"]
 
+_CT_NAMES = {"CT", "CBCT", "FBCT", "LDCT", "CECT", "CTA", "4DCT"}
+
 # An image of unknown modality with values below this is taken as CT (air is -1000 HU; MR has no such values).
 _CT_EVIDENCE_HU = -200.0
 
@@ -21,7 +23,7 @@ def image_kind(modality: str, image: NDArray[np.float32]) -> Kind:
         image: (I, J, K).
     """
     words = modality.upper().replace("-", " ").replace("_", " ").split()
-    if any(word.endswith("CT") for word in words):
+    if any(word in _CT_NAMES for word in words):
         return "ct"
     if any(word.startswith(("MR", "T1", "T2", "FLAIR")) for word in words):
         return "mr"

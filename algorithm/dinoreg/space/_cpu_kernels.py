@@ -10,6 +10,9 @@ from __future__ import annotations
 import numba
 import numpy as np
 
+# Sums may be reordered and fused. Not "nnan" and "ninf": they would delete the test that catches NaN.
+_FASTMATH = {"reassoc", "contract", "arcp", "nsz"}
+
 
 @numba.njit(inline="always")
 def _cell(position, size):
@@ -26,7 +29,7 @@ def _cell(position, size):
     return low, high, np.float32(position - low), slope
 
 
-@numba.njit(parallel=True, fastmath=True, cache=True)
+@numba.njit(parallel=True, fastmath=_FASTMATH, cache=True)
 def sample(volume, positions, out):
     """out[t, c] = volume at positions[:, t]; volume (I, J, K, C), positions (3, T), out (T, C)."""
     size_i, size_j, size_k, channels = volume.shape
@@ -53,7 +56,7 @@ def sample(volume, positions, out):
             out[t, c] = low + wk * (high - low)
 
 
-@numba.njit(parallel=True, fastmath=True, cache=True)
+@numba.njit(parallel=True, fastmath=_FASTMATH, cache=True)
 def sample_position_gradient(volume, positions, grad_out, grad_positions):
     """grad_positions[a, t] = sum_c grad_out[t, c] * d sample[t, c] / d positions[a, t]."""
     size_i, size_j, size_k, channels = volume.shape

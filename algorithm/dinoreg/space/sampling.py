@@ -40,11 +40,11 @@ def sample_linear(volume: Tensor, positions: Tensor) -> Tensor:
     flat = positions.reshape(rank, -1)
     needs_torch = volume.requires_grad or volume.device.type != "cpu" or volume.dtype != torch.float32
     if needs_torch:
-        return _sample_torch(volume, flat).reshape(-1, *target)
+        return _sample_torch(volume, flat).reshape(volume.shape[0], *target)
     if rank == 2:  # a size-1 axis makes a plane of it; its position is 0
         volume, flat = volume.unsqueeze(-1), torch.cat([flat, torch.zeros_like(flat[:1])])
     sampled: Tensor = _CpuSample.apply(volume, flat)  # type: ignore[no-untyped-call]
-    return sampled.reshape(-1, *target)
+    return sampled.reshape(volume.shape[0], *target)
 
 
 def _sample_torch(volume: Tensor, positions: Tensor) -> Tensor:
