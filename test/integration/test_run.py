@@ -132,6 +132,26 @@ def test_manifest(tiny, quick, quick_run):
         assert plan["discrete"][0]["stride"] == [6, 6, 6]
 
 
+def test_folds_are_repaired(tiny, quick, tmp_path):
+    """Without regularity Adam folds the images; the guard repairs that unless it is told not to."""
+    rough = ["adam.0.regularity_weight=0.0", "adam.0.smoothing_repeats=0", "adam.0.iterations=20"]
+    for allowed in ("0", "100"):
+        overrides = [*rough, f"guard.max_folding_percent={allowed}.0"]
+        output = tmp_path / allowed
+        manifest = run_task(read_dataset(tiny.description), load_config(quick, overrides), RunOptions(output))
+        for name, entry in zip(tiny.fields, manifest.pairs.values(), strict=True):
+            field = read_field(output / name)
+            gradients = [np.gradient(field[..., axis], axis=(0, 1, 2)) for axis in range(3)]
+            matrix = np.moveaxis(np.array(gradients), (0, 1), (-2, -1)) + np.eye(3)
+            folded = (np.linalg.det(matrix) <= 0).mean()
+            if allowed == "0":
+                assert entry["folding_percent"] == 0
+                assert folded == 0
+            else:
+                assert entry["folding_percent"] > 0.1
+                assert folded > 0.001
+
+
 def test_identity_writes_zeros(tiny, tmp_path):
     run_task(read_dataset(tiny.description), load_preset("identity"), RunOptions(tmp_path))
     for name in tiny.fields:
