@@ -30,7 +30,8 @@ class Preprocess(Settings):
     normalise: bool = True  # false: intensities as stored
     # "task": the task's mask files; "threshold": body by threshold; "auto": masks where the task has them,
     # else threshold; "none": everything is foreground.
-    foreground: Literal["auto", "task", "threshold", "none"] = "auto"
+    # "task-or-all": masks where the task has them, else everything.
+    foreground: Literal["auto", "task", "task-or-all", "threshold", "none"] = "auto"
 
 
 class Mind(Settings):

@@ -120,8 +120,11 @@ def hypothesis_cells(
 def _aligned(
     content: Sequence[slice], stride: Sequence[int], shape: Sequence[int]
 ) -> tuple[tuple[int, int], ...]:
-    """Grow a box to multiples of the strides, so that the cells of the block are those of the image."""
+    """Grow a box by a stride, then to multiples of it, so that the cells of the block are those of the image.
+
+    The margin gives a displacement room to come to rest beside the content.
+    """
     return tuple(
-        (box.start // s * s, min(n, -(-box.stop // s) * s))
+        (max(0, box.start - s) // s * s, min(n, -(-(box.stop + s) // s) * s))
         for box, s, n in zip(content, stride, shape, strict=True)
     )

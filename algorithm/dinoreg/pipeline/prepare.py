@@ -51,7 +51,7 @@ def prepare_image(
         foreground = np.ones(image.shape, dtype=bool)
     elif mask is not None and settings.foreground != "threshold":
         foreground = mask
-    elif settings.foreground == "task":
+    elif settings.foreground in ("task", "task-or-all"):
         foreground = np.ones(image.shape, dtype=bool)
     else:
         foreground = threshold_foreground(image, kind)
