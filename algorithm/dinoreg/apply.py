@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from regtask.grid import Grid
 
 from dinoreg.space.coords import identity_positions
 from dinoreg.space.sampling import sample_linear
+from regtask.grid import Grid
 
 
 def moving_positions(field: NDArray[np.float32], fixed: Grid, moving: Grid) -> torch.Tensor:

@@ -7,9 +7,9 @@ import resource
 from importlib import metadata
 
 import torch
-from regtask.errors import Fault
 
 from dinoreg.errors import DeviceError
+from regtask.errors import Fault
 
 _REPORTED_PACKAGES = ("dinoreg", "torch", "numpy", "scipy", "nibabel", "numba")
 

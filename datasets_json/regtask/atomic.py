@@ -41,8 +41,6 @@ def atomic_path(path: Path) -> Iterator[Path]:
         _flush_to_disk(temporary)
         temporary.replace(path)
     except OSError as error:
-        if error.errno not in _REMEDIES:
-            raise
         raise OutputError(_fault(path, error)) from error
     finally:
         with suppress(OSError):  # it never came to exist, or its folder is what is wrong
@@ -74,6 +72,6 @@ def _fault(path: Path, error: OSError) -> Fault:
     return Fault(
         "cannot write",
         str(path),
-        got=error.strerror or errno.errorcode.get(error.errno or 0, ""),
-        remedy=_REMEDIES[error.errno or 0],
+        got=error.strerror or str(error),
+        remedy=_REMEDIES.get(error.errno or 0, "check the disk, or choose another output folder"),
     )

@@ -9,12 +9,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, get_args
 
+from regeval.scores import CaseScores, mean_scores, score_task
+from regeval.table import format_table
 from regtask.atomic import atomic_write_text
 from regtask.dataset import Dataset, Split, read_dataset
 from regtask.errors import TaskError
-
-from regeval.scores import CaseScores, mean_scores, score_task
-from regeval.table import format_table
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -10,13 +10,6 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from regtask.dataset import Dataset, Split
-from regtask.errors import DataError, Fault, SpaceError
-from regtask.fields import read_field
-from regtask.grid import Grid
-from regtask.images import read_header, read_labels, read_mask
-from regtask.landmarks import read_landmark_pair
-from regtask.pair import Pair
 
 from regeval.landmarks import tre_mm
 from regeval.overlap import dice, labels_in_both
@@ -24,6 +17,13 @@ from regeval.predictions import find_fields
 from regeval.regularity import folded_share, jacobian_determinant, log_spread
 from regeval.surface import hd95_mm
 from regeval.warp import warp_labels
+from regtask.dataset import Dataset, Split
+from regtask.errors import DataError, Fault, SpaceError
+from regtask.fields import read_field
+from regtask.grid import Grid
+from regtask.images import read_header, read_labels, read_mask
+from regtask.landmarks import read_landmark_pair
+from regtask.pair import Pair
 
 Field = NDArray[np.float32]
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+
 from dinoreg.phantom import write_phantom_task
 from regtask import read_dataset
 from regtask.names import field_names

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from regeval.scores import mean_scores, score_task
 from regtask import read_dataset, read_field
 

@@ -12,13 +12,14 @@ import numba
 import numpy as np
 import pytest
 import torch
+from scipy import ndimage
+
 from dinoreg.cli import batch
 from dinoreg.cli.main import main
 from dinoreg.pipeline.manifest import Manifest
 from dinoreg.pipeline.presets import load_config
 from dinoreg.pipeline.run_task import RunOptions, run_task
 from regtask import Grid, read_dataset, write_landmarks, write_volume
-from scipy import ndimage
 
 # ConvexAdam with few steps: a fraction of a second per pair.
 QUICK = """

@@ -9,6 +9,7 @@ from importlib import metadata, resources
 from pathlib import Path
 
 import pytest
+
 from dinoreg.pipeline.presets import config_hash, load_config, load_preset
 from regtask import read_field
 

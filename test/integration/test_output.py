@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from nibabel.nifti1 import Nifti1Image
+
 from regtask import read_field
 
 pytestmark = pytest.mark.integration
@@ -232,10 +233,7 @@ def full_at(monkeypatch, number, place):
     "number",
     [
         errno.ENOSPC,
-        pytest.param(
-            errno.EIO,
-            marks=pytest.mark.xfail(strict=True, reason="only errors with a remedy become an OutputError"),
-        ),
+        errno.EIO,
     ],
     ids=errno.errorcode.get,
 )
@@ -294,7 +292,6 @@ def test_file_where_the_folder_should_be(tiny, quick, tmp_path, dinoreg):
     assert taken.read_text() == "mine"
 
 
-@pytest.mark.xfail(strict=True, reason="a fault of the drawing replaces the finished field by the fallback")
 def test_picture_that_fails_does_not_cost_the_field(tiny, quick, quick_run, tmp_path, dinoreg, monkeypatch):
     class NoPictures:
         @staticmethod

@@ -6,10 +6,11 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pytest
+from scipy import ndimage
+
 from dinoreg.pipeline.presets import load_preset
 from dinoreg.pipeline.run_task import RunOptions, run_task
 from regtask import Grid, read_dataset, read_field, write_volume
-from scipy import ndimage
 
 log = logging.getLogger(__name__)
 

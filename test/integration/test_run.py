@@ -9,10 +9,11 @@ import numba
 import numpy as np
 import pytest
 import torch
+from scipy import ndimage
+
 from dinoreg.pipeline.presets import config_hash, load_config, load_preset
 from dinoreg.pipeline.run_task import RunOptions, run_task
 from regtask import read_dataset, read_field
-from scipy import ndimage
 
 pytestmark = pytest.mark.integration
 
@@ -51,7 +52,6 @@ def test_names(tiny, tmp_path, dinoreg, naming):
     assert sorted(name for entry in manifest["pairs"].values() for name in entry["files"]) == sorted(expected)
 
 
-@pytest.mark.xfail(strict=True, reason="--set takes 2024 for a number, and then says that '2024' is expected")
 def test_name_2024_without_quotes(tiny, tmp_path, dinoreg):
     arguments = ("run", "--dataset", tiny.description, "--output", tmp_path, "--preset", "identity")
     assert dinoreg(*arguments, "--set", "output.naming=2024").code == 0

@@ -4,8 +4,9 @@ import nibabel as nib
 import numpy as np
 import pytest
 import SimpleITK as sitk
-from regtask import Grid, read_landmarks, read_volume, write_field, write_landmarks, write_volume
 from scipy import ndimage
+
+from regtask import Grid, read_landmarks, read_volume, write_field, write_landmarks, write_volume
 
 pytestmark = pytest.mark.integration
 

@@ -7,9 +7,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from regtask.errors import DataError, Fault
-
 from dinoreg.cli.main import EXIT_CODES, add_run_arguments, guarded, run
+from regtask.errors import DataError, Fault
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

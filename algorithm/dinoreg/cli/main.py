@@ -111,11 +111,10 @@ def _dispatch(options: argparse.Namespace) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Run a task from parsed options."""
-    from regtask.dataset import read_dataset
-
     from dinoreg.pipeline.presets import load_config, load_preset
     from dinoreg.pipeline.run_task import RunOptions, run_task
     from dinoreg.runtime import choose_device
+    from regtask.dataset import read_dataset
 
     config = (
         load_config(options.config, options.set)
@@ -137,13 +136,12 @@ def run(options: argparse.Namespace) -> None:
 
 
 def _warp(options: argparse.Namespace) -> None:
+    from dinoreg.apply import moving_positions, warp_image, warp_labels, warp_landmarks
     from regtask.fields import read_field
     from regtask.grid import Grid
     from regtask.images import read_labels, read_volume, write_volume
     from regtask.landmarks import read_landmarks, write_landmarks
     from regtask.nifti import read_nifti_header
-
-    from dinoreg.apply import moving_positions, warp_image, warp_labels, warp_landmarks
 
     field = read_field(options.field)
     if options.landmarks:

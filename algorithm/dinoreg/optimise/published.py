@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
-from regtask.errors import Fault, SpaceError
 from torch import Tensor
 
 from dinoreg.encoders.features import Features
@@ -20,6 +19,7 @@ from dinoreg.optimise.parameterise import SmoothedDense
 from dinoreg.optimise.similarity import ssd
 from dinoreg.space.coords import identity_positions, to_sampling_grid
 from dinoreg.space.lattice import Lattice
+from regtask.errors import Fault, SpaceError
 
 
 def search_published(

@@ -54,10 +54,10 @@ def read_pairs(folder: Path) -> dict[str, dict[str, Any]]:
         return {}
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-        pairs = content["pairs"]
-        if content["format"] != _FORMAT or not isinstance(pairs, dict):
-            raise ValueError(f"format {content['format']}")
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        pairs: dict[str, dict[str, Any]] = content["pairs"]
+        if content["format"] != _FORMAT or not all(isinstance(entry, dict) for entry in pairs.values()):
+            raise ValueError(f"format {content['format']}, or pairs that are no entries")
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise OutputError(
             Fault("manifest not readable", str(path), got=str(error), remedy="remove it to start afresh")
         ) from error

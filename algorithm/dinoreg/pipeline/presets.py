@@ -12,11 +12,14 @@ from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
-from regtask.errors import Fault, nearest
 
 from dinoreg.errors import ConfigError
 from dinoreg.pipeline import config as settings
 from dinoreg.pipeline.config import Config
+from regtask.errors import Fault, nearest
+
+# Settings whose text may look like a number.
+_TEXT_KEYS = {"name", "description", "output.naming"}
 
 
 def preset_names() -> list[str]:
@@ -96,10 +99,7 @@ def _override(values: dict[str, Any], text: str) -> Fault | None:
     )
     if not separator or not key.strip():
         return fault
-    try:
-        value = tomllib.loads(f"value = {raw}")["value"]
-    except tomllib.TOMLDecodeError:
-        value = raw
+    value = _value(raw) if key.strip() not in _TEXT_KEYS else raw.strip("\"'")
     target: Any = values
     *path, last = key.strip().split(".")
     for part in path:
@@ -117,6 +117,13 @@ def _override(values: dict[str, Any], text: str) -> Fault | None:
         return fault
     target[last] = value
     return None
+
+
+def _value(raw: str) -> Any:
+    try:
+        return tomllib.loads(f"value = {raw}")["value"]
+    except tomllib.TOMLDecodeError:
+        return raw
 
 
 def _fault(detail: Any, where: str) -> Fault:

@@ -10,7 +10,6 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
-from regtask.errors import Fault
 from torch import Tensor
 
 from dinoreg.encoders.features import Features, scale_pair
@@ -29,6 +28,7 @@ from dinoreg.pipeline.prepare import PreparedImage
 from dinoreg.pipeline.reports import Progress, StageClock, StageReport
 from dinoreg.pipeline.starts import run_start
 from dinoreg.space.lattice import Lattice, pool, resize_displacement
+from regtask.errors import Fault
 
 # (image, lattice over the whole image, config, device) -> its features on that lattice.
 Encode = Callable[[PreparedImage, Lattice, Config, torch.device], Features]

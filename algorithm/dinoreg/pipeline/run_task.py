@@ -14,14 +14,6 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from regtask.dataset import Dataset, Split
-from regtask.errors import DataError, Fault, OutputError, SpaceError
-from regtask.fields import write_field
-from regtask.grid import Grid
-from regtask.images import Volume, read_header, read_mask, read_volume
-from regtask.names import field_names
-from regtask.pair import Pair
-from regtask.verify import verify_pairs
 
 from dinoreg import runtime
 from dinoreg.encoders.cache import FeatureCache
@@ -34,6 +26,14 @@ from dinoreg.pipeline.presets import config_hash
 from dinoreg.pipeline.progress import RunProgress
 from dinoreg.pipeline.register import Registration, encode_image, register_pair
 from dinoreg.space.lattice import Lattice
+from regtask.dataset import Dataset, Split
+from regtask.errors import DataError, Fault, OutputError, SpaceError
+from regtask.fields import write_field
+from regtask.grid import Grid
+from regtask.images import Volume, read_header, read_mask, read_volume
+from regtask.names import field_names
+from regtask.pair import Pair
+from regtask.verify import verify_pairs
 
 log = logging.getLogger(__name__)
 
@@ -92,7 +92,7 @@ def run_task(dataset: Dataset, config: Config, options: RunOptions) -> Manifest:
             manifest.write(options.output)
             progress.pair_done(pair.case_key, f"{entry['status']}, {entry['seconds']:.1f} s")
 
-    lost = [case for case, entry in manifest.pairs.items() if entry["status"] == "failed"]
+    lost = [pair.case_key for pair in pairs if manifest.pairs[pair.case_key]["status"] == "failed"]
     if lost:
         raise PairsFailedError(
             *(Fault("no field could be written", case, remedy=f"see {MANIFEST_NAME}") for case in lost)
@@ -149,7 +149,7 @@ class _Run:
         entry: dict[str, Any] = {"config_hash": self.digest}
         status: Status = "ok"
         try:
-            fixed, moving = self._read(pair.fixed), self._read(pair.moving)
+            fixed, moving = _read(pair.fixed), _read(pair.moving)
             if fixed.grid.shape != moving.grid.shape:
                 raise SpaceError(
                     Fault(
@@ -174,8 +174,6 @@ class _Run:
             progress.stage(pair.case_key, "write")
             entry["files"] = self._write(pair, result.displacement, fixed.grid)
             entry |= _report(result)
-            if self._options.pictures:
-                self._draw(pair, fixed, moving, result.displacement)
         except OutputError:
             raise
         except Exception as error:
@@ -185,15 +183,15 @@ class _Run:
             entry["error"] = f"{type(error).__name__}: {error}"
             entry["files"], entry["fallback"] = self._write_safe(pair, starts)
             status = "fallback" if entry["files"] else "failed"
+        else:
+            if self._options.pictures:
+                self._draw(pair, fixed, moving, result.displacement)
         return {
             "status": status,
             "seconds": round(time.perf_counter() - begin, 3),
             "peak_memory_mib": round(runtime.peak_memory_mib(self._options.device), 1),
             **entry,
         }
-
-    def _read(self, path: Path) -> Volume:
-        return read_volume(path)
 
     def _prepare(self, path: Path, volume: Volume, mask: Path | None) -> PreparedImage:
         return prepare_image(
@@ -231,15 +229,21 @@ class _Run:
         return {}, "none"
 
     def _draw(self, pair: Pair, fixed: Volume, moving: Volume, displacement: NDArray[np.float32]) -> None:
-        from dinoreg.report.pair import draw_registration  # matplotlib only where pictures are wanted
+        """Draw a picture; one that fails costs a log line, not the pair."""
+        path = self._options.output / "pictures" / f"{pair.fixed_id}_{pair.moving_id}.png"
+        try:
+            from dinoreg.report.pair import draw_registration  # matplotlib only where it is wanted
 
-        draw_registration(
-            self._options.output / "pictures" / f"{pair.fixed_id}_{pair.moving_id}.png",
-            pair,
-            fixed,
-            moving,
-            displacement,
-        )
+            draw_registration(path, pair, fixed, moving, displacement)
+        except Exception:
+            log.exception("%s: no picture", pair.case_key)
+
+
+def _read(path: Path) -> Volume:
+    volume = read_volume(path)
+    if float(volume.data.min()) == float(volume.data.max()):
+        raise DataError(Fault("constant image", str(path), expected="more than one intensity"))
+    return volume
 
 
 def _report(result: Registration) -> dict[str, Any]:

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from regtask.errors import DataError
-from regtask.images import Volume, read_labels
-from regtask.pair import Pair
 
 from dinoreg.apply import moving_positions, warp_image, warp_labels
 from dinoreg.report.picture import draw_pair
+from regtask.errors import DataError
+from regtask.images import Volume, read_labels
+from regtask.pair import Pair
 
 log = logging.getLogger(__name__)
 

@@ -17,13 +17,13 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.figure import Figure
 from matplotlib.gridspec import GridSpec
 from numpy.typing import NDArray
-from regtask.atomic import atomic_path
 
 from dinoreg.report import footer, panels, style
 from dinoreg.report.content import choose_centre, grey_window
 from dinoreg.report.determinant import jacobian_determinant
 from dinoreg.report.grid_lines import deformed_grid
 from dinoreg.report.views import View, make_views
+from regtask.atomic import atomic_path
 
 _COLUMNS = (
     "fixed",

@@ -15,6 +15,7 @@ from core_reference import (
     sample,
     shifted_pair,
 )
+
 from dinoreg import apply
 from dinoreg.optimise import parameterise
 from dinoreg.pipeline import register

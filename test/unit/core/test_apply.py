@@ -3,9 +3,10 @@ import pytest
 import SimpleITK as sitk
 from core_checks import check_warp_direction
 from core_reference import SHAPE, SHIFT, SPACING, smooth_displacement, smooth_noise
+from scipy.spatial.transform import Rotation
+
 from dinoreg.apply import moving_positions, warp_image, warp_labels, warp_landmarks
 from regtask.grid import Grid
-from scipy.spatial.transform import Rotation
 
 LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 

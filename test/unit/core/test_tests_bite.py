@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import torch
 from core_reference import SHAPE
+
 from dinoreg import apply
 from dinoreg.optimise import cost_volume, coupled_convex, parameterise
 from dinoreg.pipeline import register

@@ -7,6 +7,7 @@ from types import MappingProxyType
 
 import numpy as np
 import pytest
+
 from dinoreg.phantom import Anatomy, Lattice, PatientVariation, RenderedImage, SmoothDeformation, render
 from dinoreg.phantom import task as task_module
 

@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+
 from dinoreg.phantom import ORGAN_NAMES, Anatomy, PatientVariation, Tissue, task_lattice
 from dinoreg.phantom.points import PointSet
 from dinoreg.phantom.skeleton import vertebra_height, vertebra_index

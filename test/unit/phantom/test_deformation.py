@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+
 from dinoreg.phantom import Bump, SmoothDeformation, task_lattice
 from dinoreg.phantom.pairs import PAIRS
 

@@ -1,10 +1,11 @@
 """Field, landmarks and images must tell one story; warping here is scipy's, not ours."""
 
 import numpy as np
+from scipy.ndimage import map_coordinates
+
 from dinoreg.phantom import ORGAN_NAMES, Anatomy, Lattice, SmoothDeformation, true_field
 from dinoreg.phantom.landmarks import pair_landmarks
 from dinoreg.phantom.rasterise import rasterise
-from scipy.ndimage import map_coordinates
 
 SHIFT = np.array([3.0, -5.0, 7.0])
 

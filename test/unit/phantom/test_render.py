@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+
 from dinoreg.phantom import ORGAN_NAMES, Anatomy, Lattice, SmoothDeformation, render
 from dinoreg.phantom.render import CBCT_OUTSIDE_HU, CBCT_RADIUS_MM
 

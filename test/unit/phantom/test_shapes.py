@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+
 from dinoreg.phantom.points import PointSet
 from dinoreg.phantom.shapes import difference, ellipsoid, inset, intersection, rotation, union
 from dinoreg.phantom.tubes import smooth_path, tube

@@ -4,11 +4,12 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pytest
+from scipy.ndimage import map_coordinates
+
 from dinoreg.phantom import MODALITIES, ORGAN_NAMES, task_lattice, write_phantom_task
 from dinoreg.phantom import task as task_module
 from dinoreg.phantom.dataset_json import dataset_json
 from dinoreg.phantom.pairs import PAIRS
-from scipy.ndimage import map_coordinates
 
 PUBLISHED = Path(__file__).parents[3] / "datasets_json" / "Phantom_dataset.json"
 

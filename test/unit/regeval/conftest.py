@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from regtask import Grid, write_landmarks, write_volume
 
 SHAPE = (26, 30, 34)

@@ -6,6 +6,7 @@ import sys
 
 import numpy as np
 import pytest
+
 from regeval.__main__ import main
 from regtask import Grid, write_field
 

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+
 from regeval import tre_mm
 
 SPACING_MM = (2.0, 0.5, 1.25)

@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 import SimpleITK as sitk
+
 from regeval import dice, labels_in_both
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from regeval import dice, jacobian_determinant, mean_scores, score_task, tre_mm, warp_labels
 from regtask import (
     read_dataset,

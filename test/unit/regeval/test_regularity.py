@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import SimpleITK as sitk
+
 from regeval import folding_fraction, jacobian_determinant, sd_log_jacobian
 
 

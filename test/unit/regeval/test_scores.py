@@ -5,6 +5,7 @@ import shutil
 
 import numpy as np
 import pytest
+
 from regeval import find_field, hd95_mm, mean_scores, score_case, score_task
 from regtask import DataError, Grid, SpaceError, read_dataset, write_field, write_volume
 

@@ -5,8 +5,9 @@ import math
 import numpy as np
 import pytest
 import SimpleITK as sitk
-from regeval import hd95_mm
 from scipy.ndimage import gaussian_filter
+
+from regeval import hd95_mm
 
 SPACING_MM = (2.0, 0.5, 1.25)
 

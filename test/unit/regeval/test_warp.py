@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import SimpleITK as sitk
+
 from regeval import warp_labels, warp_landmarks
 
 SHIFT = (3, -5, 7)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from regtask import Grid, write_volume
 
 HeaderWriter = Callable[..., Path]

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from regtask import OutputError, atomic_path, atomic_write_text, write_field, write_landmarks, write_volume
 
 

@@ -1,6 +1,7 @@
 from pathlib import Path
 
 import pytest
+
 from regtask import DataError, read_dataset
 
 A = {"fixed": "./imagesTr/T_0001_0000.nii.gz", "moving": "./imagesTr/T_0001_0001.nii.gz"}

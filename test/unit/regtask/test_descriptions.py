@@ -6,6 +6,7 @@ from pathlib import Path
 
 import jsonschema
 import pytest
+
 from regtask import read_dataset
 
 FOLDER = Path(__file__).resolve().parents[3] / "datasets_json"

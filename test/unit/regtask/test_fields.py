@@ -8,6 +8,7 @@ import nibabel
 import numpy as np
 import pytest
 import SimpleITK
+
 from regtask import DataError, SpaceError, read_field, write_field
 
 

@@ -2,6 +2,7 @@ import nibabel
 import numpy as np
 import pytest
 import SimpleITK
+
 from regtask import Grid, SpaceError, write_volume
 
 

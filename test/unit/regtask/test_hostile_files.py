@@ -7,6 +7,7 @@ import tracemalloc
 
 import numpy as np
 import pytest
+
 from regtask import DataError, read_header, read_labels, read_mask, read_volume
 
 NAN, INF = math.nan, math.inf

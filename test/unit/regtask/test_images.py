@@ -4,6 +4,7 @@ import nibabel
 import numpy as np
 import pytest
 import SimpleITK
+
 from regtask import (
     DataError,
     Grid,

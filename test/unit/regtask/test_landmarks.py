@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+
 from regtask import DataError, Pair, read_landmark_pair, read_landmarks, write_landmarks
 
 

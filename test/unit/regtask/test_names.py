@@ -1,6 +1,7 @@
 from pathlib import Path
 
 import pytest
+
 from regtask import CaseId, DataError, case_key, field_name_long, field_name_short, field_names
 
 

@@ -1,6 +1,7 @@
 from pathlib import Path
 
 import pytest
+
 from regtask import CaseId, Companions, DataError, Pair
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import jsonschema
 import numpy as np
 import pytest
+
 from regtask import DataError, read_dataset, read_field, read_landmark_pair, read_landmarks, verify_pairs
 
 REPOSITORY = Path(__file__).resolve().parents[3]

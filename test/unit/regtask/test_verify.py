@@ -3,6 +3,7 @@ from collections import Counter
 
 import numpy as np
 import pytest
+
 from regtask import DataError, Grid, Pair, raise_for, verify, verify_pairs, write_volume
 
 FIXED, MOVING = "Torso_0001_0000.nii.gz", "Torso_0001_0001.nii.gz"

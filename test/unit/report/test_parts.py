@@ -3,13 +3,14 @@
 import numpy as np
 import pytest
 import SimpleITK as sitk
+from matplotlib.figure import Figure
+from nibabel import Nifti1Image, as_closest_canonical
+
 from dinoreg.report.content import choose_centre, find_content, grey_window
 from dinoreg.report.determinant import jacobian_determinant
 from dinoreg.report.grid_lines import deformed_grid
 from dinoreg.report.panels import draw_contours
 from dinoreg.report.views import make_views
-from matplotlib.figure import Figure
-from nibabel import Nifti1Image, as_closest_canonical
 
 RAS = np.eye(4)
 OBLIQUE_ASL = np.array([[0.1, -2, 0.1, 5], [1.5, 0.1, 0.0, -7], [0.1, 0.0, -3, 2], [0, 0, 0, 1.0]])

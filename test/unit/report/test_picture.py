@@ -6,10 +6,11 @@ import sys
 
 import numpy as np
 import pytest
-from dinoreg.report import draw_pair, style
-from dinoreg.report.pair import draw_registration
 from matplotlib.colors import to_rgb
 from matplotlib.image import imread
+
+from dinoreg.report import draw_pair, style
+from dinoreg.report.pair import draw_registration
 from regtask import Grid, OutputError, Pair, Volume, write_volume
 
 

@@ -1,4 +1,5 @@
 import torch
+
 from dinoreg.encoders.cache import FeatureCache
 from dinoreg.encoders.features import Features
 from dinoreg.space.lattice import Lattice

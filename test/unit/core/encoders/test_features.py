@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 import torch
 from core_reference import SHAPE
+
 from dinoreg.encoders.features import REFERENCE_ENERGY, Features, scale_pair
 from dinoreg.space.lattice import Lattice, pool
 

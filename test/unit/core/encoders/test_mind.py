@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from core_reference import SHAPE, mind_ssc, smooth_noise
+
 from dinoreg.encoders.mind import MindSsc
 
 GOLDEN = Path(__file__).parents[3] / "golden" / "mind_ssc.npz"

@@ -1,6 +1,7 @@
 import pytest
 import torch
 from core_reference import SHAPE, smooth_noise
+
 from dinoreg.encoders.base import Encoder
 from dinoreg.encoders.mind import MindSsc
 from dinoreg.encoders.pooled import encode_pooled

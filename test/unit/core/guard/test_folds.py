@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 import torch
 from core_reference import SHAPE, smooth_displacement
+
 from dinoreg.guard.folds import repair_folds
 from dinoreg.space.jacobian import jacobian_determinant
 

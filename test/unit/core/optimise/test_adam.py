@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 import torch
 from core_reference import central_half, positions, sample, smooth_displacement, smooth_noise
+
 from dinoreg.optimise.adam import STOP_WINDOW, refine_adam
 from dinoreg.optimise.parameterise import SmoothedDense
 from dinoreg.optimise.similarity import lcc, ssd

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import torch
 from core_reference import shifted_pair
+
 from dinoreg.optimise import cost_volume
 from dinoreg.optimise.cost_volume import make_cost_volume
 

@@ -3,6 +3,7 @@ import numpy as np
 import pytest
 import torch
 from core_reference import SHIFT, shifted_pair
+
 from dinoreg.optimise.cost_volume import CostVolume, make_cost_volume
 from dinoreg.optimise.coupled_convex import COUPLING, solve_coupled_convex
 

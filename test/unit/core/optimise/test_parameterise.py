@@ -5,6 +5,7 @@ import pytest
 import torch
 from core_checks import check_constant_stays
 from core_reference import SHAPE, box, smooth_displacement
+
 from dinoreg.optimise.parameterise import Affine, SmoothedDense
 
 

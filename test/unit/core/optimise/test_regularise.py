@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 import torch
 from core_reference import SHAPE, SPACING, affine_displacement
+
 from dinoreg.optimise.regularise import diffusion
 
 

@@ -3,6 +3,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from core_reference import SHAPE, box, smooth_noise
+
 from dinoreg.optimise.similarity import lcc, ssd
 
 

@@ -1,8 +1,9 @@
 import pytest
+from pydantic import ValidationError
+
 from dinoreg.errors import ConfigError
 from dinoreg.pipeline.config import Adam, Config, Discrete
 from dinoreg.pipeline.presets import parse_config
-from pydantic import ValidationError
 
 
 def _faults(values):

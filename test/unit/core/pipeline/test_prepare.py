@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 from core_reference import SHAPE
+
 from dinoreg.pipeline.config import Preprocess
 from dinoreg.pipeline.prepare import prepare_image
 

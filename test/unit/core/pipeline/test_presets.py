@@ -1,8 +1,9 @@
 import tomllib
 from pathlib import Path
 
-import dinoreg
 import pytest
+
+import dinoreg
 from dinoreg.errors import ConfigError
 from dinoreg.pipeline.config import Config
 from dinoreg.pipeline.presets import config_hash, load_config, load_preset, parse_config, preset_names

@@ -3,6 +3,7 @@ import pytest
 import torch
 from core_checks import central_median, check_recovers_shift, light_config, run_registration
 from core_reference import SHAPE, SHIFT, SPACING, shifted_pair, smooth_noise
+
 from dinoreg.errors import NumericalError
 from dinoreg.pipeline import register
 from dinoreg.pipeline.config import Preprocess

@@ -1,6 +1,7 @@
 import tomllib
 
 import pytest
+
 from dinoreg.pipeline.config import AffineStart, CentresStart, Config, HypothesesStart, SlicesStart
 from dinoreg.pipeline.presets import load_preset, parse_config, preset_names
 from dinoreg.pipeline.show import to_toml

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 import torch
 from core_reference import SPACING, shifted_pair
+
 from dinoreg.encoders.features import Features
 from dinoreg.pipeline.config import AffineStart, CentresStart, HypothesesStart, SlicesStart
 from dinoreg.pipeline.starts import run_start

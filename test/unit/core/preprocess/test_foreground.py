@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 from core_reference import SHAPE
+
 from dinoreg.preprocess.foreground import content_box, threshold_foreground
 
 

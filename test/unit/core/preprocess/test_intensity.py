@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+
 from dinoreg.preprocess.intensity import clip_mr, image_kind, window_ct
 
 

@@ -11,6 +11,7 @@ from core_reference import (
     smooth_displacement,
     smooth_noise,
 )
+
 from dinoreg.space.compose import compose, invert, symmetrise
 
 INNER = np.array([[0.10, 0.00, 0.00], [0.00, -0.08, 0.00], [0.00, 0.00, 0.05]])

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 import torch
 from core_reference import SHAPE
+
 from dinoreg.space.coords import identity_positions, to_sampling_grid
 
 

@@ -3,6 +3,7 @@ import pytest
 import SimpleITK as sitk
 import torch
 from core_reference import SHAPE, SPACING, affine_displacement, smooth_displacement
+
 from dinoreg.guard.folds import repair_folds
 from dinoreg.space import jacobian
 from dinoreg.space.jacobian import jacobian_determinant

@@ -6,6 +6,7 @@ import pytest
 import torch
 from core_checks import check_coarse_centres, check_resize_of_linear
 from core_reference import SHAPE, SPACING
+
 from dinoreg.space.lattice import Lattice, finest_lattice_within, make_lattice, pool, resize_displacement
 
 

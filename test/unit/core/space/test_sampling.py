@@ -3,6 +3,7 @@ import pytest
 import torch
 from core_checks import check_kernel_gradient, check_sampling
 from core_reference import SHAPE, sample
+
 from dinoreg.space.sampling import channels_last, sample_linear
 
 

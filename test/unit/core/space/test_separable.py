@@ -4,8 +4,9 @@ import torch
 import torch.nn.functional as F
 from core_checks import check_constant_stays
 from core_reference import SHAPE, box
-from dinoreg.space.separable import apply_along_axes, box_matrix, interpolation_matrix
 from scipy import ndimage
+
+from dinoreg.space.separable import apply_along_axes, box_matrix, interpolation_matrix
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 20, 34])

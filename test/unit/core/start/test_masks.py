@@ -2,10 +2,11 @@ import numpy as np
 import pytest
 import torch
 from core_reference import SHAPE, SHIFT
+from scipy import ndimage
+
 from dinoreg.encoders.features import Features
 from dinoreg.space.lattice import Lattice
 from dinoreg.start.masks import match_centres
-from scipy import ndimage
 
 
 def _features(weight):

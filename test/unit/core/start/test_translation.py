@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from core_reference import SHIFT, SPACING, shifted_pair
+
 from dinoreg.encoders.features import Features
 from dinoreg.space.lattice import Lattice
 from dinoreg.start.translation import search_translation
