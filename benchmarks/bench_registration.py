@@ -37,6 +37,7 @@ def main() -> None:
     )
     parser.add_argument("--data", type=Path, required=True, help="folder of task folders")
     parser.add_argument("--tasks", nargs="+", default=TASKS)
+    parser.add_argument("--pairs", type=int, help="only the first so many pairs of each task")
     parser.add_argument("--presets", nargs="+", default=("identity", "start-only", "convexadam", "mind"))
     parser.add_argument("--package-python", help="Python that has convexAdam==0.2.0; without it, ours only")
     parser.add_argument("--device", default="cpu")
@@ -51,7 +52,7 @@ def main() -> None:
         methods = [*([PACKAGE] if options.package_python else []), *options.presets]
         for task in options.tasks:
             dataset = read_dataset(options.data / task / f"{task}_dataset.json")
-            for pair in dataset.pairs():
+            for pair in dataset.pairs()[: options.pairs]:
                 for method in methods:
                     if not _find(results["rows"], task, pair, method):
                         results["rows"].append(_measure(dataset, pair, method, options))
