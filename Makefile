@@ -18,6 +18,9 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.made
 TORCH := $(shell grep '^torch==' constraints.txt)
 
+# Waiting threads sleep instead of spinning: several times faster where the cores are shared with other work.
+export OMP_WAIT_POLICY ?= PASSIVE
+
 .PHONY: help env demo test lint clean
 
 help:  ## List the targets
