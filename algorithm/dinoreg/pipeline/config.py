@@ -75,7 +75,7 @@ class AffineStart(Settings):
     kind: Literal["affine"]
     cell_mm: Millimetres = 12.0
     iterations: Count = 100
-    learning_rate: Annotated[float, Field(gt=0, le=100)] = 0.05  # cells
+    learning_rate: Annotated[float, Field(gt=0, le=1e30)] = 0.05  # cells
     min_overlap: Share = 0.5  # of the smaller foreground
 
 
@@ -106,7 +106,7 @@ class Adam(Settings):
 
     cell_mm: Millimetres = 4.0
     iterations: Count = 80
-    learning_rate: Annotated[float, Field(gt=0, le=100)] = 1.0  # cells
+    learning_rate: Annotated[float, Field(gt=0, le=1e30)] = 1.0  # cells
     regularity_weight: Annotated[float, Field(ge=0)] = 1.25  # of the diffusion term
     smoothing_width: Annotated[int, Field(ge=1, le=31)] = 3  # cells, odd
     smoothing_repeats: Annotated[int, Field(ge=0, le=20)] = 3  # box filters in turn

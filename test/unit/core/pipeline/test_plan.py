@@ -49,14 +49,14 @@ def test_block_and_lattices_fit_together(name, shape, spacing, content):
     json.dumps(plan.as_dict())
 
 
-def test_content_grows_to_the_common_multiple_of_all_strides():
+def test_content_grows_by_a_margin_to_the_common_multiple_of_all_strides():
     config = Config(
         features={"cell_mm": 2.0}, discrete=({"cell_mm": 6.0},), adam=({"cell_mm": 4.0},), voxel_lengths=True
     )
     plan = make_plan(config, (50, 50, 50), (3.0, 3.0, 3.0), [slice(13, 23), slice(0, 12), slice(37, 49)])
-    # Strides 2, 6 and 4: multiples of 12, or the edge of the image.
-    assert plan.block == ((12, 24), (0, 12), (36, 50))
-    assert plan.discrete[0].shape == (2, 2, 3)  # 14 voxels: two cells of 6 and one over the edge
+    # Strides 2, 6 and 4: a margin of 12, then multiples of 12, or the edge of the image.
+    assert plan.block == ((0, 36), (0, 24), (24, 50))
+    assert plan.discrete[0].shape == (6, 4, 5)  # 26 voxels: four cells of 6 and one over the edge
 
 
 def test_cell_budget_scales_every_length():
