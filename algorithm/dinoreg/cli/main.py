@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import os
 import signal
 import sys
 from collections.abc import Callable, Sequence
@@ -111,6 +112,8 @@ def _dispatch(options: argparse.Namespace) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Run a task from parsed options."""
+    # Read when torch is loaded: on shared cores, threads that spin while they wait cost many times the work.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     from dinoreg.pipeline.presets import load_config, load_preset
     from dinoreg.pipeline.run_task import RunOptions, run_task
     from dinoreg.runtime import choose_device
