@@ -12,12 +12,16 @@ from numpy.typing import NDArray
 from dinoreg.phantom.anatomy import Anatomy
 from dinoreg.phantom.dataset_json import TASK_NAME, dataset_json, image_name
 from dinoreg.phantom.deformation import SmoothDeformation
-from dinoreg.phantom.files import whole_file, write_nifti, write_points
 from dinoreg.phantom.landmarks import pair_landmarks
 from dinoreg.phantom.lattice import Lattice, Shape3
 from dinoreg.phantom.pairs import PAIRS, PairPlan
 from dinoreg.phantom.render import Modality, RenderedImage, render
 from dinoreg.phantom.shapes import Vector
+from regtask.atomic import atomic_write_text
+from regtask.fields import write_field
+from regtask.grid import Grid
+from regtask.images import write_volume
+from regtask.landmarks import write_landmarks
 
 log = logging.getLogger(__name__)
 
@@ -72,14 +76,13 @@ def write_phantom_task(output: Path, *, seed: int = 0, size: Size = "demo") -> P
         ValueError: unknown size.
     """
     lattice = task_lattice(size)
+    for folder in ("imagesTr", "labelsTr", "masksTr", "landmarksTr", "fieldsTr"):
+        (output / folder).mkdir(parents=True, exist_ok=True)
     for number, plan in enumerate(PAIRS):
         _write_pair(output, plan, lattice, np.random.default_rng((seed, number)))
         log.info("pair %d of %d written: %s", number + 1, len(PAIRS), plan.name)
     path = output / f"{TASK_NAME}_dataset.json"
-    with whole_file(path) as temporary:
-        temporary.write_text(
-            json.dumps(dataset_json(PAIRS, lattice.shape), indent=2) + "\n", encoding="utf-8"
-        )
+    atomic_write_text(path, json.dumps(dataset_json(PAIRS, lattice.shape), indent=2) + "\n")
     return path
 
 
@@ -95,17 +98,19 @@ def _write_pair(output: Path, plan: PairPlan, lattice: Lattice, rng: np.random.G
         return
     points = pair_landmarks(moving_anatomy, deformation, lattice, fixed, moving, rng)
     for image, voxels in zip((plan.fixed, plan.moving), points, strict=True):
-        write_points(output / "landmarksTr" / f"{image_name(*image)}.csv", voxels)
+        write_landmarks(output / "landmarksTr" / f"{image_name(*image)}.csv", voxels)
     name = "_".join(
         ("disp", *(image_name(*image).removeprefix(f"{TASK_NAME}_") for image in (plan.fixed, plan.moving)))
     )
-    write_nifti(output / "fieldsTr" / f"{name}.nii.gz", true_field(deformation, lattice), lattice)
+    grid = Grid(lattice.shape, lattice.affine)
+    write_field(output / "fieldsTr" / f"{name}.nii.gz", true_field(deformation, lattice), grid)
 
 
 def _write_image(
     output: Path, image: tuple[int, Modality], rendered: RenderedImage, lattice: Lattice
 ) -> None:
     name = f"{image_name(*image)}.nii.gz"
-    write_nifti(output / "imagesTr" / name, np.rint(rendered.intensities).astype(np.int16), lattice)
-    write_nifti(output / "labelsTr" / name, rendered.organs, lattice)
-    write_nifti(output / "masksTr" / name, rendered.mask, lattice)
+    grid = Grid(lattice.shape, lattice.affine)
+    write_volume(output / "imagesTr" / name, np.rint(rendered.intensities), grid, np.int16)
+    write_volume(output / "labelsTr" / name, rendered.organs, grid, np.uint8)
+    write_volume(output / "masksTr" / name, rendered.mask, grid, np.uint8)
