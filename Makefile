@@ -44,7 +44,7 @@ demo: env  ## Register the phantom's pairs: Dice, TRE and pictures (no data need
 	$(BIN)/dinoreg phantom --output $(DEMO)/task
 	$(BIN)/dinoreg run --dataset $(DEMO)/task/Phantom_dataset.json --output $(DEMO)/fields \
 	    --preset $(PRESET) --pictures
-	$(BIN)/python -m regeval --dataset $(DEMO)/task/Phantom_dataset.json --predictions $(DEMO)/fields
+	$(BIN)/python -m regeval evaluate --dataset $(DEMO)/task/Phantom_dataset.json --predictions $(DEMO)/fields
 	@echo; echo "Pictures:"; find $(DEMO)/fields/pictures -name '*.png' | sort | sed 's/^/  /'
 
 test: env  ## Run all tests

@@ -60,4 +60,4 @@ echo "test.sh: $((SECONDS - start)) s, start-up included"
 
 echo "test.sh: scores"
 docker run "${restrictions[@]}" --volume "$task:/input:ro" --volume "$output:/predictions:ro" \
-    --entrypoint python "$tag" -m regeval --dataset /input/Phantom_dataset.json --predictions /predictions
+    --entrypoint python "$tag" -m regeval evaluate --dataset /input/Phantom_dataset.json --predictions /predictions

@@ -7,7 +7,7 @@ import sys
 import numpy as np
 import pytest
 
-from regeval.__main__ import main
+from regeval.cli import main
 from regtask import Grid, write_field
 
 SHAPE = (26, 30, 34)
@@ -23,7 +23,7 @@ def predictions(task, shift_field):
 
 
 def test_table(task, predictions, capsys):
-    assert main(["--dataset", str(task), "--predictions", str(predictions)]) == 0
+    assert main(["evaluate", "--dataset", str(task), "--predictions", str(predictions)]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].startswith("Toy, 2 pairs")
     assert lines[2].split() == ["pair", "Dice", "HD95", "mm", "TRE", "mm", "folds", "%", "sdLogJ"]
@@ -41,7 +41,7 @@ def test_table_without_labels_and_landmarks(task, predictions, capsys):
     for kind in ("labels", "landmarks"):
         for file in (task.parent / f"{kind}Tr").iterdir():
             file.unlink()
-    assert main(["--dataset", str(task), "--predictions", str(predictions)]) == 0
+    assert main(["evaluate", "--dataset", str(task), "--predictions", str(predictions)]) == 0
     assert capsys.readouterr().out.splitlines()[2].split() == ["pair", "folds", "%", "sdLogJ"]
 
 
@@ -49,7 +49,9 @@ def test_lost_organ_is_explained_and_json_is_strict(task, predictions, tmp_path,
     far = np.full((*SHAPE, 3), 100, np.float32)
     write_field(predictions / "disp_0001_0001.nii.gz", far, Grid(SHAPE, np.eye(4)))
     out = tmp_path / "scores.json"
-    assert main(["--dataset", str(task), "--predictions", str(predictions), "--json", str(out)]) == 0
+    assert (
+        main(["evaluate", "--dataset", str(task), "--predictions", str(predictions), "--json", str(out)]) == 0
+    )
     assert "vanished" in capsys.readouterr().out
 
     def refuse(name):
@@ -64,7 +66,7 @@ def test_lost_organ_is_explained_and_json_is_strict(task, predictions, tmp_path,
 
 
 def test_missing_fields_exit_with_their_status(task, tmp_path, capsys):
-    assert main(["--dataset", str(task), "--predictions", str(tmp_path)]) == 3
+    assert main(["evaluate", "--dataset", str(task), "--predictions", str(tmp_path)]) == 3
     captured = capsys.readouterr()
     assert captured.out == ""
     assert "disp_0001_0001.nii.gz" in captured.err
@@ -74,7 +76,7 @@ def test_missing_fields_exit_with_their_status(task, tmp_path, capsys):
 def test_data_dir(task, predictions, tmp_path_factory, capsys):
     elsewhere = tmp_path_factory.mktemp("json") / task.name
     elsewhere.write_text(task.read_text(encoding="utf-8"), encoding="utf-8")
-    arguments = ["--dataset", str(elsewhere), "--predictions", str(predictions)]
+    arguments = ["evaluate", "--dataset", str(elsewhere), "--predictions", str(predictions)]
     assert main(arguments) != 0
     assert main([*arguments, "--data-dir", str(task.parent)]) == 0
 
