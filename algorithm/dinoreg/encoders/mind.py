@@ -50,7 +50,7 @@ class MindSsc(Encoder):
         mean = variance.mean() if context is None else context
         tiny = torch.finfo(variance.dtype).tiny  # a constant image has v = 0 and excess 0
         variance = variance.clamp(min=0.001 * mean, max=1000 * mean).clamp(min=tiny)
-        features: Tensor = torch.exp(-excess / variance)
+        features: Tensor = (excess / -variance).exp_()
         return features
 
     def _excess_distances(self, image: Tensor) -> Tensor:

@@ -23,7 +23,7 @@ class _Slab:
 
 
 @torch.no_grad()
-def encode_pooled(encoder: Encoder, image: Tensor, lattice: Lattice, *, slab_voxels: int = 1 << 20) -> Tensor:
+def encode_pooled(encoder: Encoder, image: Tensor, lattice: Lattice, *, slab_voxels: int = 1 << 19) -> Tensor:
     """Encode an image and average its features over the cells of a lattice.
 
     Equal to encoding the whole image and pooling, but at most about `slab_voxels` voxels of full-resolution

@@ -66,22 +66,28 @@ def make_cost_volume(
     if moving_weight is not None:
         weight_padded = F.pad(moving_weight.unsqueeze(0), padding, mode="constant", value=0.0)[0, 0]
 
-    offsets = list(itertools.product(*(range(2 * r + 1) for r in radius)))
-    costs = torch.empty(len(offsets), *shape, dtype=fixed.dtype, device=fixed.device)
-    weights = None
+    windows = [
+        tuple(slice(o, o + n) for o, n in zip(offset, shape, strict=True))
+        for offset in itertools.product(*(range(2 * r + 1) for r in radius))
+    ]
+
+    def weight_of(window: tuple[slice, ...]) -> Tensor:
+        """1 where both sides have content; made anew when needed, as large as the costs otherwise."""
+        here = torch.ones(shape, device=fixed.device) if fixed_weight is None else fixed_weight[0]
+        return here if weight_padded is None else here * weight_padded[window]
+
+    costs = torch.empty(len(windows), *shape, dtype=fixed.dtype, device=fixed.device)
+    for cost, window in zip(costs, windows, strict=True):
+        torch.sum((fixed - padded[(slice(None), *window)]).square_(), dim=0, out=cost)
     if fixed_weight is not None or weight_padded is not None:
-        weights = torch.ones_like(costs) if fixed_weight is None else fixed_weight.expand_as(costs).clone()
-    for k, offset in enumerate(offsets):
-        window = tuple(slice(o, o + n) for o, n in zip(offset, shape, strict=True))
-        difference = fixed - padded[(slice(None), *window)]
-        torch.sum(difference.square_(), dim=0, out=costs[k])
-        if weights is not None and weight_padded is not None:
-            weights[k] *= weight_padded[window]
-    if weights is not None:
-        neutral = (costs * weights).sum(dtype=torch.float64) / weights.sum(dtype=torch.float64).clamp(
-            min=1e-6
-        )
-        costs = costs.sub_(neutral.to(costs.dtype)).mul_(weights).add_(neutral.to(costs.dtype))
+        total = content = torch.zeros((), dtype=torch.float64, device=fixed.device)
+        for cost, window in zip(costs, windows, strict=True):
+            weight = weight_of(window)
+            total = total + (cost * weight).sum(dtype=torch.float64)
+            content = content + weight.sum(dtype=torch.float64)
+        neutral = (total / content.clamp(min=1e-6)).to(costs.dtype)
+        for cost, window in zip(costs, windows, strict=True):
+            cost.sub_(neutral).mul_(weight_of(window)).add_(neutral)
     smoothing = [box_matrix(n, 3, 2, border=border, device=fixed.device) for n in shape]
     for chunk in torch.split(costs, max(1, _CHUNK_VALUES // shape.numel())):
         chunk.copy_(apply_along_axes(chunk, smoothing))

@@ -24,14 +24,20 @@ def warp_features(features: Features, displacement: Tensor) -> Features:
         displacement: (rank, *features.lattice.shape) cells.
     """
     positions = identity_positions(features.lattice.shape, device=displacement.device) + displacement
-    sizes = torch.tensor(features.lattice.shape, device=displacement.device)
-    upper = (sizes - 0.5).view(-1, *([1] * len(sizes)))
-    inside = ((positions >= -0.5) & (positions <= upper)).all(dim=0, keepdim=True)
     return replace(
         features,
         values=sample_linear(features.values, positions),
-        weight=sample_linear(features.weight, positions) * inside,
+        weight=warp_weight(features, displacement),
     )
+
+
+def warp_weight(features: Features, displacement: Tensor) -> Tensor:
+    """Return the weight of `warp_features` alone, (1, *S)."""
+    positions = identity_positions(features.lattice.shape, device=displacement.device) + displacement
+    sizes = torch.tensor(features.lattice.shape, device=displacement.device)
+    upper = (sizes - 0.5).view(-1, *([1] * len(sizes)))
+    inside = ((positions >= -0.5) & (positions <= upper)).all(dim=0, keepdim=True)
+    return sample_linear(features.weight, positions) * inside
 
 
 def search_convex(

@@ -15,6 +15,7 @@ from dinoreg.encoders.features import Features
 from dinoreg.optimise.adam import AdamTrace, refine_adam
 from dinoreg.optimise.cost_volume import make_cost_volume
 from dinoreg.optimise.coupled_convex import solve_coupled_convex
+from dinoreg.optimise.data_term import warp_and_compare
 from dinoreg.optimise.parameterise import SmoothedDense
 from dinoreg.optimise.similarity import ssd
 from dinoreg.space.coords import identity_positions, to_sampling_grid
@@ -66,13 +67,11 @@ def refine_published(
     cells = _stretch(start, f.shape[1:]) / stride
     refined, trace = refine_adam(
         SmoothedDense(cells, width=3, repeats=3, border="zero"),
-        ssd(f),
-        m,
+        warp_and_compare(ssd(f), m, sample=sample_published),
         regularity_weight=regularity_weight,
         spacing_mm=(1.0,) * cells.shape[0],
         iterations=iterations - 1,
         learning_rate=learning_rate,
-        sample=sample_published,
     )
     return _stretch(refined, fixed.lattice.image_shape) * stride, trace
 

@@ -1,4 +1,4 @@
-"""Similarity terms: SSD and local cross-correlation of feature volumes, optionally weighted per voxel."""
+"""Similarity of warped to fixed feature volumes, optionally weighted per voxel."""
 
 from __future__ import annotations
 

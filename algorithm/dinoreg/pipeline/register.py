@@ -18,10 +18,11 @@ from dinoreg.encoders.registry import build_encoder
 from dinoreg.errors import NumericalError
 from dinoreg.guard.folds import repair_folds
 from dinoreg.optimise.adam import refine_adam
-from dinoreg.optimise.discrete import search_convex, warp_features
+from dinoreg.optimise.data_term import ssd_term, warp_and_compare
+from dinoreg.optimise.discrete import search_convex, warp_weight
 from dinoreg.optimise.parameterise import SmoothedDense
 from dinoreg.optimise.published import refine_published, search_published
-from dinoreg.optimise.similarity import lcc, ssd
+from dinoreg.optimise.similarity import lcc
 from dinoreg.pipeline.config import Adam, Config
 from dinoreg.pipeline.plan import Plan, cells_within, make_plan
 from dinoreg.pipeline.prepare import PreparedImage
@@ -188,18 +189,18 @@ def _encode_pair(
 def _refine(
     settings: Adam, fixed: Features, moving: Features, start: Tensor, masked: bool, details: dict[str, Any]
 ) -> Tensor:
-    similarity = (
-        ssd(fixed.values) if settings.similarity == "ssd" else lcc(fixed.values, window=settings.lcc_window)
-    )
+    weight = fixed.weight * warp_weight(moving, start) if masked else None
+    if settings.similarity == "ssd":
+        term = ssd_term(fixed.values, moving.values, weight=weight)
+    else:
+        term = warp_and_compare(lcc(fixed.values, window=settings.lcc_window), moving.values, weight=weight)
     displacement, trace = refine_adam(
         SmoothedDense(start, width=settings.smoothing_width, repeats=settings.smoothing_repeats),
-        similarity,
-        moving.values,
+        term,
         regularity_weight=settings.regularity_weight,
         spacing_mm=fixed.lattice.spacing_mm,
         iterations=settings.iterations,
         learning_rate=settings.learning_rate,
-        weight=fixed.weight * warp_features(moving, start).weight if masked else None,
         stop_below=settings.stop_below,
     )
     details |= {"iterations": trace.iterations, "losses": trace.losses}

@@ -1,4 +1,4 @@
-"""Compiled CPU kernels of the linear sampler, channels last.
+"""Compiled CPU kernels of the linear sampler and of the SSD under it, channels last.
 
 torch's 3D `grid_sample` is a scalar loop over channels-first memory on the CPU: every corner of every
 channel is a cache miss. With the channels of a voxel side by side the eight corners are eight contiguous
@@ -87,3 +87,45 @@ def sample_position_gradient(volume, positions, grad_out, grad_positions):
         grad_positions[2, t] = slope_k * (
             ui * (uj * (a001 - a000) + wj * (a011 - a010)) + wi * (uj * (a101 - a100) + wj * (a111 - a110))
         )
+
+
+@numba.njit(parallel=True, fastmath=_FASTMATH, cache=True)
+def squared_difference(fixed, moving, positions, weight, loss, gradient):
+    """Squared difference of `fixed` and of `moving` read at positions, and its gradient, in one pass.
+
+    loss[t] = weight[t] sum_c (moving at positions[:, t] - fixed[t])^2, gradient[a, t] = d loss[t] / d
+    positions[a, t]; fixed (T, C), moving (I, J, K, C), positions (3, T), weight and loss (T,), gradient
+    (3, T). Where the weight is 0 nothing is read.
+    """
+    size_i, size_j, size_k, channels = moving.shape
+    one, two = np.float32(1.0), np.float32(2.0)
+    for t in numba.prange(positions.shape[1]):
+        share = weight[t]
+        if share == 0.0:
+            loss[t] = gradient[0, t] = gradient[1, t] = gradient[2, t] = np.float32(0.0)
+            continue
+        i0, i1, wi, slope_i = _cell(positions[0, t], size_i)
+        j0, j1, wj, slope_j = _cell(positions[1, t], size_j)
+        k0, k1, wk, slope_k = _cell(positions[2, t], size_k)
+        ui, uj, uk = one - wi, one - wj, one - wk
+        total = along_i = along_j = along_k = np.float32(0.0)
+        for c in range(channels):
+            # Interpolated along k first, then along j: the slopes fall off on the way.
+            a00 = uk * moving[i0, j0, k0, c] + wk * moving[i0, j0, k1, c]
+            a01 = uk * moving[i0, j1, k0, c] + wk * moving[i0, j1, k1, c]
+            a10 = uk * moving[i1, j0, k0, c] + wk * moving[i1, j0, k1, c]
+            a11 = uk * moving[i1, j1, k0, c] + wk * moving[i1, j1, k1, c]
+            d00 = moving[i0, j0, k1, c] - moving[i0, j0, k0, c]
+            d01 = moving[i0, j1, k1, c] - moving[i0, j1, k0, c]
+            d10 = moving[i1, j0, k1, c] - moving[i1, j0, k0, c]
+            d11 = moving[i1, j1, k1, c] - moving[i1, j1, k0, c]
+            low, high = uj * a00 + wj * a01, uj * a10 + wj * a11
+            difference = ui * low + wi * high - fixed[t, c]
+            total += difference * difference
+            along_i += difference * (high - low)
+            along_j += difference * (ui * (a01 - a00) + wi * (a11 - a10))
+            along_k += difference * (ui * (uj * d00 + wj * d01) + wi * (uj * d10 + wj * d11))
+        loss[t] = share * total
+        gradient[0, t] = two * share * slope_i * along_i
+        gradient[1, t] = two * share * slope_j * along_j
+        gradient[2, t] = two * share * slope_k * along_k

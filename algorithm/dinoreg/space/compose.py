@@ -1,8 +1,7 @@
-"""Composition and inversion of pull displacements."""
+"""Composition of pull displacements."""
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
 from dinoreg.space.coords import identity_positions
@@ -21,15 +20,6 @@ def compose(outer: Tensor, inner: Tensor) -> Tensor:
     """
     positions = identity_positions(outer.shape[1:], device=outer.device) + outer
     return outer + sample_linear(inner, positions)
-
-
-def invert(displacement: Tensor, *, iterations: int = 30) -> Tensor:
-    """Return v with v(y) = -u(y + v(y)), by fixed-point iteration; for fields without folds."""
-    inverse = torch.zeros_like(displacement)
-    identity = identity_positions(displacement.shape[1:], device=displacement.device)
-    for _ in range(iterations):
-        inverse = -sample_linear(displacement, identity + inverse)
-    return inverse
 
 
 def symmetrise(forward: Tensor, backward: Tensor, *, iterations: int) -> tuple[Tensor, Tensor]:

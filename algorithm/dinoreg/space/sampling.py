@@ -38,8 +38,7 @@ def sample_linear(volume: Tensor, positions: Tensor) -> Tensor:
     rank = volume.ndim - 1
     target = positions.shape[1:]
     flat = positions.reshape(rank, -1)
-    needs_torch = volume.requires_grad or volume.device.type != "cpu" or volume.dtype != torch.float32
-    if needs_torch:
+    if _needs_torch(volume):
         return _sample_torch(volume, flat).reshape(volume.shape[0], *target)
     if rank == 2:  # a size-1 axis makes a plane of it; its position is 0
         volume, flat = volume.unsqueeze(-1), torch.cat([flat, torch.zeros_like(flat[:1])])
@@ -58,6 +57,40 @@ def _sample_torch(volume: Tensor, positions: Tensor) -> Tensor:
     return out.reshape(volume.shape[0], -1)
 
 
+def squared_difference(fixed: Tensor, moving: Tensor, positions: Tensor, weight: Tensor) -> Tensor:
+    """Return sum_t weight[t] sum_c (moving at positions[:, t] - fixed[c, t])^2, a scalar.
+
+    The same as reading `moving` by `sample_linear` and comparing, but on the CPU in one compiled pass that
+    keeps nothing of the size of the features.
+
+    Args:
+        fixed: (C, *T).
+        moving: (C, *S), rank 2 or 3.
+        positions: (rank, *T) voxels of `moving`.
+        weight: (1, *T).
+
+    Returns:
+        Differentiable in `positions`; on the CPU with float32 volumes without gradients in those only.
+    """
+    rank = moving.ndim - 1
+    flat = positions.reshape(rank, -1)
+    if _needs_torch(moving) or fixed.requires_grad:
+        difference = _sample_torch(moving, flat) - fixed.reshape(fixed.shape[0], -1)
+        return (difference.square().sum(dim=0) * weight.reshape(-1)).sum()
+    if rank == 2:
+        moving, flat = moving.unsqueeze(-1), torch.cat([flat, torch.zeros_like(flat[:1])])
+    total: Tensor = _CpuSquaredDifference.apply(fixed, moving, flat, weight)  # type: ignore[no-untyped-call]
+    return total
+
+
+def _needs_torch(volume: Tensor) -> bool:
+    return volume.requires_grad or volume.device.type != "cpu" or volume.dtype != torch.float32
+
+
+def _set_threads() -> None:
+    numba.set_num_threads(min(torch.get_num_threads(), _MOST_THREADS))
+
+
 class _CpuSample(torch.autograd.Function):
     """The compiled sampler: volume (C, I, J, K) and positions (3, N), float32, CPU."""
 
@@ -67,7 +100,7 @@ class _CpuSample(torch.autograd.Function):
         positions = positions.detach().contiguous()
         ctx.save_for_backward(volume, positions)
         out = torch.empty(positions.shape[1], volume.shape[0])
-        numba.set_num_threads(min(torch.get_num_threads(), _MOST_THREADS))
+        _set_threads()
         _cpu_kernels.sample(volume.movedim(0, -1).numpy(), positions.numpy(), out.numpy())
         return out.T
 
@@ -82,3 +115,28 @@ class _CpuSample(torch.autograd.Function):
             grad_positions.numpy(),
         )
         return None, grad_positions
+
+
+class _CpuSquaredDifference(torch.autograd.Function):
+    """The compiled comparison: fixed (C, *T), moving (C, I, J, K), positions (3, N), weight N values."""
+
+    @staticmethod
+    def forward(ctx: Any, fixed: Tensor, moving: Tensor, positions: Tensor, weight: Tensor) -> Tensor:
+        count = positions.shape[1]
+        loss, gradient = torch.empty(count), torch.empty(3, count)
+        _set_threads()
+        _cpu_kernels.squared_difference(
+            channels_last(fixed).movedim(0, -1).reshape(count, -1).numpy(),
+            channels_last(moving).movedim(0, -1).numpy(),
+            positions.detach().contiguous().numpy(),
+            weight.reshape(-1).contiguous().numpy(),
+            loss.numpy(),
+            gradient.numpy(),
+        )
+        ctx.save_for_backward(gradient)
+        return loss.sum()
+
+    @staticmethod
+    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[None, None, Tensor, None]:
+        (gradient,) = ctx.saved_tensors
+        return None, None, gradient * grad_outputs[0], None

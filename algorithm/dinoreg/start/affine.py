@@ -6,6 +6,7 @@ from torch import Tensor
 
 from dinoreg.encoders.features import Features
 from dinoreg.optimise.adam import refine_adam
+from dinoreg.optimise.data_term import ssd_term
 from dinoreg.optimise.discrete import warp_features
 from dinoreg.optimise.parameterise import Affine
 from dinoreg.optimise.similarity import ssd
@@ -47,13 +48,11 @@ def fit_affine(
     affine = Affine(fixed.lattice.shape, device=start.device)
     displacement, _ = refine_adam(
         affine,
-        ssd(fixed.values),
-        moved.values,
+        ssd_term(fixed.values, moved.values, weight=fixed.weight * moved.weight),
         regularity_weight=0.0,
         spacing_mm=fixed.lattice.spacing_mm,
         iterations=iterations,
         learning_rate=learning_rate,
-        weight=fixed.weight * moved.weight,
     )
     return compose(displacement, start)
 

@@ -145,3 +145,11 @@ def coupled_convex(costs, radius, spacing, coupling):
         penalty = (difference**2 * metric.reshape(1, -1, *[1] * len(shape))).sum(axis=1)
         field = box(best(costs + weight * penalty), 3)
     return field
+
+
+def invert(field, iterations=30):
+    """v with v(y) = -u(y + v(y)), by fixed-point iteration; for fields without folds."""
+    inverse = np.zeros_like(field)
+    for _ in range(iterations):
+        inverse = -sample(field, positions(field.shape[1:]) + inverse).astype(field.dtype)
+    return inverse

@@ -17,6 +17,7 @@ SIZE = (24, 28, 34)
 def _reverse_components(patch):
     """The sampler reads component 0 along the last axis."""
     kernel, gradient = _cpu_kernels.sample, _cpu_kernels.sample_position_gradient
+    fused = _cpu_kernels.squared_difference
 
     def sample(volume, positions, out):
         kernel(volume, np.ascontiguousarray(positions[::-1]), out)
@@ -24,7 +25,11 @@ def _reverse_components(patch):
     def sample_position_gradient(volume, positions, grad_out, grad_positions):
         gradient(volume, np.ascontiguousarray(positions[::-1]), grad_out, grad_positions)
 
+    def squared_difference(fixed, moving, positions, *rest):
+        fused(fixed, moving, np.ascontiguousarray(positions[::-1]), *rest)
+
     patch.setattr(_cpu_kernels, "sample", sample)
+    patch.setattr(_cpu_kernels, "squared_difference", squared_difference)
     patch.setattr(_cpu_kernels, "sample_position_gradient", sample_position_gradient)
 
 

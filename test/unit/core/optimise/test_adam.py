@@ -4,8 +4,9 @@ import torch
 from core_reference import central_half, positions, sample, smooth_displacement, smooth_noise
 
 from dinoreg.optimise.adam import STOP_WINDOW, refine_adam
+from dinoreg.optimise.data_term import ssd_term, warp_and_compare
 from dinoreg.optimise.parameterise import SmoothedDense
-from dinoreg.optimise.similarity import lcc, ssd
+from dinoreg.optimise.similarity import lcc
 
 SHAPE = (14, 18, 24)
 SPACING = (1.0, 1.0, 1.0)
@@ -18,7 +19,7 @@ def _problem(rng, shape=SHAPE, amplitude=2.0):
     return truth, torch.from_numpy(fixed), torch.from_numpy(moving)
 
 
-def _refine(similarity, moving, *, repeats=3, **changes):
+def _refine(fixed, moving, *, weight=None, **changes):
     shape = moving.shape[1:]
     settings = {
         "regularity_weight": 0.1,
@@ -26,8 +27,8 @@ def _refine(similarity, moving, *, repeats=3, **changes):
         "iterations": 60,
         "learning_rate": 0.1,
     }
-    model = SmoothedDense(torch.zeros(len(shape), *shape), width=3, repeats=repeats)
-    return refine_adam(model, similarity, moving, **(settings | changes))
+    model = SmoothedDense(torch.zeros(len(shape), *shape), width=3, repeats=3)
+    return refine_adam(model, ssd_term(fixed, moving, weight=weight), **(settings | changes))
 
 
 def _error(found, truth):
@@ -39,8 +40,15 @@ def _error(found, truth):
 @pytest.mark.parametrize("name", ["ssd", "lcc"])
 def test_recovers_a_smooth_displacement(name, rng):
     truth, fixed, moving = _problem(rng)
-    similarity = ssd(fixed) if name == "ssd" else lcc(fixed, window=7)
-    found, trace = _refine(similarity, moving, regularity_weight=0.1 if name == "ssd" else 0.02)
+    term = ssd_term(fixed, moving) if name == "ssd" else warp_and_compare(lcc(fixed, window=7), moving)
+    found, trace = refine_adam(
+        SmoothedDense(torch.zeros(3, *SHAPE), width=3, repeats=3),
+        term,
+        regularity_weight=0.1 if name == "ssd" else 0.02,
+        spacing_mm=SPACING,
+        iterations=60,
+        learning_rate=0.1,
+    )
     assert _error(torch.zeros(truth.shape), truth) > 0.5
     assert _error(found, truth) < 0.1
     assert trace.iterations == 60
@@ -50,7 +58,7 @@ def test_recovers_a_smooth_displacement(name, rng):
 
 def test_a_plane(rng):
     truth, fixed, moving = _problem(rng, shape=(30, 40))
-    found, _ = _refine(ssd(fixed), moving, iterations=100)
+    found, _ = _refine(fixed, moving, iterations=100)
     assert _error(found, truth) < 0.1
 
 
@@ -62,7 +70,7 @@ def test_the_weight_masks_out_a_corrupted_region(rng):
     clean = (slice(None), slice(3, 11), slice(4, 14), slice(7, 16))
 
     def error(weight):
-        found, _ = _refine(ssd(fixed), moving, weight=weight)
+        found, _ = _refine(fixed, moving, weight=weight)
         return float(np.median(np.sqrt(((found.numpy() - truth)[clean] ** 2).sum(axis=0))))
 
     masked = error(weight)
@@ -72,16 +80,16 @@ def test_the_weight_masks_out_a_corrupted_region(rng):
 
 def test_more_regularity_is_smoother(rng):
     _, fixed, moving = _problem(rng)
-    rough, smooth = (_refine(ssd(fixed), moving, regularity_weight=w, iterations=30)[0] for w in (0.01, 30.0))
+    rough, smooth = (_refine(fixed, moving, regularity_weight=w, iterations=30)[0] for w in (0.01, 30.0))
     assert smooth.diff(dim=1).square().mean() < 0.3 * rough.diff(dim=1).square().mean()
 
 
 def test_stops_early_where_nothing_is_gained(rng):
     _, fixed, moving = _problem(rng)
-    _, trace = _refine(ssd(fixed), moving, stop_below=0.9)
+    _, trace = _refine(fixed, moving, stop_below=0.9)
     assert trace.iterations == 2 * STOP_WINDOW
     assert len(trace.losses) == 2
-    _, longer = _refine(ssd(fixed), moving, stop_below=0.4)
+    _, longer = _refine(fixed, moving, stop_below=0.4)
     assert 2 * STOP_WINDOW < longer.iterations < 60
 
 
@@ -90,8 +98,7 @@ def test_returns_the_displacement_after_the_last_step(rng):
     model = SmoothedDense(torch.zeros(3, *SHAPE), width=3, repeats=1)
     found, trace = refine_adam(
         model,
-        ssd(fixed),
-        moving,
+        ssd_term(fixed, moving),
         regularity_weight=0.0,
         spacing_mm=SPACING,
         iterations=1,

@@ -1,0 +1,54 @@
+"""Data terms: how well a displacement brings moving onto fixed, as one differentiable number."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from dinoreg.optimise.similarity import Similarity
+from dinoreg.space.coords import identity_positions
+from dinoreg.space.sampling import channels_last, sample_linear, squared_difference
+
+# u, (rank, *S) cells -> scalar to be minimised, with both images bound.
+DataTerm = Callable[[Tensor], Tensor]
+# (moving (C, *S), displacement (rank, *S) cells) -> moving read at x + u(x), (C, *S).
+Sample = Callable[[Tensor, Tensor], Tensor]
+
+
+def warp_linear(moving: Tensor, displacement: Tensor) -> Tensor:
+    """Read `moving` at x + u(x) by linear interpolation, border replicated."""
+    return sample_linear(moving, identity_positions(moving.shape[1:], device=moving.device) + displacement)
+
+
+def warp_and_compare(
+    similarity: Similarity, moving: Tensor, *, weight: Tensor | None = None, sample: Sample = warp_linear
+) -> DataTerm:
+    """Return the term that warps `moving` and applies a similarity bound to fixed.
+
+    Args:
+        similarity: bound to the fixed features.
+        moving: (C, *S) on the same lattice.
+        weight: (1, *S), the voxels that count, or None.
+        sample: how moving is read at x + u(x).
+    """
+    moving = channels_last(moving)
+    return lambda displacement: similarity(sample(moving, displacement), weight)
+
+
+def ssd_term(fixed: Tensor, moving: Tensor, *, weight: Tensor | None = None) -> DataTerm:
+    """Return `warp_and_compare(ssd(fixed), moving, weight=weight)`, in one pass and without a warped copy.
+
+    Args:
+        fixed: (C, *S) features.
+        moving: (C, *S) on the same lattice.
+        weight: (1, *S), the voxels that count, or None.
+    """
+    fixed, moving = channels_last(fixed), channels_last(moving)
+    identity = identity_positions(fixed.shape[1:], device=fixed.device)
+    if weight is None:
+        weight, total = torch.ones_like(identity[:1]), torch.tensor(float(identity[0].numel()))
+    else:
+        total = weight.sum().clamp(min=1e-6)
+    return lambda displacement: squared_difference(fixed, moving, identity + displacement, weight) / total
