@@ -11,6 +11,12 @@ class ConfigError(TaskError):
     exit_code = 2
 
 
+class WeightsError(TaskError):
+    """Weights of an encoder are absent, are not the ones that were meant, or do not fit the encoder."""
+
+    exit_code = 2
+
+
 class DeviceError(TaskError):
     """The device that was asked for is not there."""
 
