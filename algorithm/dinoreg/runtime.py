@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import platform
 import resource
 from importlib import metadata
@@ -12,6 +14,22 @@ from dinoreg.errors import DeviceError
 from regtask.errors import Fault
 
 _REPORTED_PACKAGES = ("dinoreg", "torch", "numpy", "scipy", "nibabel", "numba")
+
+
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # glibc, malloc.h
+_LARGE_BLOCK_BYTES = 4 << 20
+
+
+def return_freed_memory() -> None:
+    """Have glibc give freed volumes back to the system at once.
+
+    By default it raises its threshold to 32 MiB with the first large block that is freed and from then on
+    keeps volumes of that size in its heap, a few hundred MiB of them. No effect with other C libraries.
+    """
+    with contextlib.suppress(OSError, AttributeError):
+        libc = ctypes.CDLL(None)
+        libc.mallopt(_M_MMAP_THRESHOLD, _LARGE_BLOCK_BYTES)
+        libc.mallopt(_M_TRIM_THRESHOLD, _LARGE_BLOCK_BYTES)
 
 
 def choose_device(name: str) -> torch.device:

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from dinoreg.encoders.base import Encoder
 from dinoreg.space.lattice import Lattice, pool
+from dinoreg.space.sampling import channels_last
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +37,7 @@ def encode_pooled(encoder: Encoder, image: Tensor, lattice: Lattice, *, slab_vox
         slab_voxels: bounds the memory; at least one row of cells is done at a time.
 
     Returns:
-        (channels, *lattice.shape) float32.
+        (channels, *lattice.shape) float32, the channels of a cell contiguous, as the samplers read them.
     """
     rows = lattice.stride[0] * max(1, slab_voxels // (image[0, 0].numel() * lattice.stride[0]))
     slabs = list(_slabs(image.shape[1], rows, encoder.margin))
@@ -45,7 +46,7 @@ def encode_pooled(encoder: Encoder, image: Tensor, lattice: Lattice, *, slab_vox
     for slab in slabs:
         features = encoder(image[:, slab.low : slab.high], context)
         pooled.append(pool(features[:, slab.start - slab.low : slab.stop - slab.low], lattice.stride))
-    return torch.cat(pooled, dim=1)
+    return channels_last(torch.cat(pooled, dim=1))
 
 
 def _slabs(size: int, rows: int, margin: int) -> Iterator[_Slab]:

@@ -15,6 +15,9 @@ from dinoreg.space.separable import apply_along_axes, box_matrix
 _SAFE_DETERMINANT = 0.05
 _ROUNDS_PER_REACH = 3
 _LARGEST_REACH = 12
+# Cells around the folds that a repair changes or reads, per cell of reach: 2 of widening, 1 of softening and
+# 2 of smoothing.
+_SUPPORT = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,16 +51,30 @@ def repair_folds(displacement: Tensor, *, max_fraction: float) -> tuple[Tensor, 
     for reach in range(1, _LARGEST_REACH + 1):
         if count <= max_fraction * voxels:
             break
-        smoothing = [box_matrix(n, 3, 2 * reach, device=displacement.device) for n in shape]
         for _ in range(_ROUNDS_PER_REACH):
             if count <= max_fraction * voxels:
                 break
-            near = _near(determinant < _SAFE_DETERMINANT, reach)
-            repaired = repaired + near * (apply_along_axes(repaired, smoothing) - repaired)
+            box = _around(determinant < _SAFE_DETERMINANT, _SUPPORT * reach + 1)
+            part = repaired[(slice(None), *box)]
+            near = _near(determinant[box] < _SAFE_DETERMINANT, reach)
+            smoothing = [box_matrix(n, 3, 2 * reach, device=part.device) for n in part.shape[1:]]
+            if repaired is displacement:
+                repaired = displacement.clone()
+            repaired[(slice(None), *box)] = part + near * (apply_along_axes(part, smoothing) - part)
             determinant = jacobian_determinant(repaired)
             count = int((determinant <= 0).sum())
     change = float((repaired - displacement).abs().max()) if repaired is not displacement else 0.0
     return repaired, FoldReport(before, count, voxels, change)
+
+
+def _around(bad: Tensor, margin: int) -> tuple[slice, ...]:
+    """The smallest box around what is `bad`, with a margin."""
+    box = []
+    for axis, n in enumerate(bad.shape):
+        others = tuple(a for a in range(bad.ndim) if a != axis)
+        there = bad.any(dim=others).nonzero() if others else bad.nonzero()
+        box.append(slice(max(0, int(there.min()) - margin), min(n, int(there.max()) + margin + 1)))
+    return tuple(box)
 
 
 def _near(bad: Tensor, reach: int) -> Tensor:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -33,6 +34,9 @@ from regtask.errors import Fault
 
 # (image, lattice over the whole image, config, device) -> its features on that lattice.
 Encode = Callable[[PreparedImage, Lattice, Config, torch.device], Features]
+
+# -> a displacement in the form of the result.
+MakeField = Callable[[], NDArray[np.float32]]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -67,7 +71,7 @@ def register_pair(
     device: torch.device,
     encode: Encode = encode_image,
     progress: Progress = lambda stage: None,
-    keep_start: Callable[[NDArray[np.float32]], None] = lambda displacement: None,
+    keep_start: Callable[[MakeField], None] = lambda make: None,
 ) -> Registration:
     """Register two images of one shape.
 
@@ -79,8 +83,8 @@ def register_pair(
         device: where to compute.
         encode: how an image is encoded; a caller may put a cache in its place.
         progress: told the name of each stage.
-        keep_start: given the displacement of the start as soon as there is one, in the form of the result;
-            it is what a caller can fall back to.
+        keep_start: given the start as soon as there is one, as a function that makes its displacement in the
+            form of the result; it is what a caller can fall back to.
 
     Raises:
         NumericalError: the displacement is not finite.
@@ -106,12 +110,13 @@ def register_pair(
                 pair = (features[0].on(lattice), features[1].on(lattice))
                 displacement = run_start(step, *pair, displacement, scale=plan.length_scale, details=details)
         if config.start:
-            keep_start(_as_file(_on_image(displacement, lattice, plan)))
+            keep_start(partial(_start_field, displacement, lattice, plan))
 
         if config.numerics == "published":
             displacement, lattice = _published(config, plan, features, clock), plan.voxels
         else:
             displacement, lattice = _correct(config, plan, features, displacement, lattice, clock)
+        del features  # the guard works on whole volumes: let both not be there at once
 
     with clock.stage("guard") as details:
         vectors = _guard(displacement, lattice, plan, config, details)
@@ -237,6 +242,10 @@ def _guard(
         ),
     }
     return vectors
+
+
+def _start_field(displacement: Tensor, lattice: Lattice, plan: Plan) -> NDArray[np.float32]:
+    return _as_file(_on_image(displacement, lattice, plan))
 
 
 def _as_file(vectors: Tensor) -> NDArray[np.float32]:

@@ -24,7 +24,7 @@ from dinoreg.pipeline.manifest import MANIFEST_NAME, Manifest, Status, read_pair
 from dinoreg.pipeline.prepare import PreparedImage, prepare_image
 from dinoreg.pipeline.presets import config_hash
 from dinoreg.pipeline.progress import RunProgress
-from dinoreg.pipeline.register import Registration, encode_image, register_pair
+from dinoreg.pipeline.register import MakeField, Registration, encode_image, register_pair
 from dinoreg.space.lattice import Lattice
 from regtask.dataset import Dataset, Split
 from regtask.errors import DataError, Fault, OutputError, SpaceError
@@ -145,7 +145,7 @@ class _Run:
         """Register and write one pair; the manifest entry says how it ended."""
         begin = time.perf_counter()
         runtime.reset_peak_memory(self._options.device)
-        starts: list[NDArray[np.float32]] = []
+        starts: list[MakeField] = []
         entry: dict[str, Any] = {"config_hash": self.digest}
         status: Status = "ok"
         try:
@@ -216,15 +216,16 @@ class _Run:
             files[name] = path.stat().st_size
         return files
 
-    def _write_safe(self, pair: Pair, starts: list[NDArray[np.float32]]) -> tuple[dict[str, int], str]:
+    def _write_safe(self, pair: Pair, starts: list[MakeField]) -> tuple[dict[str, int], str]:
         """Write the start if the pair came that far, else the identity; nothing where no grid is known."""
         for path in (pair.fixed, pair.moving):
             try:
                 grid = read_header(path).grid
             except DataError:
                 continue
-            if starts and starts[-1].shape[:3] == grid.shape and bool(np.isfinite(starts[-1]).all()):
-                return self._write(pair, starts[-1], grid), "start"
+            start = starts[-1]() if starts else None
+            if start is not None and start.shape[:3] == grid.shape and bool(np.isfinite(start).all()):
+                return self._write(pair, start, grid), "start"
             return self._write(pair, np.zeros((*grid.shape, 3), np.float32), grid), "identity"
         return {}, "none"
 

@@ -111,4 +111,4 @@ def resize_displacement(displacement: Tensor, source: Lattice, target: Lattice) 
         dtype=displacement.dtype,
         device=displacement.device,
     )
-    return apply_along_axes(displacement, matrices) * scale.view(-1, *([1] * len(target.shape)))
+    return apply_along_axes(displacement, matrices).mul_(scale.view(-1, *([1] * len(target.shape))))

@@ -123,7 +123,7 @@ def test_the_start_is_kept_and_encoding_can_be_replaced(rng):
     )
     assert encoded == prepared
     assert len(kept) == 1
-    np.testing.assert_array_equal(kept[0], result.displacement)
+    np.testing.assert_array_equal(kept[0](), result.displacement)
 
 
 def test_masks_keep_the_background_from_pulling(rng):
