@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import json
-import pickle
-import zipfile
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
@@ -43,32 +40,25 @@ def read_checkpoint(path: Path) -> Checkpoint:
     Raises:
         WeightsError: the file is absent, damaged, or holds something else than named tensors.
     """
+    config = None
     try:
         if path.is_dir():
             config = json.loads((path / "config.json").read_text(encoding="utf-8"))
-            if not isinstance(config, dict):
-                raise _unreadable(path, "config.json is no JSON object")
-            return Checkpoint(path, load_file(path / _MODEL_FILE), config)
-        if path.suffix == ".safetensors":
-            return Checkpoint(path, load_file(path))
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except (
-        OSError,
-        ValueError,  # includes damaged JSON
-        RuntimeError,
-        EOFError,
-        KeyError,
-        pickle.UnpicklingError,
-        zipfile.BadZipFile,
-        SafetensorError,
-    ) as error:
+            content = load_file(path / _MODEL_FILE)
+        elif path.suffix == ".safetensors":
+            content = load_file(path)
+        else:
+            content = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # of damaged bytes the parsers make errors of ten different classes
         raise _unreadable(path, str(error).splitlines()[0] if str(error) else type(error).__name__) from error
+    if not isinstance(config, dict | None):
+        raise _unreadable(path, "config.json is no JSON object")
     if not isinstance(content, dict) or not content:
         raise _unreadable(path, f"{type(content).__name__} instead of named tensors")
     for name, value in content.items():
         if not (isinstance(name, str) and isinstance(value, Tensor)):
             raise _unreadable(path, f"{name!r} is {type(value).__name__}, not a tensor")
-    return Checkpoint(path, content)
+    return Checkpoint(path, content, config)
 
 
 def convert(

@@ -1,0 +1,24 @@
+"""The helpers of the golden scripts, which the encoder tests start from as well."""
+
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+SCRIPTS = Path(__file__).parents[3] / "golden" / "scripts"
+sys.path.insert(0, str(SCRIPTS))
+
+
+@pytest.fixture
+def official_file(tmp_path):
+    """Write a case of `dinov2_reference` as Meta's files are written; returns its path."""
+    from dinov2_reference import official_state
+
+    def write(case, change=lambda state: state):
+        state = {name: torch.from_numpy(array) for name, array in official_state(case).items()}
+        path = tmp_path / f"{case}.pth"
+        torch.save(change(state), path)
+        return path
+
+    return write
