@@ -16,20 +16,13 @@ from regtask.errors import Fault
 _REPORTED_PACKAGES = ("dinoreg", "torch", "numpy", "scipy", "nibabel", "numba")
 
 
-_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # glibc, malloc.h
-_LARGE_BLOCK_BYTES = 4 << 20
-
-
 def return_freed_memory() -> None:
-    """Have glibc give freed volumes back to the system at once.
+    """Have glibc give the volumes that were freed back to the system; no effect with other C libraries.
 
-    By default it raises its threshold to 32 MiB with the first large block that is freed and from then on
-    keeps volumes of that size in its heap, a few hundred MiB of them. No effect with other C libraries.
+    It keeps them in its heap otherwise, a few hundred MiB of them after a stage.
     """
     with contextlib.suppress(OSError, AttributeError):
-        libc = ctypes.CDLL(None)
-        libc.mallopt(_M_MMAP_THRESHOLD, _LARGE_BLOCK_BYTES)
-        libc.mallopt(_M_TRIM_THRESHOLD, _LARGE_BLOCK_BYTES)
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def choose_device(name: str) -> torch.device:

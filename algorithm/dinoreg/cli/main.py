@@ -116,10 +116,8 @@ def run(options: argparse.Namespace) -> None:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     from dinoreg.pipeline.presets import load_config, load_preset
     from dinoreg.pipeline.run_task import RunOptions, run_task
-    from dinoreg.runtime import choose_device, return_freed_memory
+    from dinoreg.runtime import choose_device
     from regtask.dataset import read_dataset
-
-    return_freed_memory()
 
     config = (
         load_config(options.config, options.set)
