@@ -11,14 +11,17 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from regeval import evaluate_command
+from regeval import evaluate_command, rank_command
 from regtask.errors import TaskError
 
 if TYPE_CHECKING:
     Verbs = argparse._SubParsersAction[argparse.ArgumentParser]
 
 # One line per verb.
-_ADD_PARSER: tuple[Callable[["Verbs"], None], ...] = (evaluate_command.add_parser,)
+_ADD_PARSER: tuple[Callable[["Verbs"], None], ...] = (
+    evaluate_command.add_parser,
+    rank_command.add_parser,
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -1,0 +1,26 @@
+"""A local leaderboard: rank runs by their metrics files, and say how certain the order is."""
+
+from regeval.ranking.leaderboard import Leaderboard, Standing, rank_runs
+from regeval.ranking.metrics import Metric, known_metric, metric_of
+from regeval.ranking.page import render_page
+from regeval.ranking.runs import Results, Run, compare, read_run
+from regeval.ranking.schemes import COMPONENT_WEIGHTS, Scheme
+from regeval.ranking.text import format_leaderboard, leaderboard_csv
+
+__all__ = [
+    "COMPONENT_WEIGHTS",
+    "Leaderboard",
+    "Metric",
+    "Results",
+    "Run",
+    "Scheme",
+    "Standing",
+    "compare",
+    "format_leaderboard",
+    "known_metric",
+    "leaderboard_csv",
+    "metric_of",
+    "rank_runs",
+    "read_run",
+    "render_page",
+]

@@ -1,0 +1,235 @@
+"""Geometry of the page's charts, in the units of each chart's own view box; the template draws them.
+
+Only numbers are computed here. Names go into the page through the template, which escapes them.
+"""
+
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from regeval.ranking.leaderboard import Leaderboard
+from regeval.ranking.metrics import Metric
+
+ROW = 26.0
+NAME_WIDTH = 136.0
+PLOT_WIDTH = 300.0
+_AXIS = 22.0
+_CELL = (13.0, 40.0)
+_MAX_NAME = 17
+
+
+@dataclass(frozen=True, slots=True)
+class Axis:
+    """A horizontal axis: ticks as (position, text), and the title of the chart."""
+
+    title: str
+    ticks: tuple[tuple[float, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Box:
+    """One box plot: positions along the axis, and one (position, case) per case; None without numbers."""
+
+    run: str
+    y: float
+    low: float
+    quartile_1: float
+    median: float
+    quartile_3: float
+    high: float
+    points: tuple[tuple[float, str], ...]
+    missing: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class BoxPlot:
+    """All runs on one metric; best leaderboard place first."""
+
+    axis: Axis
+    higher_is_better: bool
+    boxes: tuple[Box, ...]
+    height: float
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """One run on one case: place, strength of the colour from 0 (worst) to 1 (best), None without number."""
+
+    x: float
+    y: float
+    strength: float | None
+    text: str
+    tip: str
+
+
+@dataclass(frozen=True, slots=True)
+class HeatMap:
+    """All runs and cases on one metric."""
+
+    title: str
+    higher_is_better: bool
+    cell: float
+    rows: tuple[tuple[float, str], ...]
+    columns: tuple[tuple[float, str], ...]
+    cells: tuple[Cell, ...]
+    width: float
+    height: float
+    head: float
+    shows_text: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """Rank of one run and between which ranks it lies."""
+
+    run: str
+    y: float
+    x: float
+    low: float
+    high: float
+    text: str
+
+
+def box_plots(board: Leaderboard) -> list[BoxPlot]:
+    """Return one chart per metric."""
+    return [_box_plot(board, number, metric) for number, metric in enumerate(board.results.metrics)]
+
+
+def heat_maps(board: Leaderboard) -> list[HeatMap]:
+    """Return one chart per metric."""
+    return [_heat_map(board, number, metric) for number, metric in enumerate(board.results.metrics)]
+
+
+def rank_intervals(board: Leaderboard) -> list[Interval]:
+    """Return one line per run, best first; empty without a bootstrap."""
+    count = len(board.standings)
+    lines = []
+    for row, standing in enumerate(board.standings):
+        if standing.interval is None:
+            return []
+        rank, low, high = (
+            NAME_WIDTH + PLOT_WIDTH * (place - 0.5) / count for place in (standing.rank, *standing.interval)
+        )
+        text = f"rank {standing.rank}, 95 % between {standing.interval[0]} and {standing.interval[1]}"
+        lines.append(Interval(standing.run, ROW * (row + 0.5), rank, low, high, text))
+    return lines
+
+
+def rank_axis(board: Leaderboard) -> Axis:
+    """Return the axis of the rank intervals."""
+    count = len(board.standings)
+    places = range(1, count + 1, max(1, count // 10))
+    ticks = tuple((NAME_WIDTH + PLOT_WIDTH * (place - 0.5) / count, str(place)) for place in places)
+    return Axis("rank", ticks)
+
+
+def short_name(name: str) -> str:
+    """Return a name that fits beside a chart."""
+    return name if len(name) <= _MAX_NAME else name[: _MAX_NAME - 1] + "…"
+
+
+def short_cases(cases: Sequence[str]) -> list[str]:
+    """Return the shortest form of the case names that still tells them apart."""
+    parts = [re.fullmatch(r"(\d+)_(\d+)<--(\d+)_(\d+)", case) for case in cases]
+    matches = [match for match in parts if match]
+    if len(matches) == len(cases):
+        for form in (r"\1", r"\1←\3", r"\1_\2←\3_\4"):
+            names = [match.expand(form) for match in matches]
+            if len(set(names)) == len(names):
+                return names
+    return [short_name(case) for case in cases]
+
+
+def number_text(value: float) -> str:
+    """Return a number as the page prints it."""
+    if not math.isfinite(value):
+        return "–"
+    digits = 3 if abs(value) < 10 else 2 if abs(value) < 100 else 1
+    return f"{value:.{digits}f}"
+
+
+def _rows(board: Leaderboard, number: int) -> list[tuple[str, NDArray[np.float64]]]:
+    """Return name and values of each run on one metric, in the order of the leaderboard."""
+    index = {run: row for row, run in enumerate(board.results.runs)}
+    return [(one.run, board.results.values[number, index[one.run]]) for one in board.standings]
+
+
+def _box_plot(board: Leaderboard, number: int, metric: Metric) -> BoxPlot:
+    values = board.results.values[number]
+    finite = values[np.isfinite(values)]
+    ticks = _ticks(float(finite.min()), float(finite.max())) if finite.size else [0.0, 1.0]
+    scale = PLOT_WIDTH / (ticks[-1] - ticks[0])
+    boxes = []
+    for row, (run, of_run) in enumerate(_rows(board, number)):
+        there = np.isfinite(of_run)
+        if not there.any():
+            of_run = np.full_like(of_run, ticks[0])
+        known = of_run[there] if there.any() else of_run
+        low, first, middle, third, high = (
+            NAME_WIDTH + (place - ticks[0]) * scale
+            for place in np.quantile(known, (0, 0.25, 0.5, 0.75, 1)).tolist()
+        )
+        points = tuple(
+            (NAME_WIDTH + (float(value) - ticks[0]) * scale, f"{case}: {number_text(float(value))}")
+            for value, case, good in zip(of_run, board.results.cases, there, strict=True)
+            if good
+        )
+        median = number_text(float(np.median(known))) if there.any() else "no number"
+        missing = int((~there).sum())
+        y = ROW * (row + 0.5)
+        boxes.append(Box(run, y, low, first, middle, third, high, points, missing, f"median {median}"))
+    labels = tuple((NAME_WIDTH + (tick - ticks[0]) * scale, f"{tick:g}") for tick in ticks)
+    axis = Axis(metric.name, labels)
+    return BoxPlot(axis, metric.higher_is_better, tuple(boxes), ROW * len(boxes) + _AXIS)
+
+
+def _heat_map(board: Leaderboard, number: int, metric: Metric) -> HeatMap:
+    names = short_cases(board.results.cases)
+    cell = float(np.clip(620 / len(names), *_CELL))
+    head = 12 + 5.2 * max(map(len, names))
+    values = board.results.values[number]
+    # Ranked, not proportional: one lost organ must not make all other cells look alike.
+    known = np.sort(values[np.isfinite(values)])
+    rows, cells = [], []
+    for row, (run, of_run) in enumerate(_rows(board, number)):
+        rows.append((head + ROW * (row + 0.5), run))
+        for column, (value, case) in enumerate(zip(of_run.tolist(), board.results.cases, strict=True)):
+            text = number_text(value)
+            place = (NAME_WIDTH + column * cell, head + row * ROW)
+            strength = _strength(value, known, metric) if math.isfinite(value) else None
+            cells.append(Cell(*place, strength, text, f"{run}, {case}: {text}"))
+    columns = tuple((NAME_WIDTH + (column + 0.5) * cell, name) for column, name in enumerate(names))
+    return HeatMap(
+        title=metric.name,
+        higher_is_better=metric.higher_is_better,
+        cell=cell,
+        rows=tuple(rows),
+        columns=columns,
+        cells=tuple(cells),
+        width=NAME_WIDTH + cell * len(names) + 4,
+        height=head + ROW * len(rows) + 4,
+        head=head,
+        shows_text=cell >= 30,
+    )
+
+
+def _strength(value: float, known: NDArray[np.float64], metric: Metric) -> float:
+    below = (np.searchsorted(known, value, "left") + np.searchsorted(known, value, "right")) / 2
+    share = float(below / len(known))
+    return share if metric.higher_is_better else 1 - share
+
+
+def _ticks(low: float, high: float) -> list[float]:
+    """Return about five round numbers that enclose the values."""
+    if high <= low:
+        low, high = low - 0.5, high + 0.5
+    rough = (high - low) / 4
+    power = 10.0 ** math.floor(math.log10(rough))
+    step = next(factor * power for factor in (1, 2, 2.5, 5, 10) if factor * power >= rough * 0.999)
+    first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
+    return [round(step * number, 12) for number in range(first, last + 1)]
