@@ -7,15 +7,18 @@ The determinant in voxels equals the one in mm, since the spacing cancels along 
 import numpy as np
 from numpy.typing import NDArray
 
+from regeval.slabs import for_each_slab
+
 # Determinants at or below 0 have no logarithm; the clip makes folds cost log(1e-9) = -20.7 each.
 _SMALLEST_DETERMINANT = 1e-9
 
 
-def jacobian_determinant(field: NDArray[np.floating]) -> NDArray[np.float64]:
+def jacobian_determinant(field: NDArray[np.floating], threads: int = 1) -> NDArray[np.float64]:
     """Return det(d phi / d x) by central differences, one-sided in the outermost voxels.
 
     Args:
         field: (I, J, K, 3) voxels. An axis of size 1 has no gradient.
+        threads: how many slabs are worked on at once; the result does not depend on it.
 
     Returns:
         (I, J, K): 1 keeps the volume, below 1 a fixed region corresponds to a smaller moving one, 0 or less
@@ -26,11 +29,14 @@ def jacobian_determinant(field: NDArray[np.floating]) -> NDArray[np.float64]:
     """
     if field.ndim != 4 or field.shape[3] != 3:
         raise ValueError(f"field: expected shape (I, J, K, 3), got {field.shape}")
-    rows = [[_derivative(field[..., component], axis) for axis in range(3)] for component in range(3)]
-    for axis in range(3):
-        rows[axis][axis] += 1
-    (a, b, c), (d, e, f), (g, h, i) = rows
-    determinant: NDArray[np.float64] = a * (e * i - f * h) - b * (d * i - f * g) + c * (d * h - e * g)
+    determinant = np.empty(field.shape[:3])
+
+    def work(start: int, stop: int) -> None:
+        first, last = max(start - 1, 0), min(stop + 1, field.shape[0])
+        block = np.moveaxis(field[first:last], -1, 0).astype(np.float64, order="C")
+        determinant[start:stop] = _determinant(block, slice(start - first, stop - first))
+
+    for_each_slab(determinant.shape, work, threads)
     return determinant
 
 
@@ -79,10 +85,20 @@ def log_spread(determinants: NDArray[np.floating]) -> float:
     return float(np.std(np.log(np.maximum(determinants, _SMALLEST_DETERMINANT))))
 
 
-def _derivative(component: NDArray[np.floating], axis: int) -> NDArray[np.float64]:
+def _determinant(u: NDArray[np.float64], kept: slice) -> NDArray[np.float64]:
+    """Determinants of a block (3, I, J, K), of the slices `kept` along its first axis."""
+    rows = [[_derivative(component, axis)[kept] for axis in range(3)] for component in u]
+    for axis in range(3):
+        rows[axis][axis] += 1
+    (a, b, c), (d, e, f), (g, h, i) = rows
+    determinant: NDArray[np.float64] = a * (e * i - f * h) - b * (d * i - f * g) + c * (d * h - e * g)
+    return determinant
+
+
+def _derivative(component: NDArray[np.float64], axis: int) -> NDArray[np.float64]:
     if component.shape[axis] == 1:
-        return np.zeros(component.shape, dtype=np.float64)
-    return np.asarray(np.gradient(component.astype(np.float64), axis=axis))
+        return np.zeros(component.shape)
+    return np.asarray(np.gradient(component, axis=axis))
 
 
 def _judged(determinant: NDArray[np.float64], mask: NDArray[np.bool_] | None) -> NDArray[np.float64]:

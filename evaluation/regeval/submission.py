@@ -8,18 +8,24 @@ import os
 import stat
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
-from types import MappingProxyType
+
+import numpy as np
+from numpy.typing import NDArray
 
 from regeval.archive import Limits, list_archive, unpacked
 from regtask.errors import DataError, Fault
+from regtask.fields import Layout, read_field
 from regtask.names import field_names
+from regtask.nifti import read_nifti_header
 from regtask.pair import Pair
 
 SUFFIXES = (".npz", ".nii.gz", ".nii")
 # Written by file managers, never by people.
 _LITTER = ("__MACOSX/", ".")
+# Bytes of header extensions; comments and transforms take a few thousand.
+_MAX_EXTENSIONS = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +76,36 @@ class Submission:
         with unpacked(self.location, inner, name, limits or Limits()) as path:
             yield path
 
+    def read_field(
+        self, name: str, shape: tuple[int, ...] | None, layout: Layout = "channel_last"
+    ) -> NDArray[np.float32]:
+        """Read the field in a file.
+
+        Args:
+            name: a key of `files`.
+            shape: (I, J, K) of the fixed image; None accepts any.
+            layout: order of the axes in the file.
+
+        Returns:
+            (I, J, K, 3) float32, voxels of the fixed grid.
+
+        Raises:
+            DataError: damaged, wrong shape or type, or not finite; places are given within the submission.
+        """
+        where = f"{self.location}: {self.files[name]}"
+        with self.local(name) as path:
+            try:
+                if not name.endswith(".npz"):
+                    _refuse_far_voxels(path)
+                return read_field(path, shape, layout)
+            except DataError as error:
+                moved = (
+                    replace(fault, where=fault.where.replace(str(path), where)) for fault in error.faults
+                )
+                raise DataError(*moved) from error
+            except MemoryError as error:
+                raise DataError(Fault("not enough memory to read it", where)) from error
+
 
 def accepted_names(pair: Pair) -> tuple[str, ...]:
     """Return every file name under which the field of a pair is accepted, the preferred first."""
@@ -101,8 +137,8 @@ def open_submission(location: Path, limits: Limits | None = None) -> Submission:
     inside = {name: size for name, size in entries.items() if PurePosixPath(name).parent == folder}
     return Submission(
         location=location,
-        files=MappingProxyType({PurePosixPath(name).name: name for name in inside}),
-        sizes=MappingProxyType({PurePosixPath(name).name: size for name, size in inside.items()}),
+        files={PurePosixPath(name).name: name for name in inside},
+        sizes={PurePosixPath(name).name: size for name, size in inside.items()},
         faults=(*faults, *lost),
     )
 
@@ -118,6 +154,13 @@ def missing_fields(pairs: Iterable[Pair], submission: Submission) -> list[Fault]
         for pair in pairs
         if submission.field_name(pair) is None
     ]
+
+
+def _refuse_far_voxels(path: Path) -> None:
+    """Refuse a header that would have gigabytes decompressed before the first voxel."""
+    offset = read_nifti_header(path).data_offset
+    if offset > _MAX_EXTENSIONS:
+        raise DataError(Fault("impossible vox_offset", str(path), f"at most {_MAX_EXTENSIONS}", str(offset)))
 
 
 def _list_folder(location: Path, limits: Limits) -> tuple[dict[str, int], list[Fault]]:

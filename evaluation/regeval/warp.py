@@ -8,8 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import map_coordinates
 
+from regeval.slabs import for_each_slab
 
-def warp_labels(labels: NDArray[np.integer], field: NDArray[np.floating]) -> NDArray[np.integer]:
+
+def warp_labels(
+    labels: NDArray[np.integer], field: NDArray[np.floating], threads: int = 1
+) -> NDArray[np.integer]:
     """Read the nearest label at the displaced position of every fixed voxel.
 
     Convention: pull; vectors in voxels of the fixed grid. No label appears that `labels` does not have.
@@ -17,6 +21,7 @@ def warp_labels(labels: NDArray[np.integer], field: NDArray[np.floating]) -> NDA
     Args:
         labels: (I', J', K'), the moving label map.
         field: (I, J, K, 3) voxels.
+        threads: how many slabs are worked on at once; the result does not depend on it.
 
     Returns:
         (I, J, K) of the dtype of `labels`; 0 wherever the position lies outside the outermost voxel centres,
@@ -26,11 +31,21 @@ def warp_labels(labels: NDArray[np.integer], field: NDArray[np.floating]) -> NDA
         ValueError: the field is not (I, J, K, 3).
     """
     _check_field(field)
-    positions = np.indices(field.shape[:3], dtype=np.float64)  # (3, I, J, K)
-    positions += np.moveaxis(field, -1, 0)
-    warped: NDArray[np.integer] = map_coordinates(
-        labels, positions, output=labels.dtype, order=0, mode="constant", cval=0, prefilter=False
-    )
+    warped = np.empty(field.shape[:3], labels.dtype)
+    flat = np.ascontiguousarray(labels).ravel()
+    strides = (labels.shape[1] * labels.shape[2], labels.shape[2], 1)
+
+    def work(start: int, stop: int) -> None:
+        index = np.zeros((stop - start, *field.shape[1:3]), np.intp)
+        inside = np.ones(index.shape, np.bool_)
+        for axis, (size, stride) in enumerate(zip(labels.shape, strides, strict=True)):
+            position = field[start:stop, ..., axis] + _coordinates(start, stop, field.shape, axis)
+            inside &= (position >= 0) & (position <= size - 1)
+            # A position half way between two voxels belongs to the upper one, as in scipy.
+            index += np.clip(position + 0.5, 0, size - 1).astype(np.intp) * stride
+        warped[start:stop] = np.where(inside, flat[index], 0)
+
+    for_each_slab(warped.shape, work, threads)
     return warped
 
 
@@ -59,6 +74,12 @@ def warp_landmarks(points: NDArray[np.floating], field: NDArray[np.floating]) ->
         for axis in range(3)
     ]
     return start + np.stack(displacements, axis=1)
+
+
+def _coordinates(start: int, stop: int, shape: tuple[int, ...], axis: int) -> NDArray[np.float64]:
+    """Return the voxel coordinates along one axis of a slab, to be broadcast over the others."""
+    line = np.arange(start, stop) if axis == 0 else np.arange(shape[axis])
+    return line.astype(np.float64).reshape([-1 if other == axis else 1 for other in range(3)])
 
 
 def _check_field(field: NDArray[np.floating]) -> None:
