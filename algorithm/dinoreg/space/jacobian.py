@@ -7,7 +7,7 @@ from torch import Tensor
 
 # Rows along the first axis that are done at a time: the nine derivatives of a whole field would be nine
 # volumes of memory.
-_SLAB_VOXELS = 1 << 20
+_SLAB_VOXELS = 1 << 18
 
 
 def jacobian_determinant(displacement: Tensor) -> Tensor:
