@@ -1,0 +1,3 @@
+#!/bin/sh
+# The OncoReg call, registration:  docker run --entrypoint ./test.sh IMAGE TASK Val|Ts [OPTION OF dinoreg run ...]
+exec python -m dinoreg.cli.oncoreg "$@"
