@@ -11,9 +11,10 @@ from collections.abc import Callable, Sequence
 from importlib import metadata
 from pathlib import Path
 
+from dinoreg.cli.weights import add_weights_parser, run_weights
 from regtask.errors import TaskError
 
-EXIT_CODES = """exit codes: 0 done; 2 configuration or usage; 3 input data; 4 output; 5 device;
+EXIT_CODES = """exit codes: 0 done; 2 configuration, usage or weights; 3 input data; 4 output; 5 device;
 6 numerical failure; 7 some pair has no field. With --on-failure fallback a failed pair gets a safe field,
 is marked in manifest.json, and does not change the exit code."""
 
@@ -48,6 +49,7 @@ def build_parser() -> argparse.ArgumentParser:
     check = actions.add_parser("check", help="check a file; all faults are listed")
     check.add_argument("file", type=Path)
 
+    add_weights_parser(verbs)
     phantom = verbs.add_parser("phantom", help="write a sample task whose true deformation is known")
     phantom.add_argument("--output", type=Path, required=True, metavar="DIR")
     phantom.add_argument("--size", choices=("demo", "small"), default="demo")
@@ -104,6 +106,8 @@ def _dispatch(options: argparse.Namespace) -> None:
         _list_presets()
     elif options.verb == "config":
         _config(options)
+    elif options.verb == "weights":
+        run_weights(options)
     else:
         from dinoreg.phantom import write_phantom_task
 

@@ -82,7 +82,7 @@ _PINNED = (
     ("g", "", "baf8467e50af277596bbbafa06887c177ee899ab46033649c383577d7e9309d3", 4_546_108_579, 8),
     ("g", "reg", "746ecb8c6301c645c5c855be91687d274587d6e48fdaec4a729753160b34a283", 4_546_140_349, 6),
 )
-_FILES = tuple(
+_FILES = (
     OfficialFile(
         variant=f"vit{letter}14-reg" if registers else f"vit{letter}14",
         model=f"dinov2_vit{letter}14",  # the same folder with and without registers
@@ -102,7 +102,7 @@ def official_file(variant: str) -> OfficialFile:
     Raises:
         WeightsError: there is no such variant.
     """
-    for file in _FILES:
+    for file in OFFICIAL.values():
         if variant in (file.variant, file.name):
             return file
     close = nearest(variant, OFFICIAL)
@@ -152,11 +152,9 @@ def find_weights(
         folders = (explicit,)
     elif folders is None:
         folders = search_folders()
-    names = (official.name, f"{official.variant}.pth", f"{official.variant}.safetensors", official.variant)
-    for folder in folders:
-        for name in names:
-            if (folder / name).is_file() or is_model_folder(folder / name):
-                return _checked(folder / name, official, sha256, vouched=False)
+    found = locate(official, folders)
+    if found is not None:
+        return _checked(found, official, sha256, vouched=False)
     raise WeightsError(
         Fault(
             f"no weights for {official.variant}",
@@ -165,6 +163,16 @@ def find_weights(
             remedy=_THREE_WAYS.format(variant=official.variant, name=official.name),
         )
     )
+
+
+def locate(official: OfficialFile, folders: Sequence[Path]) -> Path | None:
+    """Return the first candidate for a variant's weights, unchecked."""
+    variant = official.variant
+    for folder in folders:
+        for name in (official.name, f"{variant}.pth", f"{variant}.safetensors", variant):
+            if (folder / name).is_file() or is_model_folder(folder / name):
+                return folder / name
+    return None
 
 
 def own_weights(path: Path, *, sha256: str | None = None) -> WeightsFile:

@@ -10,23 +10,13 @@ from pathlib import Path
 import pytest
 
 from dinoreg.encoders.dinov2_keys import VARIANTS
-from dinoreg.encoders.weights import OFFICIAL, OfficialFile, find_weights, official_file, own_weights
+from dinoreg.encoders.weights import OFFICIAL, find_weights, official_file, own_weights
 from dinoreg.errors import WeightsError
 
 REFERENCE = Path(__file__).parents[5] / "shared" / "data" / "dinov2_reference" / "reference_outputs.json"
-CONTENT = b"weights"
+CONTENT = b"weights"  # those of the fixture `pinned`
 DIGEST = hashlib.sha256(CONTENT).hexdigest()
 NAME = "dinov2_vits14_pretrain.pth"
-
-
-@pytest.fixture
-def pinned(monkeypatch):
-    """`CONTENT` is the official vits14."""
-    from dinoreg.encoders import weights
-
-    file = OfficialFile("vits14", "dinov2_vits14", NAME, DIGEST, len(CONTENT), 1)
-    monkeypatch.setattr(weights, "_FILES", (file,))
-    return file
 
 
 def put(folder, name, content=CONTENT):

@@ -1,0 +1,99 @@
+"""`dinoreg weights list | verify | fetch`: the weights of the encoders. No torch here."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+from dinoreg.encoders.weights import (
+    OFFICIAL,
+    OfficialFile,
+    WeightsFile,
+    find_weights,
+    locate,
+    official_file,
+    search_folders,
+)
+from dinoreg.errors import WeightsError
+from regtask.errors import Fault
+
+
+def add_weights_parser(verbs: Any) -> None:
+    """Add the verb `weights` to the subparsers of the command."""
+    parser = verbs.add_parser("weights", help="list, verify or fetch the weights of the encoders")
+    actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
+    actions.add_parser("list", help="every variant: found or not, where, and whether it is the official file")
+    verify = actions.add_parser("verify", help="check digests; fails unless all are the official ones")
+    verify.add_argument("names", nargs="*", metavar="NAME", help="variants; default: all that are found")
+    verify.add_argument("--path", type=Path, help="file or folder, instead of the usual folders")
+    fetch = actions.add_parser("fetch", help="download an official file and check its digest")
+    fetch.add_argument("name", metavar="NAME", help=", ".join(OFFICIAL))
+    fetch.add_argument("--output", type=Path, required=True, metavar="DIR")
+    fetch.add_argument("--mirror", metavar="URL", help="folder that serves the files under their own names")
+
+
+def run_weights(options: argparse.Namespace) -> None:
+    """Run the verb from parsed options."""
+    if options.action == "list":
+        _list()
+    elif options.action == "verify":
+        _verify([official_file(name) for name in options.names], options.path)
+    else:
+        from dinoreg.encoders.fetch import fetch_weights
+
+        file = official_file(options.name)
+        url = f"{options.mirror.rstrip('/')}/{file.name}" if options.mirror else None
+        sys.stdout.write(f"{fetch_weights(file, options.output, url=url)}: official\n")
+
+
+def _list() -> None:
+    folders = search_folders()
+    sys.stdout.write(f"looked for in: {', '.join(map(str, folders))}\n")
+    for file in OFFICIAL.values():
+        path = locate(file, folders)
+        state = "absent" if path is None else _state(file, path)
+        size = f"{file.size / 1e6:.0f} MB" if file.size else ""
+        sys.stdout.write(f"{file.variant:<12}{file.name:<34}{size:>8}  {state}\n")
+
+
+def _state(file: OfficialFile, path: Path) -> str:
+    try:
+        found = find_weights(file.variant, path)
+    except WeightsError as error:
+        return f"WRONG  {error}"
+    return f"{found.provenance}  {found.path}"
+
+
+def _verify(files: list[OfficialFile], path: Path | None) -> None:
+    if not files and path is not None and path.is_file():
+        files = [file for file in OFFICIAL.values() if file.name == path.name]
+        if not files:
+            raise WeightsError(
+                Fault("which variant is it?", str(path), remedy="name it: dinoreg weights verify NAME --path")
+            )
+    folders = search_folders() if path is None else (path,)
+    if not files:
+        files = [file for file in OFFICIAL.values() if locate(file, folders)]
+    if not files:
+        where = ", ".join(map(str, folders))
+        raise WeightsError(
+            Fault("no weights found", where, remedy="dinoreg weights fetch NAME --output DIR, or --path")
+        )
+    faults: list[Fault] = []
+    for file in files:
+        try:
+            found = find_weights(file.variant, path)
+        except WeightsError as error:
+            faults += error.faults
+            continue
+        sys.stdout.write(f"{file.variant}: {found.provenance}, sha256 {found.sha256}, {found.path}\n")
+        if found.provenance != "official":
+            faults.append(_not_official(file, found))
+    if faults:
+        raise WeightsError(faults[0], *faults[1:])
+
+
+def _not_official(file: OfficialFile, found: WeightsFile) -> Fault:
+    return Fault("not the official file", str(found.path), f"sha256 {file.sha256}", f"sha256 {found.sha256}")
