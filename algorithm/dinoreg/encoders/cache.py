@@ -1,35 +1,39 @@
-"""A bounded cache of features: an image is encoded once, however many pairs use it."""
+"""A bounded cache: an image is encoded once, however many pairs use it."""
 
 from __future__ import annotations
 
-import logging
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
+from typing import Any, Protocol, TypeVar
 
-from dinoreg.encoders.features import Features
 
-log = logging.getLogger(__name__)
+class Sized(Protocol):
+    """Something that knows how much memory it holds."""
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes."""
+
+
+T = TypeVar("T", bound=Sized)
 
 
 class FeatureCache:
-    """Least recently used features are dropped when the limit is reached."""
+    """Features and tokens; the least recently used are dropped when the limit is reached."""
 
     def __init__(self, max_bytes: int) -> None:
         self._max_bytes = max_bytes
-        self._entries: OrderedDict[Hashable, Features] = OrderedDict()
+        self._entries: OrderedDict[Hashable, Any] = OrderedDict()
 
-    def get(self, key: Hashable, make: Callable[[], Features]) -> Features:
-        """Return the features under `key`, made now if they are not there."""
+    def get(self, key: Hashable, make: Callable[[], T]) -> T:
+        """Return what is under `key`, made now if it is not there; a key always stands for one type."""
         if key in self._entries:
             self._entries.move_to_end(key)
-            return self._entries[key]
-        features = make()
-        if _bytes(features) <= self._max_bytes:
-            self._entries[key] = features
-            while sum(map(_bytes, self._entries.values())) > self._max_bytes:
+            kept: T = self._entries[key]
+            return kept
+        made = make()
+        if made.nbytes <= self._max_bytes:
+            self._entries[key] = made
+            while sum(entry.nbytes for entry in self._entries.values()) > self._max_bytes:
                 self._entries.popitem(last=False)
-        return features
-
-
-def _bytes(features: Features) -> int:
-    return sum(t.numel() * t.element_size() for t in (features.values, features.weight))
+        return made

@@ -31,6 +31,11 @@ class Features:
     weight: Tensor
     lattice: Lattice
 
+    @property
+    def nbytes(self) -> int:
+        """Memory that they hold."""
+        return sum(t.numel() * t.element_size() for t in (self.values, self.weight))
+
     def on(self, lattice: Lattice) -> Features:
         """Average to a coarser lattice whose strides are multiples of this one's."""
         factors = []

@@ -2,11 +2,62 @@
 
 from __future__ import annotations
 
-from dinoreg.encoders.base import Encoder
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from dinoreg.encoders import base
 from dinoreg.encoders.mind import MindSsc
-from dinoreg.pipeline.config import Mind
+from dinoreg.encoders.slice_encoder import SliceEncoder
+from dinoreg.encoders.weights import WeightsFile, find_weights, own_weights
+from dinoreg.pipeline.config import Dinov2, Encoder, Mind
 
 
-def build_encoder(settings: Mind, *, rank: int = 3) -> Encoder:
-    """Return the encoder that the settings name, for images of `rank`."""
+@dataclass(frozen=True, slots=True, eq=False)
+class LoadedEncoder:
+    """An encoder on its device, and where its weights come from.
+
+    Attributes:
+        encoder: of volumes, or of slices.
+        weights: None for an encoder without weights.
+    """
+
+    encoder: base.Encoder | SliceEncoder
+    weights: WeightsFile | None = None
+
+
+# How a run gets its encoders; a caller may put another one in the place of `load_encoder`.
+Load = Callable[[Encoder, torch.device], LoadedEncoder]
+
+
+def build_encoder(settings: Mind, *, rank: int = 3) -> base.Encoder:
+    """Return the volume encoder that the settings name, for images of `rank`."""
     return MindSsc(radius=settings.radius, dilation=settings.dilation, rank=rank)
+
+
+def load_encoder(settings: Encoder, device: torch.device) -> LoadedEncoder:
+    """Return the encoder that the settings name, its weights found, checked and loaded.
+
+    Raises:
+        WeightsError: weights absent, of another digest, or not fitting.
+    """
+    if isinstance(settings, Mind):
+        return LoadedEncoder(build_encoder(settings))
+    sha256 = settings.sha256 or None
+    if isinstance(settings, Dinov2):
+        from dinoreg.encoders.dinov2 import load_dinov2  # transformers is slow to import
+
+        weights = find_weights(
+            settings.variant, Path(settings.weights) if settings.weights else None, sha256=sha256
+        )
+        encoder: SliceEncoder = load_dinov2(
+            settings.variant, weights.path, normalisation=settings.normalisation, device=device
+        )
+    else:
+        from dinoreg.encoders.dinov3 import load_dinov3
+
+        weights = own_weights(Path(settings.weights), sha256=sha256)
+        encoder = load_dinov3(weights.path, normalisation=settings.normalisation, device=device)
+    return LoadedEncoder(encoder, weights)

@@ -13,6 +13,8 @@ Millimetres = Annotated[float, Field(gt=0, le=1000)]
 Range = Annotated[float, Field(ge=0, le=1000)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=1, le=100_000)]
+Weight = Annotated[float, Field(gt=0, le=1000)]
+Sha256 = Annotated[str, Field(pattern="^([0-9a-f]{64})?$")]
 
 
 class Settings(BaseModel):
@@ -38,20 +40,71 @@ class Mind(Settings):
     """MIND-SSC; voxels."""
 
     name: Literal["mind"] = "mind"
+    weight: Weight = 1.0  # share of this encoder among several
     radius: Annotated[int, Field(ge=1, le=10)] = 1  # half width of the patch
     dilation: Annotated[int, Field(ge=1, le=10)] = 2  # distance of the neighbours
+
+
+class TokenSettings(Settings):
+    """A 2D token encoder, slice by slice, and the joint PCA of its tokens (Song et al. 2024)."""
+
+    weight: Weight = 1.0  # share of this encoder among several
+    sha256: Sha256 = ""  # digest that the weights must have; empty: that of the official file
+    # "none": intensities in [0, 1] go in as they are, as published; "imagenet": by its mean and deviation.
+    normalisation: Literal["none", "imagenet"] = "none"
+    axis: Annotated[int, Field(ge=0, le=2)] = 2  # array axis across the slices
+    up_sampling: Annotated[float, Field(ge=0.1, le=32)] = 5.3  # pixels per voxel of the finer in-plane axis
+    slice_step: Annotated[int, Field(ge=1, le=100)] = 3  # every n-th slice is encoded, and the last one
+    components: Annotated[int, Field(ge=1, le=1024)] = 24  # of the joint PCA
+    # "centred": the mean token becomes 0, as the background is; "uncentred": as published.
+    projection: Literal["centred", "uncentred"] = "centred"
+    foreground_share: Share = 0.99  # patches with more foreground than this count, the others become 0
+    basis: str = ""  # .safetensors with a saved basis; empty: fitted to the pair
+    batch: Count = 8  # slices at a time
+    # On a GPU; "auto" is float16. A CPU always computes in float32.
+    precision: Literal["auto", "float32", "float16", "bfloat16"] = "auto"
+    storage: Literal["float16", "float32"] = "float16"  # of the tokens between encoder and PCA
+
+
+class Dinov2(TokenSettings):
+    """DINOv2 by its official weights."""
+
+    name: Literal["dinov2"] = "dinov2"
+    variant: Literal[
+        "vits14", "vitb14", "vitl14", "vitg14", "vits14-reg", "vitb14-reg", "vitl14-reg", "vitg14-reg"
+    ] = "vitl14-reg"
+    weights: str = ""  # file or folder; empty: $DINOREG_WEIGHTS, /opt/ml/model, the image
+
+
+class Dinov3(TokenSettings):
+    """DINOv3 by a checkpoint of your own: its licence lets nobody hand it out with this program."""
+
+    name: Literal["dinov3"] = "dinov3"
+    weights: Annotated[str, Field(min_length=1)]  # file or folder
+
+
+Encoder = Annotated[Mind | Dinov2 | Dinov3, Field(discriminator="name")]
 
 
 class FeatureSettings(Settings):
     """What is compared, and on which finest lattice."""
 
-    encoder: Mind = Mind()
+    encoders: tuple[Encoder, ...] = (Mind(),)
+    # With several encoders: "concatenate" their channels, each scaled to its weight, and register once;
+    # "average": register by each alone from the common start, and average the displacements by weight.
+    ensemble: Literal["concatenate", "average"] = "concatenate"
     cell_mm: Millimetres = 4.0  # finest lattice that features are kept on
     # Where set: take the finest lattice of at most this many cells instead, and scale every other length of
     # the configuration along, so that a hippocampus and an abdomen are treated alike at the same cost.
     max_cells: Annotated[int, Field(ge=1000, le=1_000_000_000)] | None = None
     # Scale the features so that unrelated places differ by the same amount for every encoder.
     unit_scale: bool = True
+
+    @model_validator(mode="after")
+    def _one_encoder(self) -> FeatureSettings:
+        if not self.encoders:
+            raise ValueError("at least one encoder is needed")
+        return self
 
 
 class CentresStart(Settings):
@@ -64,7 +117,10 @@ class SlicesStart(Settings):
     """Bring matching slices together (Song et al. 2024)."""
 
     kind: Literal["slices"]
-    axis: Annotated[int, Field(ge=0, le=2)] = 2  # array axis across the slices
+    # What describes a slice: the "cls" token of the first encoder that has one; mean and spread of its
+    # "features"; "auto": cls where there is one.
+    descriptor: Literal["auto", "cls", "features"] = "auto"
+    axis: Annotated[int, Field(ge=0, le=2)] = 2  # array axis across the slices; that of the encoder with cls
     closest: Count = 10  # pairs of slices that decide
     robust: bool = True  # false: the published rule
 
@@ -133,6 +189,7 @@ class Output(Settings):
 
     # "long": disp_FFFF_GGGG_MMMM_NNNN; "2024": the one name that the 2024 evaluator accepts; "both".
     naming: Literal["long", "2024", "both"] = "long"
+    basis: bool = False  # also write the PCA basis of each pair, to OUTPUT/basis
 
 
 class Config(Settings):
@@ -156,4 +213,20 @@ class Config(Settings):
     def _published_shape(self) -> Config:
         if self.numerics == "published" and (self.start or len(self.discrete) != 1 or len(self.adam) != 1):
             raise ValueError("published numerics take no start, one discrete and one adam stage")
+        return self
+
+    @model_validator(mode="after")
+    def _ensemble_of_several(self) -> Config:
+        if self.features.ensemble == "average" and self.numerics == "published":
+            raise ValueError("published numerics take no average of several encoders")
+        return self
+
+    @model_validator(mode="after")
+    def _slices_by_cls(self) -> Config:
+        axes = {encoder.axis for encoder in self.features.encoders if isinstance(encoder, TokenSettings)}
+        for step in self.start:
+            if isinstance(step, SlicesStart) and step.descriptor == "cls" and step.axis not in axes:
+                raise ValueError(
+                    f"matching slices by cls takes an encoder with cls tokens and axis {step.axis}"
+                )
         return self

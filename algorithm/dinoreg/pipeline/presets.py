@@ -9,6 +9,7 @@ import tomllib
 from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
@@ -85,9 +86,17 @@ def parse_config(values: Mapping[str, Any], *, where: str, overrides: Sequence[s
     return config
 
 
-def config_hash(config: Config) -> str:
-    """Return a short digest of everything that can change a displacement."""
+def config_hash(config: Config, files: Mapping[int, Mapping[str, str]] = MappingProxyType({})) -> str:
+    """Return a short digest of everything that can change a displacement.
+
+    Args:
+        config: the settings.
+        files: by number of the encoder, sha256 of the files that its settings name, by key ("weights",
+            "basis"); they count instead of the paths.
+    """
     values = config.model_dump(mode="json", exclude={"name", "description"})
+    for number, digests in files.items():
+        values["features"]["encoders"][number] |= digests
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:16]
 
 

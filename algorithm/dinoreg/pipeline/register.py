@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -13,9 +13,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from dinoreg.encoders.features import Features, scale_pair
-from dinoreg.encoders.pooled import encode_pooled
-from dinoreg.encoders.registry import build_encoder
+from dinoreg.encoders.features import Features
 from dinoreg.errors import NumericalError
 from dinoreg.guard.folds import repair_folds
 from dinoreg.optimise.adam import refine_adam
@@ -23,17 +21,15 @@ from dinoreg.optimise.data_term import ssd_term, warp_and_compare
 from dinoreg.optimise.discrete import search_convex, warp_weight
 from dinoreg.optimise.parameterise import SmoothedDense
 from dinoreg.optimise.published import refine_published, search_published
-from dinoreg.optimise.similarity import lcc
+from dinoreg.optimise.similarity import Similarity, lcc
 from dinoreg.pipeline.config import Adam, Config
+from dinoreg.pipeline.encode import Block, PairEncoder, PairFeatures, TokenEvidence
 from dinoreg.pipeline.plan import Plan, cells_within, make_plan
 from dinoreg.pipeline.prepare import PreparedImage
 from dinoreg.pipeline.reports import Progress, StageClock, StageReport
 from dinoreg.pipeline.starts import run_start
-from dinoreg.space.lattice import Lattice, pool, resize_displacement
+from dinoreg.space.lattice import Lattice, resize_displacement
 from regtask.errors import Fault
-
-# (image, lattice over the whole image, config, device) -> its features on that lattice.
-Encode = Callable[[PreparedImage, Lattice, Config, torch.device], Features]
 
 # -> a displacement in the form of the result.
 MakeField = Callable[[], NDArray[np.float32]]
@@ -47,19 +43,13 @@ class Registration:
         displacement: (I, J, K, 3) float32, voxels of the fixed image, pull, identity not included.
         plan: every number that was used.
         stages: in the order in which they ran.
+        evidence: what the token encoders saw, to be drawn or written.
     """
 
     displacement: NDArray[np.float32]
     plan: Plan
     stages: tuple[StageReport, ...]
-
-
-def encode_image(image: PreparedImage, lattice: Lattice, config: Config, device: torch.device) -> Features:
-    """Encode one image and keep its features and foreground on a lattice."""
-    values = torch.from_numpy(image.values).to(device).unsqueeze(0)
-    foreground = torch.from_numpy(image.foreground).to(device, torch.float32).unsqueeze(0)
-    encoder = build_encoder(config.features.encoder)
-    return Features(encode_pooled(encoder, values, lattice), pool(foreground, lattice.stride), lattice)
+    evidence: tuple[TokenEvidence, ...] = ()
 
 
 def register_pair(
@@ -69,7 +59,7 @@ def register_pair(
     config: Config,
     *,
     device: torch.device,
-    encode: Encode = encode_image,
+    encoder: PairEncoder | None = None,
     progress: Progress = lambda stage: None,
     keep_start: Callable[[MakeField], None] = lambda make: None,
 ) -> Registration:
@@ -81,7 +71,7 @@ def register_pair(
         spacing_mm: of the fixed image.
         config: all settings.
         device: where to compute.
-        encode: how an image is encoded; a caller may put a cache in its place.
+        encoder: of the whole run, so that encoders are loaded and images encoded once; by default a new one.
         progress: told the name of each stage.
         keep_start: given the start as soon as there is one, as a function that makes its displacement in the
             form of the result; it is what a caller can fall back to.
@@ -98,35 +88,64 @@ def register_pair(
     plan = make_plan(config, fixed.values.shape, spacing_mm, content if config.masked else None)
     displacement = torch.zeros(3, *plan.finest.shape, device=device)
     lattice = plan.finest
+    evidence: tuple[TokenEvidence, ...] = ()
 
     if config.start or config.discrete or config.adam:
+        encoder = encoder or PairEncoder(config, device)
         with clock.stage("features") as details:
-            features = _encode_pair(fixed, moving, plan, config, device, encode)
-            details["channels"] = features[0].values.shape[0]
-
-        for step, target in zip(config.start, plan.start, strict=True):
-            with clock.stage(f"start: {step.kind}") as details:
-                displacement, lattice = resize_displacement(displacement, lattice, target), target
-                pair = (features[0].on(lattice), features[1].on(lattice))
-                displacement = run_start(step, *pair, displacement, scale=plan.length_scale, details=details)
+            features = encoder.encode(fixed, moving, plan, details)
+        evidence = features.tokens
         if config.start:
+            displacement, lattice = _start(config, plan, features, displacement, clock)
             keep_start(partial(_start_field, displacement, lattice, plan))
-
         if config.numerics == "published":
-            displacement, lattice = _published(config, plan, features, clock), plan.voxels
+            displacement, lattice = _published(config, plan, features.blocks[0], clock), plan.voxels
         else:
-            displacement, lattice = _correct(config, plan, features, displacement, lattice, clock)
+            results = [
+                (block.weight, *_correct(config, plan, block, displacement, lattice, clock))
+                for block in features.blocks
+            ]
+            # Every block went through the same lattices.
+            lattice = results[0][2]
+            displacement = _mean([(weight, vectors) for weight, vectors, _ in results])
         del features  # the guard works on whole volumes: let both not be there at once
 
     with clock.stage("guard") as details:
         vectors = _guard(displacement, lattice, plan, config, details)
-    return Registration(_as_file(vectors), plan, tuple(clock.reports))
+    return Registration(_as_file(vectors), plan, tuple(clock.reports), evidence)
+
+
+def _mean(weighted: Sequence[tuple[float, Tensor]]) -> Tensor:
+    """Weighted mean of displacements; one alone comes back as it is."""
+    if len(weighted) == 1:
+        return weighted[0][1]
+    return torch.stack([weight * vectors for weight, vectors in weighted]).sum(dim=0)
+
+
+def _start(
+    config: Config, plan: Plan, features: PairFeatures, displacement: Tensor, clock: StageClock
+) -> tuple[Tensor, Lattice]:
+    """Run the start steps on all features together; returns the displacement and its lattice."""
+    block, lattice = features.joined, plan.finest
+    for step, target in zip(config.start, plan.start, strict=True):
+        with clock.stage(f"start: {step.kind}") as details:
+            displacement, lattice = resize_displacement(displacement, lattice, target), target
+            displacement = run_start(
+                step,
+                block.fixed.on(lattice),
+                block.moving.on(lattice),
+                displacement,
+                scale=plan.length_scale,
+                details=details,
+                codes=features.codes,
+            )
+    return displacement, lattice
 
 
 def _correct(
     config: Config,
     plan: Plan,
-    features: tuple[Features, Features],
+    block: Block,
     displacement: Tensor,
     lattice: Lattice,
     clock: StageClock,
@@ -137,8 +156,8 @@ def _correct(
             displacement, lattice = resize_displacement(displacement, lattice, target), target
             details["radius_cells"] = cells_within(stage.radius_mm * plan.length_scale, lattice)
             displacement = search_convex(
-                features[0].on(lattice),
-                features[1].on(lattice),
+                block.fixed.on(lattice),
+                block.moving.on(lattice),
                 displacement,
                 details["radius_cells"],
                 consistency_iterations=stage.consistency_iterations,
@@ -147,27 +166,27 @@ def _correct(
     for settings, target in zip(config.adam, plan.adam, strict=True):
         with clock.stage("adam") as details:
             displacement, lattice = resize_displacement(displacement, lattice, target), target
-            pair = (features[0].on(lattice), features[1].on(lattice))
-            displacement = _refine(settings, *pair, displacement, config.masked, details)
+            pair = (block.fixed.on(lattice), block.moving.on(lattice))
+            displacement = _refine(settings, *pair, displacement, config.masked, details, parts=block.parts)
     return displacement, lattice
 
 
-def _published(config: Config, plan: Plan, features: tuple[Features, Features], clock: StageClock) -> Tensor:
+def _published(config: Config, plan: Plan, block: Block, clock: StageClock) -> Tensor:
     """Run both stages with the numerics of ConvexAdam's public code; returns voxels, (3, *block)."""
     discrete, adam = config.discrete[0], config.adam[0]
     with clock.stage("discrete"):
         lattice = plan.discrete[0]
         displacement = search_published(
-            features[0].on(lattice),
-            features[1].on(lattice),
+            block.fixed.on(lattice),
+            block.moving.on(lattice),
             cells_within(discrete.radius_mm, lattice)[0],
             consistency_iterations=discrete.consistency_iterations,
         )
     with clock.stage("adam") as details:
         lattice = plan.adam[0]
         displacement, trace = refine_published(
-            features[0].on(lattice),
-            features[1].on(lattice),
+            block.fixed.on(lattice),
+            block.moving.on(lattice),
             displacement,
             regularity_weight=adam.regularity_weight,
             iterations=adam.iterations,
@@ -177,28 +196,22 @@ def _published(config: Config, plan: Plan, features: tuple[Features, Features], 
     return displacement
 
 
-def _encode_pair(
-    fixed: PreparedImage,
-    moving: PreparedImage,
-    plan: Plan,
-    config: Config,
-    device: torch.device,
-    encode: Encode,
-) -> tuple[Features, Features]:
-    """Features of the block with content, on the finest lattice, scaled together."""
-    whole = Lattice(plan.image_shape, plan.finest.stride, plan.finest.spacing_mm)
-    pair = tuple(encode(image, whole, config, device).block(plan.block) for image in (fixed, moving))
-    return scale_pair(pair[0], pair[1]) if config.features.unit_scale else (pair[0], pair[1])
-
-
 def _refine(
-    settings: Adam, fixed: Features, moving: Features, start: Tensor, masked: bool, details: dict[str, Any]
+    settings: Adam,
+    fixed: Features,
+    moving: Features,
+    start: Tensor,
+    masked: bool,
+    details: dict[str, Any],
+    *,
+    parts: Sequence[tuple[int, float]],
 ) -> Tensor:
     weight = fixed.weight * warp_weight(moving, start) if masked else None
     if settings.similarity == "ssd":
         term = ssd_term(fixed.values, moving.values, weight=weight)
     else:
-        term = warp_and_compare(lcc(fixed.values, window=settings.lcc_window), moving.values, weight=weight)
+        similarity = _lcc_of_parts(fixed.values, parts, settings.lcc_window)
+        term = warp_and_compare(similarity, moving.values, weight=weight)
     displacement, trace = refine_adam(
         SmoothedDense(start, width=settings.smoothing_width, repeats=settings.smoothing_repeats),
         term,
@@ -210,6 +223,18 @@ def _refine(
     )
     details |= {"iterations": trace.iterations, "losses": trace.losses}
     return displacement
+
+
+def _lcc_of_parts(fixed: Tensor, parts: Sequence[tuple[int, float]], window: int) -> Similarity:
+    """Weighted mean of the parts' local correlations, which do not see the scale that a part was given."""
+    counts = [count for count, _ in parts]
+    terms = [lcc(channels, window=window) for channels in torch.split(fixed, counts)]
+
+    def distance(warped: Tensor, weight: Tensor | None) -> Tensor:
+        each = zip(parts, terms, torch.split(warped, counts), strict=True)
+        return torch.stack([share * term(channels, weight) for (_, share), term, channels in each]).sum()
+
+    return distance
 
 
 def _on_image(displacement: Tensor, lattice: Lattice, plan: Plan) -> Tensor:
@@ -249,6 +274,6 @@ def _start_field(displacement: Tensor, lattice: Lattice, plan: Plan) -> NDArray[
 
 
 def _as_file(vectors: Tensor) -> NDArray[np.float32]:
-    """(3, I, J, K) -> (I, J, K, 3) on the CPU."""
-    array: NDArray[np.float32] = vectors.movedim(0, -1).contiguous().cpu().numpy()
+    """(3, I, J, K) -> (I, J, K, 3) on the CPU, a view: the file wants the components apart as well."""
+    array: NDArray[np.float32] = vectors.cpu().movedim(0, -1).numpy()
     return array

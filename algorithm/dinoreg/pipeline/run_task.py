@@ -16,16 +16,16 @@ import torch
 from numpy.typing import NDArray
 
 from dinoreg import runtime
-from dinoreg.encoders.cache import FeatureCache
-from dinoreg.encoders.features import Features
+from dinoreg.encoders.pca import write_basis
+from dinoreg.encoders.registry import Load, load_encoder
 from dinoreg.errors import PairsFailedError
 from dinoreg.pipeline.config import Config
+from dinoreg.pipeline.encode import PairEncoder
 from dinoreg.pipeline.manifest import MANIFEST_NAME, Manifest, Status, read_pairs
 from dinoreg.pipeline.prepare import PreparedImage, prepare_image
 from dinoreg.pipeline.presets import config_hash
 from dinoreg.pipeline.progress import RunProgress
-from dinoreg.pipeline.register import MakeField, Registration, encode_image, register_pair
-from dinoreg.space.lattice import Lattice
+from dinoreg.pipeline.register import MakeField, Registration, register_pair
 from regtask.dataset import Dataset, Split
 from regtask.errors import DataError, Fault, OutputError, SpaceError
 from regtask.fields import write_field
@@ -38,7 +38,6 @@ from regtask.verify import verify_pairs
 log = logging.getLogger(__name__)
 
 OnFailure = Literal["raise", "fallback"]
-_CACHE_BYTES = 2 << 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,19 +61,27 @@ class RunOptions:
     pictures: bool = False
 
 
-def run_task(dataset: Dataset, config: Config, options: RunOptions) -> Manifest:
+def run_task(dataset: Dataset, config: Config, options: RunOptions, *, load: Load = load_encoder) -> Manifest:
     """Register all pairs of a split and write one displacement field per pair, with a manifest.
+
+    Args:
+        dataset: the task.
+        config: all settings.
+        options: how it is run.
+        load: makes the encoders that the settings name.
 
     Returns:
         The manifest, as written.
 
     Raises:
+        WeightsError: the weights of an encoder are absent or not the right ones.
         DataError: the data is at fault (with "raise": anything found before the first pair runs).
         OutputError: the output exists already, or cannot be written.
         PairsFailedError: with "fallback", when for some pair not even a safe field could be written.
     """
     pairs = dataset.pairs(options.split)
-    manifest = _open_output(dataset, pairs, config, options)
+    encoder = PairEncoder(config, options.device, load=load)
+    manifest = _open_output(dataset, pairs, config, options, encoder)
     faults = verify_pairs(pairs, require_masks=config.preprocess.foreground == "task")
     if faults and options.on_failure == "raise":
         raise DataError(*faults)
@@ -82,7 +89,7 @@ def run_task(dataset: Dataset, config: Config, options: RunOptions) -> Manifest:
         log.error("%s", fault)
     manifest.write(options.output)
 
-    run = _Run(dataset, config, options)
+    run = _Run(dataset, config, options, encoder)
     with RunProgress(len(pairs)) as progress:
         for pair in pairs:
             if options.resume and manifest.is_complete(pair.case_key, run.digest, options.output):
@@ -100,7 +107,9 @@ def run_task(dataset: Dataset, config: Config, options: RunOptions) -> Manifest:
     return manifest
 
 
-def _open_output(dataset: Dataset, pairs: tuple[Pair, ...], config: Config, options: RunOptions) -> Manifest:
+def _open_output(
+    dataset: Dataset, pairs: tuple[Pair, ...], config: Config, options: RunOptions, encoder: PairEncoder
+) -> Manifest:
     output = options.output
     try:
         output.mkdir(parents=True, exist_ok=True)
@@ -125,8 +134,8 @@ def _open_output(dataset: Dataset, pairs: tuple[Pair, ...], config: Config, opti
             "split": options.split,
             "started": datetime.now(UTC).isoformat(timespec="seconds"),
             "config": config.model_dump(mode="json"),
-            "config_hash": config_hash(config),
-            "weights": {},
+            "config_hash": config_hash(config, encoder.digests),
+            "weights": encoder.weights,
             "machine": runtime.describe_machine(options.device),
         },
         read_pairs(output) if options.resume else {},
@@ -136,10 +145,10 @@ def _open_output(dataset: Dataset, pairs: tuple[Pair, ...], config: Config, opti
 class _Run:
     """One configuration over the pairs of one task."""
 
-    def __init__(self, dataset: Dataset, config: Config, options: RunOptions) -> None:
+    def __init__(self, dataset: Dataset, config: Config, options: RunOptions, encoder: PairEncoder) -> None:
         self._dataset, self._config, self._options = dataset, config, options
-        self._cache = FeatureCache(_CACHE_BYTES)
-        self.digest = config_hash(config)
+        self._encoder = encoder
+        self.digest = config_hash(config, encoder.digests)
 
     def one_pair(self, pair: Pair, progress: RunProgress) -> dict[str, Any]:
         """Register and write one pair; the manifest entry says how it ended."""
@@ -167,13 +176,14 @@ class _Run:
                 fixed.grid.spacing_mm,
                 self._config,
                 device=self._options.device,
-                encode=self._encode,
+                encoder=self._encoder,
                 progress=lambda stage: progress.stage(pair.case_key, stage),
                 keep_start=starts.append,
             )
             progress.stage(pair.case_key, "write")
             entry["files"] = self._write(pair, result.displacement, fixed.grid)
             entry |= _report(result)
+            self._write_bases(pair, result)
         except OutputError:
             raise
         except Exception as error:
@@ -202,12 +212,6 @@ class _Run:
             name=str(path),
         )
 
-    def _encode(
-        self, image: PreparedImage, lattice: Lattice, config: Config, device: torch.device
-    ) -> Features:
-        """Encode through the cache; within a run an image's name and the lattice say all."""
-        return self._cache.get((image.name, lattice), lambda: encode_image(image, lattice, config, device))
-
     def _write(self, pair: Pair, displacement: NDArray[np.float32], grid: Grid) -> dict[str, int]:
         files = {}
         for name in field_names(pair.fixed_id, pair.moving_id, self._config.output.naming):
@@ -215,6 +219,15 @@ class _Run:
             write_field(path, displacement, grid)
             files[name] = path.stat().st_size
         return files
+
+    def _write_bases(self, pair: Pair, result: Registration) -> None:
+        """Write the PCA basis of each token encoder, where that is wanted."""
+        if not self._config.output.basis:
+            return
+        folder = self._options.output / "basis"
+        folder.mkdir(exist_ok=True)
+        for n, token in enumerate(result.evidence):
+            write_basis(folder / f"{pair.fixed_id}_{pair.moving_id}_{n}.safetensors", token.basis)
 
     def _write_safe(self, pair: Pair, starts: list[MakeField]) -> tuple[dict[str, int], str]:
         """Write the start if the pair came that far, else the identity; nothing where no grid is known."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, assert_never
 
 import torch
@@ -15,11 +17,18 @@ from dinoreg.space.compose import compose
 from dinoreg.start.affine import fit_affine
 from dinoreg.start.hypotheses import candidate_translations, choose, judge_translations
 from dinoreg.start.masks import match_centres
-from dinoreg.start.slices import match_slices, slice_descriptors, slice_distances
+from dinoreg.start.slices import SliceCodes, compare_slices, match_slices
 
 
 def run_start(
-    step: Start, fixed: Features, moving: Features, base: Tensor, *, scale: float, details: dict[str, Any]
+    step: Start,
+    fixed: Features,
+    moving: Features,
+    base: Tensor,
+    *,
+    scale: float,
+    details: dict[str, Any],
+    codes: Mapping[int, SliceCodes] = MappingProxyType({}),
 ) -> Tensor:
     """Refine the displacement so far by one start step.
 
@@ -30,6 +39,7 @@ def run_start(
         base: (3, *S) cells, the displacement so far.
         scale: factor of the plan on every length.
         details: filled with what the step found, for the report.
+        codes: distances of the encoded slices by their cls tokens, for each axis that has them, in voxels.
 
     Returns:
         (3, *S) cells.
@@ -54,17 +64,8 @@ def run_start(
         case CentresStart():
             shift = match_centres(fixed, warp_features(moving, base))
         case SlicesStart():
-            fixed_descriptors, fixed_valid = slice_descriptors(fixed, step.axis)
-            moving_descriptors, moving_valid = slice_descriptors(warp_features(moving, base), step.axis)
-            slices = match_slices(
-                slice_distances(fixed_descriptors, moving_descriptors),
-                fixed_valid,
-                moving_valid,
-                closest=step.closest,
-                robust=step.robust,
-            )
             shift = torch.zeros_like(spacing)
-            shift[step.axis] = slices
+            shift[step.axis] = _slice_shift(step, fixed, moving, base, codes, details)
         case AffineStart():
             return fit_affine(
                 fixed,
@@ -78,3 +79,31 @@ def run_start(
             assert_never(step)
     details["translation_mm"] = (shift * spacing).tolist()
     return compose(shift.view(-1, *([1] * (base.ndim - 1))).expand_as(base).contiguous(), base)
+
+
+def _slice_shift(
+    step: SlicesStart,
+    fixed: Features,
+    moving: Features,
+    base: Tensor,
+    codes: Mapping[int, SliceCodes],
+    details: dict[str, Any],
+) -> float:
+    """Shift along the axis on top of the displacement so far, cells."""
+    by_cls = step.axis in codes if step.descriptor == "auto" else step.descriptor == "cls"
+    found = codes[step.axis] if by_cls else compare_slices(fixed, warp_features(moving, base), step.axis)
+    shift = match_slices(
+        found.distances,
+        found.fixed_valid,
+        found.moving_valid,
+        closest=step.closest,
+        robust=step.robust,
+        fixed_at=found.fixed_at,
+        moving_at=found.moving_at,
+    )
+    details |= {"descriptor": "cls" if by_cls else "features", "slices": list(found.distances.shape)}
+    if not by_cls:
+        return shift
+    # Whole slices are compared where they are: the displacement so far has had its part of the shift.
+    so_far = (base[step.axis] * fixed.weight[0]).sum() / fixed.weight.sum().clamp(min=1e-6)
+    return shift / fixed.lattice.stride[step.axis] - float(so_far)

@@ -103,7 +103,7 @@ def light_config(**changes):
     """MIND on cells of 2 voxels, one discrete and one short Adam stage."""
     settings = {
         "preprocess": Preprocess(normalise=False, foreground="none"),
-        "features": FeatureSettings(encoder=Mind(radius=1, dilation=2), cell_mm=2.0),
+        "features": FeatureSettings(encoders=(Mind(radius=1, dilation=2),), cell_mm=2.0),
         "discrete": (Discrete(cell_mm=4.0, radius_mm=12.0, consistency_iterations=5),),
         "adam": (Adam(cell_mm=2.0, iterations=50),),
         "voxel_lengths": True,

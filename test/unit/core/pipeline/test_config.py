@@ -24,7 +24,7 @@ def test_defaults_are_valid_and_frozen():
         ({"adam": [{"iteration": 5}]}, "adam.0.iteration", "iterations"),
         ({"features": {"cell_m": 5.0}}, "features.cell_m", "cell_mm"),
         ({"preproces": {}}, "preproces", "preprocess"),
-        ({"features": {"encoder": {"name": "mind", "radus": 1}}}, "radus", "radius"),
+        ({"features": {"encoders": [{"name": "mind", "radus": 1}]}}, "radus", "radius"),
         ({"start": [{"kind": "hypotheses", "rang_mm": [1.0, 1.0, 1.0]}]}, "rang_mm", "range_mm"),
         ({"guard": {"max_folding": 1.0}}, "guard.max_folding", "max_folding_percent"),
     ],

@@ -43,7 +43,7 @@ def test_overrides_of_every_type():
             "adam.0.iterations=7",
             "adam.0.learning_rate = 0.25",
             "masked=false",
-            "features.encoder.radius=3",
+            "features.encoders.0.radius=3",
             'adam.0.similarity="lcc"',
             "output.naming=both",
             "start=[]",
@@ -55,7 +55,7 @@ def test_overrides_of_every_type():
     assert config.adam[0].learning_rate == 0.25
     assert config.adam[0].regularity_weight == load_preset("mind").adam[0].regularity_weight
     assert config.masked is False
-    assert config.features.encoder.radius == 3
+    assert config.features.encoders[0].radius == 3
     assert config.features.max_cells == load_preset("mind").features.max_cells
     assert config.adam[0].similarity == "lcc"
     assert config.output.naming == "both"
@@ -132,7 +132,7 @@ def test_hash_ignores_the_name_and_sees_every_setting():
         for text in (
             "masked = false",
             "voxel_lengths = true",
-            "[features]\nencoder = { name = 'mind', radius = 7 }",
+            "[features]\nencoders = [{ name = 'mind', radius = 7 }]",
             "[features]\nmax_cells = 5000",
             "[guard]\nmax_folding_percent = 0.1",
             "[[adam]]",

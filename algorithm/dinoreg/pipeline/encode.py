@@ -1,0 +1,228 @@
+"""From two prepared images to the features that are compared: encoders, joint PCA, scales, ensemble."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from dinoreg.encoders.base import Encoder
+from dinoreg.encoders.cache import FeatureCache
+from dinoreg.encoders.features import Features, scale_pair
+from dinoreg.encoders.pca import PcaBasis
+from dinoreg.encoders.pooled import encode_pooled
+from dinoreg.encoders.registry import Load, LoadedEncoder, load_encoder
+from dinoreg.encoders.slice_encoder import SliceEncoder
+from dinoreg.encoders.weights import file_digest
+from dinoreg.pipeline.config import Config, TokenSettings
+from dinoreg.pipeline.plan import Plan
+from dinoreg.pipeline.prepare import PreparedImage
+from dinoreg.pipeline.tokens import TokenMaker, join_tokens
+from dinoreg.space.lattice import Lattice, pool
+from dinoreg.start.slices import SliceCodes
+
+log = logging.getLogger(__name__)
+
+CACHE_BYTES = 2 << 30
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Block:
+    """Channels that belong together: one encoder, or several that were concatenated.
+
+    Attributes:
+        fixed: on the finest lattice of the plan's block.
+        moving: on the same lattice.
+        parts: (number of channels, weight) of each encoder, in order; the weights sum to 1.
+        weight: share of this block among the blocks of a pair.
+    """
+
+    fixed: Features
+    moving: Features
+    parts: tuple[tuple[int, float], ...]
+    weight: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TokenEvidence:
+    """What a token encoder saw of a pair, small enough to be kept and drawn.
+
+    Attributes:
+        axis: array axis across the slices.
+        colours: the first three principal components of fixed and of moving, each (3, *S) float32 on the
+            plan's finest lattice, background 0.
+        codes: distances of the encoded slices by their cls tokens.
+        basis: of the PCA.
+    """
+
+    axis: int
+    colours: tuple[NDArray[np.float32], NDArray[np.float32]]
+    codes: SliceCodes
+    basis: PcaBasis
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PairFeatures:
+    """All that is known of a pair after encoding.
+
+    Attributes:
+        blocks: each is registered on its own, and the displacements averaged by weight; one block if
+            several encoders were concatenated.
+        tokens: of the token encoders, in the order of the configuration.
+    """
+
+    blocks: tuple[Block, ...]
+    tokens: tuple[TokenEvidence, ...]
+
+    @property
+    def codes(self) -> dict[int, SliceCodes]:
+        """Slices compared by cls tokens, per axis; the first encoder counts."""
+        return {token.axis: token.codes for token in reversed(self.tokens)}
+
+    @property
+    def joined(self) -> Block:
+        """All channels in one block, as the starts compare them."""
+        return self.blocks[0] if len(self.blocks) == 1 else concatenate(self.blocks)
+
+
+class PairEncoder:
+    """Encodes the pairs of a run: every encoder is loaded once, and every named image encoded once."""
+
+    def __init__(
+        self,
+        config: Config,
+        device: torch.device,
+        *,
+        load: Load = load_encoder,
+        cache_bytes: int = CACHE_BYTES,
+    ) -> None:
+        """Load the encoders.
+
+        Raises:
+            WeightsError: the weights of one are absent or not the right ones.
+        """
+        self._config, self._device = config, device
+        self._encoders = [load(settings, device) for settings in config.features.encoders]
+        self._cache = FeatureCache(cache_bytes)
+        self._tokens = TokenMaker(self._cache, device)
+
+    @property
+    def weights(self) -> dict[str, dict[str, str]]:
+        """Digest, file and provenance of the weights by number of the encoder, for the manifest."""
+        return {
+            str(n): {
+                "encoder": settings.name,
+                "sha256": loaded.weights.sha256,
+                "provenance": loaded.weights.provenance,
+                "path": str(loaded.weights.path),
+            }
+            for n, (settings, loaded) in enumerate(
+                zip(self._config.features.encoders, self._encoders, strict=True)
+            )
+            if loaded.weights is not None
+        }
+
+    @property
+    def digests(self) -> dict[int, dict[str, str]]:
+        """sha256 of weights and saved basis by number of the encoder, for the hash of the configuration."""
+        found: dict[int, dict[str, str]] = {}
+        for n, (settings, loaded) in enumerate(
+            zip(self._config.features.encoders, self._encoders, strict=True)
+        ):
+            if loaded.weights is not None:
+                found[n] = {"weights": loaded.weights.sha256}
+            if isinstance(settings, TokenSettings) and settings.basis:
+                found.setdefault(n, {})["basis"] = file_digest(Path(settings.basis))
+        return found
+
+    def encode(
+        self, fixed: PreparedImage, moving: PreparedImage, plan: Plan, details: dict[str, Any]
+    ) -> PairFeatures:
+        """Encode a pair on the finest lattice of its plan.
+
+        Args:
+            fixed: (I, J, K).
+            moving: the same shape.
+            plan: of the pair.
+            details: filled with what was found, for the report.
+        """
+        settings = self._config.features
+        total = sum(encoder.weight for encoder in settings.encoders)
+        blocks: list[Block] = []
+        tokens: list[TokenEvidence] = []
+        details["encoders"] = []
+        for chosen, loaded in zip(settings.encoders, self._encoders, strict=True):
+            found: dict[str, Any] = {"name": chosen.name}
+            if isinstance(chosen, TokenSettings):
+                assert isinstance(loaded.encoder, SliceEncoder)
+                volumes = self._tokens.encode(chosen, loaded.encoder, (fixed, moving), plan, found)
+                joint = join_tokens(chosen, volumes, (fixed, moving), plan, self._device, found)
+                pair = joint.features
+                tokens.append(TokenEvidence(chosen.axis, _colours(*pair), joint.codes, joint.basis))
+            else:
+                assert isinstance(loaded.encoder, Encoder)
+                pair = self._volume_features(loaded, (fixed, moving), plan, chosen)
+            if settings.unit_scale:
+                pair = scale_pair(*pair)
+            found["channels"] = pair[0].values.shape[0]
+            details["encoders"].append(found)
+            blocks.append(Block(*pair, parts=((found["channels"], 1.0),), weight=chosen.weight / total))
+        if settings.ensemble == "concatenate" and len(blocks) > 1:
+            blocks = [concatenate(blocks)]
+        details["channels"] = sum(block.fixed.values.shape[0] for block in blocks)
+        return PairFeatures(tuple(blocks), tuple(tokens))
+
+    def _volume_features(
+        self, loaded: LoadedEncoder, images: Sequence[PreparedImage], plan: Plan, key: object
+    ) -> tuple[Features, Features]:
+        whole = Lattice(plan.image_shape, plan.finest.stride, plan.finest.spacing_mm)
+        encoder = loaded.encoder
+        assert isinstance(encoder, Encoder)
+
+        def one(image: PreparedImage) -> Features:
+            def make() -> Features:
+                return encode_volume(image, whole, encoder, self._device)
+
+            features = self._cache.get((image.name, key, whole), make) if image.name else make()
+            return features.block(plan.block)
+
+        return one(images[0]), one(images[1])
+
+
+def encode_volume(image: PreparedImage, lattice: Lattice, encoder: Encoder, device: torch.device) -> Features:
+    """Encode one image by a volume encoder and keep its features and foreground on a lattice."""
+    values = torch.from_numpy(image.values).to(device).unsqueeze(0)
+    foreground = torch.from_numpy(image.foreground).to(device, torch.float32).unsqueeze(0)
+    return Features(encode_pooled(encoder, values, lattice), pool(foreground, lattice.stride), lattice)
+
+
+def _colours(fixed: Features, moving: Features) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """The first three channels of both on the CPU; fewer are filled up by zeros."""
+
+    def one(features: Features) -> NDArray[np.float32]:
+        three = features.values[:3].cpu().numpy()
+        return np.concatenate([three, np.zeros((3 - len(three), *three.shape[1:]), np.float32)])
+
+    return one(fixed), one(moving)
+
+
+def concatenate(blocks: Sequence[Block]) -> Block:
+    """Join the channels of blocks so that each takes its weight's share of a squared distance.
+
+    Values are multiplied by the square root of the weight: the expected squared distance of unrelated places,
+    the same for every block, stays what it is.
+    """
+
+    def join(features: Sequence[Features]) -> Features:
+        values = [f.values * math.sqrt(b.weight) for f, b in zip(features, blocks, strict=True)]
+        return replace(features[0], values=torch.cat(values))
+
+    parts = tuple((count, share * block.weight) for block in blocks for count, share in block.parts)
+    return Block(join([b.fixed for b in blocks]), join([b.moving for b in blocks]), parts, 1.0)
