@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from importlib import metadata
 from pathlib import Path
 
+from dinoreg.cli.ablate import add_ablate_parser, run_ablate
 from dinoreg.cli.weights import add_weights_parser, run_weights
 from regtask.errors import TaskError
 
@@ -49,6 +50,7 @@ def build_parser() -> argparse.ArgumentParser:
     check = actions.add_parser("check", help="check a file; all faults are listed")
     check.add_argument("file", type=Path)
 
+    add_ablate_parser(verbs)
     add_weights_parser(verbs)
     phantom = verbs.add_parser("phantom", help="write a sample task whose true deformation is known")
     phantom.add_argument("--output", type=Path, required=True, metavar="DIR")
@@ -106,6 +108,8 @@ def _dispatch(options: argparse.Namespace) -> None:
         _list_presets()
     elif options.verb == "config":
         _config(options)
+    elif options.verb == "ablate":
+        run_ablate(options)
     elif options.verb == "weights":
         run_weights(options)
     else:
