@@ -30,8 +30,7 @@ def add_ablate_parser(verbs: Verbs) -> None:
     parser.add_argument(
         "--set", action="append", default=[], metavar="KEY=VALUE", help="override, in all rows"
     )
-    parser.add_argument("--rows", nargs="+", metavar="ROW", help="only these (default: all)")
-    parser.add_argument("--list", action="store_true", help="list the rows, and run nothing")
+    parser.add_argument("--rows", nargs="+", metavar="ROW", help="only these (default: all); an unknown one lists them")
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda:N")
 
 
@@ -52,10 +51,6 @@ def run_ablate(options: argparse.Namespace) -> None:
         else load_preset(options.preset, options.set)
     )
     rows = ablation_rows(base, options.rows)
-    if options.list:
-        width = max(len(row.name) for row in rows)
-        sys.stdout.writelines(f"{row.name:<{width}}  {row.what}\n" for row in rows)
-        return
     dataset = read_dataset(options.dataset, options.data_dir)
     run_ablation(
         dataset,
