@@ -3,7 +3,7 @@ import pytest
 import torch
 from core_reference import central_half, positions, sample, smooth_displacement, smooth_noise
 
-from dinoreg.optimise.adam import STOP_WINDOW, refine_adam
+from dinoreg.optimise.adam import STOP_WINDOW, AdamStep, refine_adam
 from dinoreg.optimise.data_term import ssd_term, warp_and_compare
 from dinoreg.optimise.parameterise import SmoothedDense
 from dinoreg.optimise.similarity import lcc
@@ -110,3 +110,18 @@ def test_returns_the_displacement_after_the_last_step(rng):
     # The first step of Adam is the learning rate in every parameter with a gradient.
     assert float(model.vectors.detach().abs().median()) == pytest.approx(0.25, rel=1e-3)
     assert not found.requires_grad
+
+
+def test_the_step_equals_that_of_torch():
+    generator = torch.Generator().manual_seed(3)
+    parameters = [torch.randn(3, 4, 5, generator=generator), torch.randn(7, generator=generator)]
+    reference = [torch.nn.Parameter(p.clone()) for p in parameters]
+    step, optimiser = AdamStep(parameters, 0.3), torch.optim.Adam(reference, lr=0.3)
+    for scale in (1.0, 1e-9, 30.0, 0.0, 2.0):
+        gradients = [scale * torch.randn(p.shape, generator=generator) for p in parameters]
+        step(gradients)
+        for parameter, gradient in zip(reference, gradients, strict=True):
+            parameter.grad = gradient.clone()
+        optimiser.step()
+        for ours, theirs in zip(parameters, reference, strict=True):
+            torch.testing.assert_close(ours, theirs.detach(), rtol=1e-5, atol=1e-6)
