@@ -1,0 +1,148 @@
+"""The verb: what it prints, writes and refuses."""
+
+import csv
+import math
+
+import numpy as np
+import pytest
+
+from regeval.ranking import compare, metric_of, read_run
+
+CASES = [f"{2 * n + 1:04d}_0000<--{2 * n + 2:04d}_0000" for n in range(10)]
+
+
+def rows(tmp_path):
+    with (tmp_path / "board/leaderboard.csv").open(encoding="utf-8", newline="") as stream:
+        return {row["run"]: row for row in csv.DictReader(stream)}
+
+
+@pytest.mark.parametrize("method", ["l2r", "wilcoxon-holm"])
+def test_known_order(rank, four, tmp_path, method):
+    code, out, _ = rank(*four, "--method", method, "--bootstrap", 50)
+    assert code == 0
+    board = rows(tmp_path)
+    assert [name for name in board if name in ("best", "good")] == ["best", "good"]
+    assert board["best"]["rank"] == "1"
+    assert float(board["best"]["DSC mean"]) == pytest.approx(0.8045)
+    assert float(board["best"]["HD95 mean"]) == pytest.approx(5.9955)
+    assert [line.split()[2] for line in out.splitlines()[4:8]] == list(board)
+    assert (tmp_path / "board/leaderboard.html").is_file()
+
+
+def test_identity_cannot_score(rank, four, tmp_path):
+    rank(*four, "--method", "wilcoxon-holm", "--bootstrap", 0)
+    board = rows(tmp_path)
+    # All 10 differences of one sign: p = 2^-10, 12 comparisons: 0.012. Every difference of the runs counts.
+    assert float(board["identity"]["LogJacDetStd score"]) == 1
+    assert float(board["identity"]["regularity"]) == 0.25
+    assert float(board["identity"]["score"]) == pytest.approx(25)
+    assert (board["identity"]["gate"], board["poor"]["gate"]) == ("not passed", "passed")
+    # best: accuracy 1; its fields are smoother than those of `good` only: 2/4.
+    assert float(board["best"]["score"]) == pytest.approx(100 * 0.5 ** (1 / 3))
+
+
+def test_weights_choose_metrics_and_count(rank, four, tmp_path):
+    rank(*four, "--weights", "DSC=1", "LogJacDetStd=9", "--bootstrap", 0)
+    board = rows(tmp_path)
+    assert "HD95 mean" not in board["best"]
+    assert board["identity"]["rank"] == "1"
+
+
+def test_intervals_are_seeded_and_hold_the_rank(rank, metrics_file, tmp_path):
+    rng = np.random.default_rng(8)
+    runs = [
+        f"r{n}={metrics_file(f'r{n}', {'DSC': (0.5 + 0.02 * n + rng.normal(0, 0.05, 10)).tolist()})}"
+        for n in range(4)
+    ]
+    texts = []
+    for seed in (0, 0, 1):
+        rank(*runs, "--bootstrap", 200, "--seed", seed, "--method", "wilcoxon-holm")
+        texts.append((tmp_path / "board/leaderboard.csv").read_text(encoding="utf-8"))
+    assert texts[0] == texts[1]
+    board = rows(tmp_path)
+    assert all(int(row["rank low"]) <= int(row["rank high"]) for row in board.values())
+    assert any(row["rank low"] != row["rank high"] for row in board.values())
+
+
+def test_too_few_cases_are_said(rank, metrics_file):
+    values = {"a": [0.1, 0.2, 0.3], "b": [0.7, 0.8, 0.9], "c": [0.4, 0.5, 0.6]}
+    runs = [f"{name}={metrics_file(name, {'DSC': dice}, cases=CASES[:3])}" for name, dice in values.items()]
+    _, out, _ = rank(*runs, "--method", "wilcoxon-holm", "--bootstrap", 0)
+    assert "3 cases cannot tell 3 runs apart" in out
+    assert "0.75" in out  # 6 comparisons, at best 1/8 each
+    assert "no gate" in out
+
+
+def test_missing_cases_are_listed(rank, metrics_file):
+    whole = metrics_file("whole", {"DSC": [0.5] * 10})
+    part = metrics_file("part", {"DSC": [0.5] * 8}, cases=CASES[:8])
+    code, _, err = rank(f"whole={whole}", f"part={part}")
+    assert code == 3
+    assert "part" in err
+    assert "whole;" not in err
+    assert CASES[8] in err
+    assert CASES[9] in err
+    assert CASES[0] not in err
+
+
+def test_other_refusals(rank, metrics_file, tmp_path):
+    one = metrics_file("one", {"DSC": [0.5] * 10})
+    other = metrics_file("other", {"DSC": [0.5] * 10}, task="Elsewhere")
+    assert "different tasks" in rank(f"a={one}", f"b={other}")[2]
+    assert "two or more" in rank(f"a={one}")[2]
+    assert "one name" in rank(f"a={one}", f"a={one}")[2]
+    assert "is 'DSC' meant?" in rank(f"a={one}", f"b={one}", "--weights", "DCS=1")[2]
+    assert (
+        "no such run"
+        in rank(
+            f"a={one}", f"b={one}", "--weights", "DSC=1", "--method", "wilcoxon-holm", "--reference", "c"
+        )[2]
+    )
+    assert "--method wilcoxon-holm" in rank(f"a={one}", f"b={one}", "--weights", "accuracy=1")[2]
+    assert "nothing to rank" in rank(f"a={one}", f"b={one}")[2]  # the same everywhere
+    bad = tmp_path / "bad.json"
+    for text in ("{", "[]", '{"cases": {}}', '{"cases": {"a": 3}}'):
+        bad.write_text(text, encoding="utf-8")
+        assert "not a metrics file" in rank(f"a={one}", f"b={bad}")[2]
+    assert "cannot read" in rank(f"a={one}", f"b={tmp_path / 'none.json'}")[2]
+    for wrong in (["--weights", "DSC=0"], ["--weights", "DSC"], ["--weights", "DSC=nan"], ["--seed", "x"]):
+        with pytest.raises(SystemExit) as stop:
+            rank(f"a={one}", f"b={one}", *wrong)
+        assert stop.value.code == 2
+
+
+def test_values_without_number_are_the_worst(metrics_file):
+    first = metrics_file("first", {"HD95": [3.0, None, 5.0], "DSC": [0.9, 0.8, 0.7]}, cases=CASES[:3])
+    second = metrics_file("second", {"HD95": [4.0, 90.0, math.inf], "DSC": [0.9, None, 0.1]}, cases=CASES[:3])
+    results = compare([read_run("first", first), read_run("second", second)])
+    distance, dice = results.goodness()
+    assert distance[0, 0] == -3
+    assert distance[0, 1] == distance[1, 2] < -90 - (90 - 3)
+    assert dice[1, 1] < 0.1 - (0.9 - 0.1)
+    assert np.isfinite(results.goodness()).all()
+
+
+@pytest.mark.parametrize(
+    ("name", "higher", "component"),
+    [
+        ("DSC", True, "accuracy"),
+        ("Dice30", True, "accuracy"),
+        ("TRE_kp", False, "accuracy"),
+        ("HD95_mm", False, "accuracy"),
+        ("LogJacDetStd", False, "regularity"),
+        ("num_foldings", False, "regularity"),
+        ("runtime", False, "runtime"),
+    ],
+)
+def test_directions(name, higher, component):
+    metric = metric_of(name)
+    assert (metric.higher_is_better, metric.component) == (higher, component)
+
+
+def test_unknown_metric_is_left_out_and_said(rank, metrics_file):
+    runs = [
+        f"{n}={metrics_file(n, {'DSC': [0.1 * i] * 10, 'Wobble': [i] * 10})}" for i, n in enumerate("ab", 1)
+    ]
+    _, out, _ = rank(*runs, "--bootstrap", 0)
+    assert "Wobble (unknown direction)" in out
+    assert "unknown direction" in rank(*runs, "--weights", "Wobble=1")[2]
