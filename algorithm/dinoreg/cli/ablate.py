@@ -30,7 +30,7 @@ def add_ablate_parser(verbs: Verbs) -> None:
     parser.add_argument(
         "--set", action="append", default=[], metavar="KEY=VALUE", help="override, in all rows"
     )
-    parser.add_argument("--rows", nargs="+", metavar="ROW", help="only these (default: all); an unknown one lists them")
+    parser.add_argument("--rows", nargs="+", metavar="ROW", help="only these (default: all)")
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda:N")
 
 

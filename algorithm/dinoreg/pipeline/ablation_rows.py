@@ -85,7 +85,9 @@ def _changes(base: Config) -> Iterable[tuple[str, str, Overrides]]:
             similarity.upper(),
             {f"adam.{i}.similarity": similarity for i in range(len(base.adam))},
         )
-    yield "published-match", "published rule of slice matching", {"start": _by_slices(base, robust=False)}
+    for name, robust in (("published", False), ("robust", True)):
+        overrides = {"start": _by_slices(base, robust=robust)}
+        yield f"{name}-match", f"{name} rule of slice matching", overrides
     yield "no-discrete", "without the discrete stage", {"discrete": []}
     yield from _ensembles(base)
     yield "start-only", "the start alone", {"discrete": [], "adam": []}

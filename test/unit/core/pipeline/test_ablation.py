@@ -86,7 +86,8 @@ def test_rows_of_ensembles():
 
 
 def test_rows_that_change_nothing_are_left_out():
-    assert not {"tokens-alone", "step-3", "axis-2", "ssd"} & set(rows(base()))
+    assert not {"tokens-alone", "step-3", "axis-2", "ssd", "robust-match"} & set(rows(base()))
+    assert "robust-match" in rows(base(start=[{"kind": "slices", "robust": False}]))
     assert "ssd" in rows(base(adam=[{"similarity": "lcc"}]))
     plain = rows(base(features={"encoders": [{"name": "mind"}]}, start=[]))
     assert set(plain) == {"full", "no-mask", "lcc", "no-discrete", "start-only"}
