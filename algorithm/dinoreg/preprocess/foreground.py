@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from dinoreg.preprocess.intensity import Kind
 
@@ -27,6 +26,8 @@ def threshold_foreground(image: NDArray[np.float32], kind: Kind) -> NDArray[np.b
     Returns:
         (I, J, K); everything where nothing stands out.
     """
+    from scipy import ndimage  # a quarter of a second that tasks with masks need not wait
+
     if kind == "ct":
         above = image > _BODY_HU
     else:
