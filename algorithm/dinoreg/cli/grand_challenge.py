@@ -21,7 +21,6 @@ from numpy.typing import NDArray
 
 from dinoreg.cli.main import run
 from dinoreg.errors import ConfigError
-from dinoreg.space.regrid import regrid, working_grid
 from regtask.atomic import atomic_write_text
 from regtask.errors import DataError, Fault, OutputError, nearest
 from regtask.fields import read_field
@@ -147,6 +146,8 @@ def _only_image(folder: Path) -> Path:
 
 def _write_task(folder: Path, images: Mapping[Role, _Input]) -> tuple[Path, Grid]:
     """Write the pair as a Learn2Reg task; returns its description and the grid that moving is read on."""
+    from dinoreg.space.regrid import regrid, working_grid  # scipy.ndimage only where it is wanted
+
     fixed, moving = images["fixed"].volume, images["moving"].volume
     working = working_grid(fixed.grid, moving.grid)
     if working is not fixed.grid:
