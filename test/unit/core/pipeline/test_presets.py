@@ -8,7 +8,18 @@ from dinoreg.errors import ConfigError
 from dinoreg.pipeline.config import Config
 from dinoreg.pipeline.presets import config_hash, load_config, load_preset, parse_config, preset_names
 
-EXPECTED = ("convexadam", "convexadam-published", "identity", "mind", "start-only")
+EXPECTED = (
+    "convexadam",
+    "convexadam-published",
+    "dinoreg",
+    "dinoreg-cpu",
+    "dinoreg-mrct",
+    "dinoreg-oncoreg",
+    "dinoreg-s3",
+    "identity",
+    "mind",
+    "start-only",
+)
 FILES = sorted(Path(dinoreg.__file__).parent.joinpath("presets").rglob("*.toml"), key=lambda path: path.stem)
 
 
