@@ -30,7 +30,7 @@ normalise = false
 foreground = "none"
 [features]
 cell_mm = 2.0
-encoder = { name = "mind", radius = 1, dilation = 2 }
+encoders = [{ name = "mind", radius = 1, dilation = 2 }]
 [[discrete]]
 cell_mm = 6.0
 radius_mm = 18.0

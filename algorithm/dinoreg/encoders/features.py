@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -9,12 +10,15 @@ import torch
 from torch import Tensor
 
 from dinoreg.space.lattice import Lattice, pool
+from dinoreg.space.sampling import channels_last
 
 # Squared distance of the MIND-SSC features of two unrelated places, 12 channels in [0, 1], averaged over the
 # development scans. Everything that is weighed against a feature distance (coupling, regularity) is stated
 # for this scale; other encoders are brought to it.
 REFERENCE_ENERGY = 2.0
 _RELATIVE_ROUNDING = 1e-10
+_TINY = torch.finfo(torch.float64).tiny
+_CELLS_AT_A_TIME = 1 << 17
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +57,9 @@ class Features:
             slice(start // s, start // s + n)
             for (start, _), s, n in zip(bounds, lattice.stride, lattice.shape, strict=True)
         )
-        return Features(self.values[(slice(None), *window)], self.weight[(slice(None), *window)], lattice)
+        # A copy of its own, unless the block is everything: the whole can be freed then.
+        values, weight = (channels_last(t[(slice(None), *window)]) for t in (self.values, self.weight))
+        return Features(values, weight, lattice)
 
 
 def scale_pair(fixed: Features, moving: Features) -> tuple[Features, Features]:
@@ -74,10 +80,17 @@ def scale_pair(fixed: Features, moving: Features) -> tuple[Features, Features]:
 
 
 def _moments(features: Features) -> tuple[Tensor, Tensor]:
-    """Weighted mean and variance per channel, float64 (C,)."""
-    values = features.values.flatten(1).double()
-    weight = features.weight.flatten().double()
-    weight = weight / weight.sum().clamp(min=torch.finfo(torch.float64).tiny)
-    mean = values @ weight
-    variance = (values - mean.unsqueeze(1)).square() @ weight
-    return mean, variance
+    """Weighted mean and variance per channel, float64 (C,); a slab of cells at a time."""
+    rows = max(1, _CELLS_AT_A_TIME // math.prod(features.lattice.shape[1:]))
+    slabs = [
+        (values.flatten(1), weight.flatten().double())
+        for values, weight in zip(
+            torch.split(features.values, rows, dim=1), torch.split(features.weight, rows, dim=1), strict=True
+        )
+    ]
+    total = torch.stack([weight.sum() for _, weight in slabs]).sum().clamp(min=_TINY)
+    mean = torch.stack([values.double() @ weight for values, weight in slabs]).sum(dim=0) / total
+    variance = torch.stack(
+        [(values.double() - mean.unsqueeze(1)).square() @ weight for values, weight in slabs]
+    ).sum(dim=0)
+    return mean, variance / total

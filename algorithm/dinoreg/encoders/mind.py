@@ -56,12 +56,9 @@ class MindSsc(Encoder):
     def _excess_distances(self, image: Tensor) -> Tensor:
         """Patch distances less their minimum over the pairs, (channels, *S)."""
         padded = F.pad(image.unsqueeze(0), [self.dilation] * (2 * self.rank), mode="replicate").squeeze(0)
-        distances = torch.stack(
-            [
-                self._box_mean((self._neighbour(padded, a) - self._neighbour(padded, b)).square())
-                for a, b in _PAIRS[self.rank]
-            ]
-        )
+        distances = image.new_empty(self.channels, *image.shape[1:])
+        for n, (a, b) in enumerate(_PAIRS[self.rank]):
+            distances[n] = self._box_mean((self._neighbour(padded, a) - self._neighbour(padded, b)).square())
         return distances - distances.amin(dim=0, keepdim=True)
 
     def _neighbour(self, padded: Tensor, signed_axis: int) -> Tensor:

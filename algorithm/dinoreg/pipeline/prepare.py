@@ -20,7 +20,7 @@ class PreparedImage:
         values: (I, J, K) float32; [0, 1] where normalised, 0 outside the foreground.
         foreground: (I, J, K) bool.
         content: the smallest box outside which `values` is constant.
-        name: identifies the image, for the feature cache and for messages.
+        name: identifies the image in the feature cache; without one its features are not remembered.
     """
 
     values: NDArray[np.float32]

@@ -6,6 +6,7 @@ import dataclasses
 import json
 import logging
 import time
+from collections import Counter
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -148,6 +149,9 @@ class _Run:
     def __init__(self, dataset: Dataset, config: Config, options: RunOptions, encoder: PairEncoder) -> None:
         self._dataset, self._config, self._options = dataset, config, options
         self._encoder = encoder
+        self._uses = Counter(
+            path for pair in dataset.pairs(options.split) for path in (pair.fixed, pair.moving)
+        )
         self.digest = config_hash(config, encoder.digests)
 
     def one_pair(self, pair: Pair, progress: RunProgress) -> dict[str, Any]:
@@ -209,7 +213,7 @@ class _Run:
             self._config.preprocess,
             modality=self._dataset.modality_of(path),
             mask=read_mask(mask) if mask is not None else None,
-            name=str(path),
+            name=str(path) if self._uses[path] > 1 else "",  # only what comes again is worth remembering
         )
 
     def _write(self, pair: Pair, displacement: NDArray[np.float32], grid: Grid) -> dict[str, int]:
