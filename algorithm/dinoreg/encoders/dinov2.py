@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +12,7 @@ from transformers import Dinov2Config, Dinov2Model, Dinov2WithRegistersConfig, D
 
 from dinoreg.encoders.checkpoint import convert, read_checkpoint
 from dinoreg.encoders.dinov2_keys import VARIANTS, Architecture, layout, recognise, with_cls_position
+from dinoreg.encoders.model_folder import check_config
 from dinoreg.encoders.position_embedding import interpolate_position
 from dinoreg.encoders.slice_encoder import SliceEncoder, SliceTokens
 from dinoreg.encoders.slice_input import Normalisation, check_normalisation, patch_grid, to_three_channels
@@ -43,20 +44,24 @@ class Dinov2Encoder(SliceEncoder):
 
     def forward(self, slices: Tensor) -> SliceTokens:
         """Encode (B, 1, H, W) slices in [0, 1], sides multiples of the patch size, not necessarily equal."""
-        rows, columns = patch_grid(slices, self.patch_size)
+        grid = patch_grid(slices, self.patch_size)
+        return self.encode_colours(to_three_channels(slices, self.normalisation), grid)
+
+    def encode_colours(self, colours: Tensor, grid: tuple[int, int]) -> SliceTokens:
+        """Encode (B, 3, H, W) normalised colours on a grid of (rows, columns) patches."""
         embeddings = self.model.embeddings
-        patches = embeddings.patch_embeddings(to_three_channels(slices, self.normalisation))
+        patches = embeddings.patch_embeddings(colours)
         position = interpolate_position(
-            embeddings.position_embeddings, (rows, columns), registers=self.architecture.registers > 0
+            embeddings.position_embeddings, grid, registers=self.architecture.registers > 0
         )
-        cls = (embeddings.cls_token + position[:, :1]).expand(len(slices), -1, -1)
+        cls = (embeddings.cls_token + position[:, :1]).expand(len(colours), -1, -1)
         tokens = [cls, patches + position[:, 1:]]
         if self.architecture.registers:  # they have no position
-            tokens.insert(1, embeddings.register_tokens.expand(len(slices), -1, -1))
+            tokens.insert(1, embeddings.register_tokens.expand(len(colours), -1, -1))
         encoded = self.model.encoder(torch.cat(tokens, dim=1)).last_hidden_state
         encoded = self.model.layernorm(encoded)
         found = encoded[:, 1 + self.architecture.registers :]
-        return SliceTokens(found.transpose(1, 2).unflatten(2, (rows, columns)), encoded[:, 0])
+        return SliceTokens(found.transpose(1, 2).unflatten(2, grid), encoded[:, 0])
 
 
 def load_dinov2(
@@ -86,7 +91,17 @@ def load_dinov2(
         name = next((name for name, known in VARIANTS.items() if known == architecture), str(architecture))
         raise WeightsError(Fault("another DINOv2 than asked for", str(path), expected=variant, got=name))
     if checkpoint.config is not None:
-        _check_config(checkpoint.config, architecture, path)
+        check_config(
+            path,
+            checkpoint.config,
+            {
+                "model_type": "dinov2_with_registers" if architecture.registers else "dinov2",
+                "hidden_size": architecture.width,
+                "hidden_act": "gelu",
+                "layer_norm_eps": 1e-6,
+                "qkv_bias": True,
+            },
+        )
     with torch.device("meta"):
         model = _empty_model(architecture)
     tensors = with_cls_position(checkpoint.tensors, dialect)
@@ -119,23 +134,3 @@ def _empty_model(architecture: Architecture) -> Any:
     )
     model.embeddings.mask_token = None  # only the training needs it
     return model
-
-
-def _check_config(config: Any, architecture: Architecture, path: Path) -> None:
-    """Compare what a Hugging Face folder says about itself with how the model is built."""
-    kind: Literal["dinov2", "dinov2_with_registers"]
-    kind = "dinov2_with_registers" if architecture.registers else "dinov2"
-    expected = {
-        "model_type": kind,
-        "hidden_size": architecture.width,
-        "hidden_act": "gelu",
-        "layer_norm_eps": 1e-6,
-        "qkv_bias": True,
-    }
-    faults = [
-        Fault("another setting than DINOv2's", f"{path / 'config.json'}, {key}", str(value), str(config[key]))
-        for key, value in expected.items()
-        if key in config and config[key] != value
-    ]
-    if faults:
-        raise WeightsError(faults[0], *faults[1:])

@@ -25,44 +25,60 @@ NATIVE_CASES = ("tiny", "tiny_reg")  # at the size of the training, where nothin
 KEPT = 83  # of the native grid every 83rd patch is kept, coprime to the row length
 
 
+class Draw:
+    """Random tensors of a transformer, in the order in which they are asked for."""
+
+    def __init__(self, case: str, width: int) -> None:
+        self._rng = np.random.default_rng(list(case.encode()))
+        self._width = width
+
+    def uniform(self, *shape: int, centre: float = 0.0, spread: float = 1.0) -> np.ndarray:
+        """Return float32 values around the centre."""
+        return (centre + spread * (2 * self._rng.random(shape) - 1)).astype(np.float32)
+
+    def layer(self, name: str, *shape: int) -> dict[str, np.ndarray]:
+        """Return weight and bias of a linear layer or convolution that keeps the variance."""
+        fan_in = int(np.prod(shape[1:]))
+        return {
+            f"{name}.weight": self.uniform(*shape, spread=np.sqrt(3 / fan_in)),
+            f"{name}.bias": self.uniform(shape[0], spread=0.1),
+        }
+
+    def norm(self, name: str) -> dict[str, np.ndarray]:
+        """Return weight and bias of a layer normalisation."""
+        return {
+            f"{name}.weight": self.uniform(self._width, centre=1, spread=0.3),
+            f"{name}.bias": self.uniform(self._width, spread=0.2),
+        }
+
+    def scale(self) -> np.ndarray:
+        """Return the scale of a layer."""
+        return self.uniform(self._width, centre=0.4, spread=0.2)
+
+
 def official_state(case: str) -> dict[str, np.ndarray]:
     """Random weights under the official keys."""
     width, depth, registers, gated = CASES[case]
-    rng = np.random.default_rng(list(case.encode()))
-
-    def uniform(*shape: int, centre: float = 0.0, spread: float = 1.0) -> np.ndarray:
-        return (centre + spread * (2 * rng.random(shape) - 1)).astype(np.float32)
-
-    def layer(name: str, *shape: int) -> dict[str, np.ndarray]:
-        fan_in = int(np.prod(shape[1:]))
-        return {
-            f"{name}.weight": uniform(*shape, spread=np.sqrt(3 / fan_in)),
-            f"{name}.bias": uniform(shape[0], spread=0.1),
-        }
-
-    def norm(name: str) -> dict[str, np.ndarray]:
-        return {
-            f"{name}.weight": uniform(width, centre=1, spread=0.3),
-            f"{name}.bias": uniform(width, spread=0.2),
-        }
-
-    state = {"cls_token": uniform(1, 1, width), "pos_embed": uniform(1, 1 + GRID**2, width)}
+    draw = Draw(case, width)
+    state = {"cls_token": draw.uniform(1, 1, width), "pos_embed": draw.uniform(1, 1 + GRID**2, width)}
     if registers:
-        state["register_tokens"] = uniform(1, registers, width)
-    state |= {"mask_token": uniform(1, width)} | layer("patch_embed.proj", width, 3, PATCH, PATCH)
+        state["register_tokens"] = draw.uniform(1, registers, width)
+    state |= {"mask_token": draw.uniform(1, width)} | draw.layer("patch_embed.proj", width, 3, PATCH, PATCH)
     hidden = (int(4 * width * 2 / 3) + 7) // 8 * 8 if gated else 4 * width
     for i in range(depth):
         block = f"blocks.{i}."
-        state |= norm(block + "norm1") | layer(block + "attn.qkv", 3 * width, width)
-        state |= layer(block + "attn.proj", width, width)
-        state[block + "ls1.gamma"] = uniform(width, centre=0.4, spread=0.2)
-        state |= norm(block + "norm2")
+        state |= draw.norm(block + "norm1") | draw.layer(block + "attn.qkv", 3 * width, width)
+        state |= draw.layer(block + "attn.proj", width, width)
+        state[block + "ls1.gamma"] = draw.scale()
+        state |= draw.norm(block + "norm2")
         if gated:
-            state |= layer(block + "mlp.w12", 2 * hidden, width) | layer(block + "mlp.w3", width, hidden)
+            state |= draw.layer(block + "mlp.w12", 2 * hidden, width)
+            state |= draw.layer(block + "mlp.w3", width, hidden)
         else:
-            state |= layer(block + "mlp.fc1", hidden, width) | layer(block + "mlp.fc2", width, hidden)
-        state[block + "ls2.gamma"] = uniform(width, centre=0.4, spread=0.2)
-    return state | norm("norm")
+            state |= draw.layer(block + "mlp.fc1", hidden, width)
+            state |= draw.layer(block + "mlp.fc2", width, hidden)
+        state[block + "ls2.gamma"] = draw.scale()
+    return state | draw.norm("norm")
 
 
 def slices(shape: tuple[int, int]) -> np.ndarray:
