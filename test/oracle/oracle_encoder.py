@@ -40,18 +40,21 @@ class Faults:
         noise: standard deviation of the white noise of a token, summed over its channels.
         gain: largest relative change of each channel's gain over the slice.
         offset: norm of an offset that varies smoothly over the slice.
+        background: standard deviation of further white noise where a patch is nothing but background.
     """
 
     noise: float
     gain: float = 0.0
     offset: float = 0.0
+    background: float = 0.0
 
 
-# Assumed, not measured: MR noisier than CT, and the scatter of a cone beam drifting over the slice.
+# Assumed, not measured: MR noisier than CT, the scatter of a cone beam drifting over the slice, and
+# background tokens of large norm that say nothing of the background (Darcet et al. 2024, section 2.1).
 FAULTS = {
-    Rendering.CT: Faults(noise=0.5),
-    Rendering.MR: Faults(noise=0.7),
-    Rendering.CBCT: Faults(noise=0.9, gain=0.6, offset=0.9),
+    Rendering.CT: Faults(noise=0.5, background=2.0),
+    Rendering.MR: Faults(noise=0.7, background=2.0),
+    Rendering.CBCT: Faults(noise=0.9, gain=0.6, offset=0.9, background=2.0),
 }
 
 
@@ -138,7 +141,7 @@ class OracleEncoder(SliceEncoder):
         digests = [zlib.crc32(c.int().cpu().numpy().tobytes(), self._seed) for c in counts]
         noisy = [
             self._with_faults(*slice_, digest)
-            for *slice_, digest in zip(patches, cls, renderings, digests, strict=True)
+            for *slice_, digest in zip(patches, cls, share[..., 0], renderings, digests, strict=True)
         ]
         return SliceTokens(torch.stack([t.patches for t in noisy]), torch.stack([t.cls for t in noisy]))
 
@@ -163,8 +166,10 @@ class OracleEncoder(SliceEncoder):
         ]
         return counts.float(), [Rendering(int(s.argmax())) for s in seen]
 
-    def _with_faults(self, patches: Tensor, cls: Tensor, rendering: Rendering, digest: int) -> SliceTokens:
-        """Spoil the tokens of one slice: (C, h, w) and (C,)."""
+    def _with_faults(
+        self, patches: Tensor, cls: Tensor, background: Tensor, rendering: Rendering, digest: int
+    ) -> SliceTokens:
+        """Spoil the tokens of one slice, (C, h, w) and (C,), with (h, w) the share of background."""
         faults = self.faults[rendering]
         generator = torch.Generator().manual_seed(digest + int(rendering))
         scale = self.channels**-0.5
@@ -173,4 +178,5 @@ class OracleEncoder(SliceEncoder):
             patches = patches * (1 + faults.gain * drift[0].tanh()) + faults.offset * scale * drift[1]
         noise = torch.randn(patches.shape, generator=generator).to(patches)
         cls_noise = torch.randn(cls.shape, generator=generator).to(cls)
-        return SliceTokens(patches + faults.noise * scale * noise, cls + self._cls_noise * scale * cls_noise)
+        deviation = torch.hypot(torch.full_like(background, faults.noise), faults.background * background)
+        return SliceTokens(patches + scale * deviation * noise, cls + self._cls_noise * scale * cls_noise)

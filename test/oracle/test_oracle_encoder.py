@@ -72,6 +72,15 @@ def test_noise_is_as_large_as_stated_and_differs_between_renderings(rng):
     assert not torch.allclose(one, other, atol=0.01)
 
 
+def test_background_tokens_are_noise(rng):
+    _, pixels = blocks(rng, (40, 4, 2))
+    pixels[:, :, 14:] = 0
+    found = OracleEncoder(CLASSES, faults={Rendering.CT: Faults(0.3, background=2.0)})(coded(pixels)[:, None])
+    clean = OracleEncoder(CLASSES, faults=CLEAN)(coded(pixels)[:, None])
+    noise = (found.patches - clean.patches).norm(dim=1).mean(dim=(0, 1))
+    assert noise.tolist() == pytest.approx([0.3, (0.3**2 + 2**2) ** 0.5], rel=0.03)
+
+
 def test_a_cone_beam_drifts_smoothly_over_the_slice():
     pixels = np.ones((1, 392, 336), int)
     faults = {Rendering.CBCT: Faults(noise=0.0, gain=0.6, offset=0.9)}

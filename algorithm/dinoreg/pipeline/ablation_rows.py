@@ -89,6 +89,7 @@ def _changes(base: Config) -> Iterable[tuple[str, str, Overrides]]:
         overrides = {"start": _by_slices(base, robust=robust)}
         yield f"{name}-match", f"{name} rule of slice matching", overrides
     yield "no-discrete", "without the discrete stage", {"discrete": []}
+    yield "adam-alone", "without slice matching and discrete stage", {"start": others, "discrete": []}
     yield from _ensembles(base)
     yield "start-only", "the start alone", {"discrete": [], "adam": []}
     yield "identity", "no displacement", {"start": [], "discrete": [], "adam": []}

@@ -79,10 +79,10 @@ def format_markdown(results: Results, titles: Mapping[str, str]) -> str:
         titles: row name -> what it is.
     """
     means = {name: mean_result(list(cases.values())) for name, cases in results.items()}
-    lines = _head("row", "", *(title for title, _ in _COLUMNS.values()))
+    lines = _head("row", "", "pairs", *(title for title, _ in _COLUMNS.values()))
     for name, mean in means.items():
         cells = [_number(getattr(mean, key), digits) for key, (_, digits) in _COLUMNS.items()]
-        lines.append(_line(name, titles[name], *cells))
+        lines.append(_line(name, titles[name], str(len(results[name])), *cells))
     cases = list(dict.fromkeys(case for row in results.values() for case in row))
     for key in ("dice", "tre_mm"):
         title, digits = _COLUMNS[key]

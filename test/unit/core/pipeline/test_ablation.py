@@ -67,6 +67,7 @@ def test_rows_change_one_part():
     assert not found["published-match"].start[1].robust
     assert (found["identity"].start, found["identity"].discrete, found["identity"].adam) == ((), (), ())
     assert found["start-only"].start == full.start
+    assert (found["adam-alone"].start, found["adam-alone"].discrete) == (found["no-slice-match"].start, ())
 
 
 def test_rows_of_ensembles():
@@ -227,7 +228,7 @@ def test_tables_in_the_output(task, tmp_path):
     ]
     assert float(lines[-1]["tre30_mm"]) == 5.5
     text = (tmp_path / "out" / "ablation.md").read_text()
-    assert "| identity | no displacement | 0.667 | 4.00 | 5.50 |" in text
+    assert "| identity | no displacement | 2 | 0.667 | 4.00 | 5.50 |" in text
 
 
 def result(**changes):
@@ -247,7 +248,7 @@ def test_lost_organs_and_missing_scores_in_tables():
         "full,b,0.25,,,2,,,,",
         "full,mean,0.375,,,inf,,,,",
     ]
-    assert "| full | all | 0.375 | - | - | inf | - |" in format_markdown(results, {"full": "all"})
+    assert "| full | all | 2 | 0.375 | - | - | inf | - |" in format_markdown(results, {"full": "all"})
 
 
 def test_a_lost_organ_survives_the_disk(task, tmp_path):
