@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from regeval import evaluate_command, rank_command
+from regeval import check_command, config_command, evaluate_command, rank_command
 from regtask.errors import TaskError
 
 if TYPE_CHECKING:
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 # One line per verb.
 _ADD_PARSER: tuple[Callable[["Verbs"], None], ...] = (
+    check_command.add_parser,
+    config_command.add_parser,
     evaluate_command.add_parser,
     rank_command.add_parser,
 )

@@ -1,84 +1,102 @@
 """`regeval evaluate`: score a submission."""
 
 import argparse
-import dataclasses
-import json
-import math
 import sys
-from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, get_args
 
-from regeval.scores import CaseScores, mean_scores, score_task
+from regeval.aggregate import Mode
+from regeval.config import Config, config_of, read_config
+from regeval.document import write_metrics
+from regeval.evaluation import evaluate
+from regeval.gate import read_gates
+from regeval.submission import open_submission
 from regeval.table import format_table
-from regtask.atomic import atomic_write_text
-from regtask.dataset import Dataset, Split, read_dataset
+from regtask.dataset import Split, read_dataset
+from regtask.fields import Layout
 
 if TYPE_CHECKING:
     from regeval.cli import Verbs
+
+_LAYOUTS: dict[str, Layout] = {"channel-last": "channel_last", "channel-first": "channel_first"}
+_FAILED = 1
 
 
 def add_parser(verbs: "Verbs") -> None:
     """Add the verb to the command line."""
     parser = verbs.add_parser(
-        "evaluate", help="score a submission", description="Score displacement fields, before and after."
-    )
-    parser.add_argument("--dataset", type=Path, required=True, metavar="JSON", help="{Task}_dataset.json")
-    parser.add_argument(
-        "--predictions", type=Path, required=True, metavar="DIR", help="folder with the disp_*.nii.gz files"
+        "evaluate",
+        help="score a submission",
+        description="Score displacement fields; print a table, before and after, and write a metrics file.",
     )
     parser.add_argument(
-        "--data-dir", type=Path, metavar="DIR", help="where the images lie (default: beside the JSON)"
+        "--predictions", type=Path, required=True, metavar="DIR|ZIP", help="the disp_* files of a submission"
+    )
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("--config", type=Path, metavar="JSON", help="configuration of the evaluation")
+    what.add_argument(
+        "--dataset", type=Path, metavar="JSON", help="{Task}_dataset.json: score what lies beside its images"
     )
     parser.add_argument(
-        "--split", choices=get_args(Split), default="auto", help="auto: test if it has pairs, else val"
+        "--data", type=Path, metavar="DIR", help="the ground truth (default: the folder of the JSON)"
     )
-    parser.add_argument("--json", type=Path, metavar="FILE", help="also write the scores to this file")
+    parser.add_argument("--output", type=Path, metavar="JSON", help="metrics file to write")
+    parser.add_argument(
+        "--mode",
+        choices=get_args(Mode),
+        default="strict",
+        help="strict: millimetres, true folds (default); l2r: as the official evaluator has it",
+    )
+    parser.add_argument(
+        "--split", choices=get_args(Split), default="auto", help="with --dataset; auto: test, else val"
+    )
+    parser.add_argument(
+        "--layout", choices=_LAYOUTS, default="channel-last", help="axes of the files; LUMIR: channel-first"
+    )
+    parser.add_argument("--jobs", type=_positive, default=1, metavar="N", help="pairs scored at once")
+    parser.add_argument(
+        "--strict-json", action="store_true", help="null for NaN in mode l2r too (mode strict always does)"
+    )
+    parser.add_argument(
+        "--require",
+        action="append",
+        default=[],
+        metavar="'PATH>=NUMBER'",
+        help="fail unless this holds, such as DSC.mean>=0.6; may be repeated",
+    )
     parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> int:
-    """Score the fields of a task, print a table, and write the numbers if asked.
+    """Score a submission, print a table, write the metrics, and hold them against the requirements.
+
+    Returns:
+        0, or 1 if a requirement is not met.
 
     Raises:
         TaskError: an input cannot be used or the output not be written.
     """
-    dataset = read_dataset(options.dataset, options.data_dir)
-    after = score_task(dataset, options.predictions, options.split)
-    before = score_task(dataset, None, options.split)
-    if options.json is not None:
-        atomic_write_text(options.json, _as_json(dataset, before, after))
-    title = f"{dataset.name}, {len(after)} pairs, identity -> {options.predictions}"
-    sys.stdout.write(format_table(title, before, after))
-    return 0
+    gates = read_gates(options.require)
+    config = _config(options)
+    submission = open_submission(options.predictions)
+    document = evaluate(config, submission, options.mode, jobs=options.jobs, layout=_LAYOUTS[options.layout])
+    if options.output is not None:
+        write_metrics(options.output, document, options.strict_json or options.mode == "strict")
+    sys.stdout.write(format_table(document, str(options.predictions)))
+    failures = [failure for gate in gates if (failure := gate.failure(document))]
+    for failure in failures:
+        sys.stderr.write(f"regeval: requirement not met: {failure}\n")
+    return _FAILED if failures else 0
 
 
-def _as_json(dataset: Dataset, before: Sequence[CaseScores], after: Sequence[CaseScores]) -> str:
-    content = {
-        "task": dataset.name,
-        "labels": {str(label): name for label, name in dataset.labels.items()},
-        "mean": {
-            "before": dataclasses.asdict(mean_scores(before)),
-            "after": dataclasses.asdict(mean_scores(after)),
-        },
-        "cases": [
-            {"case": one.case, "before": _without_name(one), "after": _without_name(other)}
-            for one, other in zip(before, after, strict=True)
-        ],
-    }
-    return json.dumps(_strict(content), indent=1, allow_nan=False) + "\n"
+def _config(options: argparse.Namespace) -> Config:
+    if options.config is not None:
+        return read_config(options.config, options.data or options.config.parent)
+    return config_of(read_dataset(options.dataset, options.data), options.split, masked=True)
 
 
-def _without_name(scores: CaseScores) -> dict[str, Any]:
-    return {key: value for key, value in dataclasses.asdict(scores).items() if key != "case"}
-
-
-def _strict(value: Any) -> Any:
-    """Replace what strict JSON cannot hold: nan by null, infinity by the text "inf"."""
-    if isinstance(value, dict):
-        return {str(key): _strict(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_strict(item) for item in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return None if math.isnan(value) else str(value)
-    return value
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise ValueError(text)
+    return number

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from regeval.warp import warp_landmarks
+from regeval.warp import Interpolation, warp_landmarks
 
 
 def tre_mm(
@@ -13,6 +13,7 @@ def tre_mm(
     moving_points: NDArray[np.floating],
     field: NDArray[np.floating] | None,
     spacing_mm: Sequence[float],
+    interpolation: Interpolation = "linear",
 ) -> NDArray[np.float64]:
     """Return the distance of each displaced landmark from its true place: |(p + u(p) - q) * spacing|.
 
@@ -23,6 +24,7 @@ def tre_mm(
         moving_points: (N, 3) q, voxels of the moving image.
         field: (I, J, K, 3) voxels, or None for the identity.
         spacing_mm: voxel size of the moving image along each array axis, mm; that is where both ends lie.
+        interpolation: of the field, see `regeval.warp.warp_landmarks`.
 
     Returns:
         (N,) millimetres.
@@ -35,5 +37,5 @@ def tre_mm(
         raise ValueError(f"landmarks: expected as many points in both images, got {got}")
     if len(spacing_mm) != 3 or not all(size > 0 for size in spacing_mm):
         raise ValueError(f"spacing_mm: expected 3 values above 0, got {tuple(spacing_mm)}")
-    found = fixed_points if field is None else warp_landmarks(fixed_points, field)
+    found = fixed_points if field is None else warp_landmarks(fixed_points, field, interpolation)
     return np.asarray(np.linalg.norm((found - moving_points) * np.asarray(spacing_mm), axis=1))

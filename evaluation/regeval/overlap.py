@@ -10,6 +10,9 @@ from collections.abc import Iterable
 import numpy as np
 from numpy.typing import NDArray
 
+# Up to this label a table of those seen is quicker than sorting the voxels.
+_TABLE_SIZE = 1 << 16
+
 
 def labels_in_both(fixed: NDArray[np.integer], moving: NDArray[np.integer]) -> tuple[int, ...]:
     """Return the labels above 0 that occur in the fixed and in the un-warped moving label map, ascending.
@@ -18,7 +21,7 @@ def labels_in_both(fixed: NDArray[np.integer], moving: NDArray[np.integer]) -> t
         fixed: label map of any shape.
         moving: label map of any shape.
     """
-    return tuple(int(label) for label in np.intersect1d(fixed, moving) if label > 0)
+    return tuple(sorted(_present(fixed) & _present(moving)))
 
 
 def dice(fixed: NDArray[np.integer], warped: NDArray[np.integer], labels: Iterable[int]) -> dict[int, float]:
@@ -43,3 +46,13 @@ def dice(fixed: NDArray[np.integer], warped: NDArray[np.integer], labels: Iterab
         size_a, size_b = np.count_nonzero(a), np.count_nonzero(b)
         scores[int(label)] = 2 * np.count_nonzero(a & b) / (size_a + size_b) if size_a else float("nan")
     return scores
+
+
+def _present(labels: NDArray[np.integer]) -> set[int]:
+    """Return the labels above 0 that occur."""
+    highest = int(labels.max(initial=0))
+    if highest < _TABLE_SIZE:
+        occurs = np.zeros(highest + 1, np.bool_)
+        occurs[np.maximum(labels, 0)] = True
+        return set(np.flatnonzero(occurs).tolist()) - {0}
+    return {label for label in np.unique(labels).tolist() if label > 0}

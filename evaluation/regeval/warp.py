@@ -4,11 +4,15 @@ Convention: pull, warped(x) = moving(x + u(x)); u in voxels of the fixed grid, c
 identity not included. Moving and fixed image have one lattice, as in Learn2Reg: affines are not read.
 """
 
+from typing import Literal
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import map_coordinates
 
 from regeval.slabs import for_each_slab
+
+Interpolation = Literal["linear", "official", "official_npz"]
 
 
 def warp_labels(
@@ -49,18 +53,23 @@ def warp_labels(
     return warped
 
 
-def warp_landmarks(points: NDArray[np.floating], field: NDArray[np.floating]) -> NDArray[np.float64]:
+def warp_landmarks(
+    points: NDArray[np.floating], field: NDArray[np.floating], interpolation: Interpolation = "linear"
+) -> NDArray[np.float64]:
     """Move points of the fixed image to where the field finds their content in the moving image: p + u(p).
 
-    Convention: pull; vectors in voxels of the fixed grid. The field is interpolated linearly (the official
-    evaluator uses cubic splines; on smooth fields the two differ by less than 0.01 voxel).
+    Convention: pull; vectors in voxels of the fixed grid.
 
     Args:
         points: (N, 3) voxels of the fixed image.
         field: (I, J, K, 3) voxels.
+        interpolation: "linear", or "official" for that of the Learn2Reg evaluator: cubic splines, and no
+            displacement at all beyond the outermost voxel centres. On smooth fields the two differ by less
+            than 0.01 voxel. "official_npz" rounds displacements to single precision, as that evaluator does
+            for fields from npz files.
 
     Returns:
-        (N, 3) voxels of the moving image. A point outside the lattice moves like the nearest voxel in it.
+        (N, 3) voxels of the moving image. Linear: a point outside the lattice moves like the nearest voxel.
 
     Raises:
         ValueError: the field is not (I, J, K, 3) or the points are not (N, 3).
@@ -69,8 +78,15 @@ def warp_landmarks(points: NDArray[np.floating], field: NDArray[np.floating]) ->
     start = np.asarray(points, dtype=np.float64)
     if start.ndim != 2 or start.shape[1] != 3:
         raise ValueError(f"points: expected shape (N, 3), got {start.shape}")
+    linear = interpolation == "linear"
     displacements = [
-        map_coordinates(field[..., axis], start.T, output=np.float64, order=1, mode="nearest")
+        map_coordinates(
+            field[..., axis],
+            start.T,
+            output=np.float32 if interpolation == "official_npz" else np.float64,
+            order=1 if linear else 3,
+            mode="nearest" if linear else "constant",
+        )
         for axis in range(3)
     ]
     return start + np.stack(displacements, axis=1)
