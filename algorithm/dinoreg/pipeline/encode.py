@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from dinoreg.encoders.base import Encoder
 from dinoreg.encoders.cache import FeatureCache
-from dinoreg.encoders.features import Features, scale_pair
+from dinoreg.encoders.features import REFERENCE_ENERGY, Features, scale_pair
 from dinoreg.encoders.pca import PcaBasis
 from dinoreg.encoders.pooled import encode_pooled
 from dinoreg.encoders.registry import Load, LoadedEncoder, load_encoder
@@ -170,7 +170,8 @@ class PairEncoder:
                 assert isinstance(loaded.encoder, Encoder)
                 pair = self._volume_features(loaded, (fixed, moving), plan, chosen)
             if settings.unit_scale:
-                pair = scale_pair(*pair)
+                raw, pair = pair, scale_pair(*pair)
+                found["energy"] = _energy(raw[0], pair[0])
             found["channels"] = pair[0].values.shape[0]
             details["encoders"].append(found)
             blocks.append(Block(*pair, parts=((found["channels"], 1.0),), weight=chosen.weight / total))
@@ -201,6 +202,12 @@ def encode_volume(image: PreparedImage, lattice: Lattice, encoder: Encoder, devi
     values = torch.from_numpy(image.values).to(device).unsqueeze(0)
     foreground = torch.from_numpy(image.foreground).to(device, torch.float32).unsqueeze(0)
     return Features(encode_pooled(encoder, values, lattice), pool(foreground, lattice.stride), lattice)
+
+
+def _energy(raw: Features, scaled: Features) -> float:
+    """Squared distance of unrelated places before the scaling; 0 where there is nothing to compare."""
+    norm = float(scaled.values.norm())
+    return REFERENCE_ENERGY * (float(raw.values.norm()) / norm) ** 2 if norm > 0 else 0.0
 
 
 def _colours(fixed: Features, moving: Features) -> tuple[NDArray[np.float32], NDArray[np.float32]]:

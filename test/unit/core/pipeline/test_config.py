@@ -100,3 +100,49 @@ def test_published_numerics_have_one_shape():
     with pytest.raises(ValidationError, match="one discrete and one adam"):
         Config(numerics="published", adam=(Adam(),))
     assert Config(numerics="published", adam=(Adam(),), discrete=(Discrete(),)).numerics == "published"
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"features": {"encoders": []}}, "at least one encoder"),
+        ({"features": {"encoders": [{"name": "dino"}]}}, "dinov2"),
+        ({"features": {"encoders": [{"radius": 2}]}}, "name"),
+        ({"features": {"encoders": [{"name": "dinov2", "variant": "vitx14"}]}}, "vitl14-reg"),
+        ({"features": {"encoders": [{"name": "dinov2", "sha256": "ABC"}]}}, "sha256"),
+        ({"features": {"encoders": [{"name": "dinov2", "up_sampling": 0}]}}, "up_sampling"),
+        ({"features": {"encoders": [{"name": "dinov3"}]}}, "weights"),
+        ({"start": [{"kind": "slices", "descriptor": "cls"}]}, "cls tokens and axis 2"),
+        (
+            {
+                "features": {"encoders": [{"name": "dinov2", "axis": 1}]},
+                "start": [{"kind": "slices", "descriptor": "cls", "axis": 2}],
+            },
+            "cls tokens and axis 2",
+        ),
+        (
+            {
+                "numerics": "published",
+                "features": {"ensemble": "average"},
+                "discrete": [{}],
+                "adam": [{}],
+            },
+            "no average",
+        ),
+    ],
+)
+def test_encoders_that_cannot_be(values, message):
+    assert any(message in fault for fault in _faults(values))
+
+
+def test_several_encoders_of_one_kind():
+    config = parse_config(
+        {
+            "features": {
+                "encoders": [{"name": "mind", "radius": 1}, {"name": "mind", "radius": 3, "weight": 2}]
+            }
+        },
+        where="here",
+    )
+    assert [encoder.radius for encoder in config.features.encoders] == [1, 3]
+    assert [encoder.weight for encoder in config.features.encoders] == [1.0, 2.0]

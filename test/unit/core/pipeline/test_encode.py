@@ -26,8 +26,8 @@ TOKENS = Dinov2(variant="vits14", up_sampling=4.0, slice_step=2, components=3)
 MIND = Mind(radius=1, dilation=2)
 
 
-def _config(*encoders, ensemble="concatenate", **changes):
-    features = FeatureSettings(encoders=encoders, ensemble=ensemble, cell_mm=2.0)
+def _config(*encoders, ensemble="concatenate", unit_scale=True, **changes):
+    features = FeatureSettings(encoders=encoders, ensemble=ensemble, cell_mm=2.0, unit_scale=unit_scale)
     return light_config(features=features, **changes)
 
 
@@ -165,6 +165,8 @@ def test_what_is_found_is_reported(rng):
     assert found["slices"] == [22, 22]
     assert found["channels"] == 3
     assert sum(found["explained_variance"]) == pytest.approx(1, abs=1e-3)  # 3 of 3 dimensions
+    raw, _ = _encode(_config(TOKENS, unit_scale=False), _pair(np.random.default_rng(20240607), config))
+    assert found["energy"] == pytest.approx(_energy(raw.blocks[0].fixed, raw.blocks[0].moving), rel=1e-4)
     assert found["up_sampling"] == 4.0
     assert found["memory_mib"]["free"] > 0
 

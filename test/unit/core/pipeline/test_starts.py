@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -7,6 +9,7 @@ from dinoreg.encoders.features import Features
 from dinoreg.pipeline.config import AffineStart, CentresStart, HypothesesStart, SlicesStart
 from dinoreg.pipeline.starts import run_start
 from dinoreg.space.lattice import Lattice
+from dinoreg.start.slices import SliceCodes
 
 SHAPE = (14, 16, 20)
 SHIFT = (2, -3, 4)
@@ -33,10 +36,10 @@ def _pair(rng, shift=SHIFT):
     return pair
 
 
-def _run(step, pair, base=None):
+def _run(step, pair, base=None, codes=None):
     base = torch.zeros(3, *SHAPE) if base is None else base
     details = {}
-    return run_start(step, *pair, base, scale=1.0, details=details), details
+    return run_start(step, *pair, base, scale=1.0, details=details, codes=codes or {}), details
 
 
 @pytest.mark.parametrize("kind", ["centres", "affine"])
@@ -73,3 +76,34 @@ def test_every_step_builds_on_the_displacement_so_far(kind, rng):
     found, _ = _run(STEPS[kind], _pair(rng, (1, -1, 4)), base)
     inside = found[:, 4:10, 4:12, 4:16].flatten(1).median(dim=1).values
     np.testing.assert_allclose(inside, [1, -1, 4], atol=0.1)
+
+
+def _codes(shift, step=3):
+    """Slices at every third voxel whose distance is that of their positions after the shift."""
+    at = torch.arange(0.0, 40.0, step)
+    valid = torch.ones(len(at), dtype=torch.bool)
+    return SliceCodes((at.unsqueeze(1) + shift - at).abs(), at, at, valid, valid)
+
+
+def test_cls_codes_are_in_voxels_and_the_shift_in_cells(rng):
+    fixed, moving = _pair(rng)
+    coarse = Lattice(tuple(2 * n for n in SHAPE), (2, 2, 2), tuple(2 * s for s in SPACING))
+    pair = [replace(features, lattice=coarse) for features in (fixed, moving)]
+    step = SlicesStart(kind="slices", axis=1, descriptor="cls")
+    found, details = _run(step, pair, codes={1: _codes(6)})
+    np.testing.assert_allclose(found[:, 0, 0, 0], [0, 3, 0], atol=1e-5)  # 6 voxels are 3 cells
+    np.testing.assert_allclose(details["translation_mm"], [0, 6 * SPACING[1], 0], rtol=1e-5)
+    # Whole slices are compared: a displacement so far of 2 cells has done 4 voxels of it already.
+    base = torch.tensor([1.0, 2.0, 0.0]).view(3, 1, 1, 1).expand(3, *SHAPE).contiguous()
+    found, _ = _run(step, pair, base, codes={1: _codes(6)})
+    np.testing.assert_allclose(found[:, 0, 0, 0], [1, 3, 0], atol=1e-5)
+
+
+def test_auto_takes_cls_only_along_the_axis_that_has_it(rng):
+    pair = _pair(rng, (0, 0, 4))
+    codes = {1: _codes(6)}
+    for axis, expected in ((1, "cls"), (2, "features")):
+        _, details = _run(SlicesStart(kind="slices", axis=axis), pair, codes=codes)
+        assert details["descriptor"] == expected
+    _, details = _run(SlicesStart(kind="slices", axis=1, descriptor="features"), pair, codes=codes)
+    assert details["descriptor"] == "features"

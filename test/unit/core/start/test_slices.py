@@ -114,3 +114,26 @@ def test_finds_a_planted_shift_between_stacks(axis, shift, robust, rng):
     pairs = [slice_descriptors(_features(v, np.ones((1, *v.shape[1:]))), axis) for v in (fixed, moving)]
     distances = slice_distances(pairs[0][0], pairs[1][0])
     assert match_slices(distances, pairs[0][1], pairs[1][1], closest=5, robust=robust) == shift
+
+
+@pytest.mark.parametrize(("robust", "tolerance"), [(True, 1.0), (False, 1.5)])
+@pytest.mark.parametrize("shift", [4, -5, 7])
+def test_positions_of_slices_that_are_several_voxels_apart(shift, robust, tolerance, rng):
+    # Descriptors of every third slice of a stack whose slices change slowly, and of the stack moved by
+    # `shift`, which is no multiple of 3. The last interval is shorter: 40 and 41.
+    stack = smooth_noise((70, 1, 1), rng, sigma=4.0, channels=6)[:, :, 0, 0].T
+    at = torch.tensor([*range(1, 41, 3), 41]).float()
+    fixed = torch.from_numpy(stack[at.long() + 10])
+    moving = torch.from_numpy(stack[at.long() + 10 - shift])
+    valid = torch.ones(len(at), dtype=torch.bool)
+    found = match_slices(
+        torch.cdist(fixed, moving), valid, valid, closest=8, robust=robust, fixed_at=at, moving_at=at
+    )
+    assert found == pytest.approx(shift, abs=tolerance)
+
+
+def test_published_rule_is_the_mean_difference_of_positions():
+    # As above, pairs (0, 2), (3, 0) and (1, 3), at 0 -> 7, 9 -> 1 and 3 -> 12: 7, -8 and 9.
+    fixed_at, moving_at = torch.tensor([0.0, 3.0, 6.0, 9.0]), torch.tensor([1.0, 4.0, 7.0, 12.0])
+    found = match_slices(DISTANCES, ALL, ALL, closest=3, robust=False, fixed_at=fixed_at, moving_at=moving_at)
+    assert found == pytest.approx(8 / 3)
