@@ -1,0 +1,52 @@
+"""The report of a check for people."""
+
+from collections.abc import Iterable
+
+from regeval.checking.submission_check import Report
+
+_UNITS = {
+    "landmarks": "share of the landmarks' distance that is gone",
+    "keypoints": "share of the key points' distance that is gone",
+    "labels": "Dice",
+    "images": "normalised mutual information of the images",
+}
+
+
+def format_report(title: str, report: Report) -> str:
+    """Return the report as text: faults, notes, and how well each hypothesis fits."""
+    size = f"{report.total_bytes / 1e6:.1f} MB"
+    lines = [f"{title}: {report.fields} of {report.pairs} fields can be read, {size}", ""]
+    lines += [f"{len(report.faults)} faults:" if report.faults else "no faults"]
+    lines += [f"  - {fault}" for fault in report.faults]
+    lines += [f"  note: {note}" for note in report.notes]
+    if report.judgements:
+        lines += ["", *_plausibility(report)]
+    return "\n".join([*lines, "", report.verdict]) + "\n"
+
+
+def _plausibility(report: Report) -> list[str]:
+    heads = [f"{summary.kind} ({summary.pairs})" for summary in report.summaries]
+    rows = [
+        ("", *heads, ""),
+        ("as submitted", *_cells(one.submitted for one in report.summaries), ""),
+        ("no displacement", *_cells(one.zero for one in report.summaries), ""),
+    ]
+    for number, judgement in enumerate(report.judgements):
+        known = judgement.hypothesis.undecidable == ""
+        cells = _cells(one.corrected[number] if known else None for one in report.summaries)
+        rows.append((judgement.hypothesis.name, *cells, judgement.verdict))
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    lines = [
+        "Does it make sense? How well the fields fit, and how they would if a suspicion were put right",
+        "(higher is better):",
+    ]
+    for summary in report.summaries:
+        lines.append(f"  {summary.kind}: {_UNITS[summary.kind]}, mean of {summary.pairs} pairs")
+    for row in rows:
+        cells = [cell.rjust(width) for cell, width in zip(row[1:-1], widths[1:-1], strict=True)]
+        lines.append("  ".join(["", row[0].ljust(widths[0]), *cells, row[-1]]).rstrip())
+    return lines
+
+
+def _cells(values: Iterable[float | None]) -> list[str]:
+    return ["" if value is None else f"{value:.3f}" for value in values]
