@@ -92,7 +92,7 @@ class Submission:
         Raises:
             DataError: damaged, wrong shape or type, or not finite; places are given within the submission.
         """
-        where = f"{self.location}: {self.files[name]}"
+        where = f"{self.location}: {self.files[name]!r}"
         with self.local(name) as path:
             try:
                 if not name.endswith(".npz"):
@@ -218,7 +218,7 @@ def _field_folder(entries: Iterable[str], location: Path) -> tuple[PurePosixPath
         return top, []
     if len(folders) == 1:
         return folders.pop(), []
-    names = ", ".join(sorted(map(str, folders))[:5])
+    names = ", ".join(sorted(repr(str(folder)) for folder in folders)[:5])
     fault = Fault("fields in several folders", str(location), "all fields in one folder", names)
     return sorted(folders)[0], [fault]
 
