@@ -1,4 +1,5 @@
-# The registration as a container: reads a Learn2Reg task from /input, writes one field per pair to /output.
+# The registration as a container: reads a Learn2Reg task (or a Grand Challenge job) from /input, writes
+# displacement fields to /output.
 # Build with ./build.sh. Plain Dockerfile syntax only, so that the classic builder can build it as well.
 
 ARG BASE_IMAGE=debian:bookworm-slim
@@ -36,12 +37,14 @@ print(*project["dependencies"], *project["optional-dependencies"]["registration"
     && /opt/build/bin/pip --python /opt/dinoreg/bin/python install \
         --constraint /opt/build/constraints.txt --requirement /opt/build/requirements.txt
 
-# What only compiling against torch, or testing a library, would need.
+# What only compiling against torch, testing a library, or another model of transformers would need.
 RUN cd /opt/dinoreg/lib/python3*/site-packages \
     && rm -rf torch/include torch/share torch/test torch/bin/*Test torch/bin/protoc* torch/bin/test_* \
     && find torch -name '*.a' -delete \
     && find numba scipy networkx sympy nibabel mpl_toolkits matplotlib \
-        -type d -name tests -prune -exec rm -rf {} +
+        -type d -name tests -prune -exec rm -rf {} + \
+    && find transformers/models -mindepth 1 -maxdepth 1 -type d \
+        ! -name auto ! -name 'dinov2*' ! -name 'dinov3*' -exec rm -rf {} +
 
 # Byte code that is never checked against its source: nothing is to be written at run time.
 # Left out: torch's own test helpers, some of which are written for a later Python.
@@ -71,10 +74,13 @@ RUN apt-get update \
     && groupadd --gid 10001 dinoreg \
     && useradd --uid 10001 --gid 10001 --no-create-home --home-dir /tmp --shell /usr/sbin/nologin --no-log-init \
         dinoreg \
-    && mkdir --parents /input /output /opt/ml/model \
-    && chmod 1777 /output
+    && mkdir --parents /input /output /opt/ml/model /oncoreg/data /oncoreg/model /oncoreg/results \
+    && chmod 1777 /output /oncoreg/results
 
 COPY --from=builder /opt/dinoreg /opt/dinoreg
+COPY datasets_json/*.json /opt/dinoreg/datasets_json/
+# Called as ./test.sh and ./train.sh in the working directory by challenges of OncoReg's kind.
+COPY algorithm/container/test.sh algorithm/container/train.sh /oncoreg/
 
 # /tmp is the only place beside /output that may be written, by whatever uid the container runs as.
 # PYTHONSAFEPATH: no module is imported from the working directory.
@@ -89,7 +95,10 @@ ENV PATH=/opt/dinoreg/bin:/usr/local/bin:/usr/bin:/bin \
     NUMBA_CACHE_DIR=/tmp/numba \
     TORCH_HOME=/tmp/torch \
     TORCHINDUCTOR_CACHE_DIR=/tmp/torchinductor \
-    TRITON_CACHE_DIR=/tmp/triton
+    TRITON_CACHE_DIR=/tmp/triton \
+    HF_HOME=/tmp/huggingface \
+    HF_HUB_OFFLINE=1 \
+    HF_HUB_DISABLE_TELEMETRY=1
 
 # Platforms limit the processes and threads of a container, often to 256; each of these libraries starts one
 # thread per core. The limits act on large machines only.
@@ -104,6 +113,10 @@ ENV OMP_WAIT_POLICY=PASSIVE \
 ENV NVIDIA_VISIBLE_DEVICES=all \
     NVIDIA_DRIVER_CAPABILITIES=compute,utility
 
+# Arguments that every run begins with, for platforms that give none.
+ARG ARGUMENTS=""
+ENV DINOREG_ARGUMENTS="${ARGUMENTS}"
+
 ARG VERSION=unknown
 ARG REVISION=unknown
 LABEL org.opencontainers.image.title="dinoreg" \
@@ -113,6 +126,6 @@ LABEL org.opencontainers.image.title="dinoreg" \
       org.opencontainers.image.licenses="Apache-2.0" \
       org.opencontainers.image.base.name="debian:bookworm-slim"
 
-WORKDIR /opt/dinoreg
+WORKDIR /oncoreg
 USER 10001:10001
 ENTRYPOINT ["python", "-m", "dinoreg.cli.batch"]

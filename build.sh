@@ -1,56 +1,103 @@
 #!/usr/bin/env bash
-# Builds the image. Every option can also be given as an environment variable of the name in brackets.
+# Builds both images: the registration and its evaluation. Every option can also be given as an environment
+# variable of the name in brackets.
 #
-#   ./build.sh [--tag NAME:TAG] [--torch-version X.Y.Z] [--torch-index URL] [--pip-index URL]
+#   ./build.sh [--tag NAME:TAG] [--weights DIR] [--arguments 'OPTIONS'] [--torch-version X.Y.Z]
+#              [--torch-index URL] [--pip-index URL] [--evaluation-tag NAME:TAG] [--only registration|evaluation]
 #
-#   --tag            name of the image                      [TAG]            default dinoreg:VERSION
-#   --torch-version  version of torch                       [TORCH_VERSION]  default as in constraints.txt
-#   --torch-index    index of the torch variant             [TORCH_INDEX]    default .../whl/cpu; for NVIDIA GPUs
-#                                                                            https://download.pytorch.org/whl/cu126
-#   --pip-index      index of all other packages (a mirror) [PIP_INDEX]      default https://pypi.org/simple
+#   --tag             name of the registration image         [TAG]             default dinoreg:VERSION
+#   --weights         folder whose files go into the image   [WEIGHTS]         default none
+#   --arguments       what every run of the image begins with, for platforms that give no arguments,
+#                     as in --arguments '--preset dinoreg'   [ARGUMENTS]       default none
+#   --torch-version   version of torch                       [TORCH_VERSION]   default as in constraints.txt
+#   --torch-index     index of the torch variant             [TORCH_INDEX]     default .../whl/cpu; for NVIDIA
+#                                                            GPUs https://download.pytorch.org/whl/cu126
+#   --pip-index       index of all other packages (a mirror) [PIP_INDEX]       default https://pypi.org/simple
+#   --evaluation-tag  name of the evaluation image           [EVALUATION_TAG]  default regeval:VERSION
+#   --only            build one of the two                   [ONLY]            default both
 set -euo pipefail
 
 readonly PLATFORM="linux/amd64"
+readonly WEIGHTS_IN_IMAGE="/opt/dinoreg/weights"   # the last folder that is searched for weights
 ROOT="$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd)"
 readonly ROOT
 
 version="$(sed -n 's/^version = "\(.*\)"$/\1/p' "$ROOT/pyproject.toml")"
 tag="${TAG:-dinoreg:$version}"
+weights="${WEIGHTS:-}"
+run_arguments="${ARGUMENTS:-}"
 torch_version="${TORCH_VERSION:-$(sed -n 's/^torch==//p' "$ROOT/constraints.txt")}"
 torch_index="${TORCH_INDEX:-https://download.pytorch.org/whl/cpu}"
 pip_index="${PIP_INDEX:-https://pypi.org/simple}"
+evaluation_tag="${EVALUATION_TAG:-regeval:$version}"
+only="${ONLY:-both}"
 
 usage() { sed -n '2,/^set /{/^#/s/^# \{0,1\}//p}' "${BASH_SOURCE[0]}"; }
+refuse() { echo "build.sh: $1" >&2; exit 2; }
 
 while (($#)); do
     case "$1" in
         -h | --help) usage; exit 0 ;;
-        --tag | --torch-version | --torch-index | --pip-index)
-            (($# >= 2)) || { echo "build.sh: $1 needs a value" >&2; exit 2; }
+        --tag | --weights | --arguments | --torch-version | --torch-index | --pip-index | --evaluation-tag \
+            | --only)
+            (($# >= 2)) || refuse "$1 needs a value"
             case "$1" in
                 --tag) tag="$2" ;;
+                --weights) weights="$2" ;;
+                --arguments) run_arguments="$2" ;;
                 --torch-version) torch_version="$2" ;;
                 --torch-index) torch_index="$2" ;;
                 --pip-index) pip_index="$2" ;;
+                --evaluation-tag) evaluation_tag="$2" ;;
+                --only) only="$2" ;;
             esac
             shift 2
             ;;
-        *) echo "build.sh: unknown option $1 (see --help)" >&2; exit 2 ;;
+        *) refuse "unknown option $1 (see --help)" ;;
     esac
 done
 
+case "$only" in
+    both | registration | evaluation) ;;
+    *) refuse "--only takes registration or evaluation, got $only" ;;
+esac
+if [ -n "$weights" ] && [ -z "$(find "$weights" -type f -print -quit 2>/dev/null)" ]; then
+    refuse "there are no weights in $weights"
+fi
+
 revision="$(git -C "$ROOT" rev-parse HEAD 2>/dev/null || echo unknown)"
 
-arguments=(
-    --platform "$PLATFORM"                        # what the challenge platforms run
-    --tag "$tag"
-    --build-arg "TORCH_VERSION=$torch_version"
-    --build-arg "TORCH_INDEX_URL=$torch_index"
-    --build-arg "PIP_INDEX_URL=$pip_index"
-    --build-arg "VERSION=$version"                # both end up as labels
-    --build-arg "REVISION=$revision"
-)
-docker build "${arguments[@]}" "$ROOT"
+build_registration() {
+    local arguments=(
+        --platform "$PLATFORM"                        # what the challenge platforms run
+        --tag "$tag"
+        --build-arg "TORCH_VERSION=$torch_version"
+        --build-arg "TORCH_INDEX_URL=$torch_index"
+        --build-arg "PIP_INDEX_URL=$pip_index"
+        --build-arg "ARGUMENTS=$run_arguments"
+        --build-arg "VERSION=$version"                # both end up as labels
+        --build-arg "REVISION=$revision"
+    )
+    docker build "${arguments[@]}" "$ROOT"
+    if [ -n "$weights" ]; then add_weights; fi
+    local bytes
+    bytes="$(docker image inspect --format '{{.Size}}' "$tag")"
+    echo "build.sh: $tag, $((bytes / 1000000)) MB"
+}
 
-bytes="$(docker image inspect --format '{{.Size}}' "$tag")"
-echo "build.sh: $tag, $((bytes / 1000000)) MB"
+# One layer on top. The build context is made here, so that the folder may lie anywhere and every user can read
+# the files, whatever their modes are.
+add_weights() {
+    local context
+    context="$(mktemp -d)"
+    printf 'FROM %s\nCOPY weights %s\n' "$tag" "$WEIGHTS_IN_IMAGE" >"$context/Dockerfile"
+    tar -c --owner=0 --group=0 --mode=a+rX,go-w -C "$context" Dockerfile \
+        -C "$(cd -- "$weights" && pwd)" --transform 's,^\.,weights,' . \
+        | docker build --platform "$PLATFORM" --tag "$tag" -
+    rm -r -- "$context"
+}
+
+if [ "$only" != evaluation ]; then build_registration; fi
+if [ "$only" != registration ]; then
+    TAG="$evaluation_tag" PIP_INDEX="$pip_index" "$ROOT/evaluation/build.sh"
+fi

@@ -1,9 +1,11 @@
 #!/usr/bin/env bash
-# Writes what is handed in: the image as one .tar.gz, and the weights as a second one for /opt/ml/model.
+# Writes what is handed in: the registration image as one .tar.gz, the weights as a second one for
+# /opt/ml/model, and the evaluation image, where it was built, as a third.
 #
 #   ./export.sh [FOLDER]        default: dist
 #
-# Environment: TAG (default dinoreg:VERSION), WEIGHTS (folder, default ./weights).
+# Environment: TAG (default dinoreg:VERSION), WEIGHTS (folder, default ./weights), EVALUATION_TAG (default
+# regeval:VERSION), GROUND_TRUTH (see evaluation/export.sh).
 set -euo pipefail
 
 ROOT="$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd)"
@@ -19,6 +21,7 @@ folder="${1:-$ROOT/dist}"
 version="$(sed -n 's/^version = "\(.*\)"$/\1/p' "$ROOT/pyproject.toml")"
 tag="${TAG:-dinoreg:$version}"
 weights="${WEIGHTS:-$ROOT/weights}"
+evaluation_tag="${EVALUATION_TAG:-regeval:$version}"
 stamp="${version}_$(date -u +%Y%m%d)"
 
 docker image inspect "$tag" >/dev/null 2>&1 \
@@ -38,9 +41,15 @@ echo "export.sh: image    $image_file ($(du -h "$image_file" | cut -f1))"
 if [ -d "$weights" ] && [ -n "$(find "$weights" -type f -print -quit)" ]; then
     weights_file="$folder/dinoreg_weights_${stamp}.tar.gz"
     unfinished="$weights_file.part"
-    tar -C "$weights" --owner=0 --group=0 --sort=name -czf "$unfinished" .
+    tar -C "$weights" --owner=0 --group=0 --mode=a+rX --sort=name -czf "$unfinished" .
     mv -- "$unfinished" "$weights_file"
     echo "export.sh: weights  $weights_file ($(du -h "$weights_file" | cut -f1)), unpacked at $MODEL_MOUNT"
 else
     echo "export.sh: weights  none: $weights has no files; presets that need no weights work without them"
+fi
+
+if docker image inspect "$evaluation_tag" >/dev/null 2>&1; then
+    TAG="$evaluation_tag" "$ROOT/evaluation/export.sh" "$folder"
+else
+    echo "export.sh: evaluation none: there is no image $evaluation_tag (evaluation/build.sh makes it)"
 fi

@@ -1,0 +1,136 @@
+"""Entry of the container: what a challenge platform mounts becomes one call of `regeval evaluate`.
+
+Zip phase: the fields lie in /input, or one zip archive with them does. Algorithm phase: predictions.json in
+/input lists jobs and their outputs. The ground truth is a Learn2Reg task with its configuration. Scores go to
+/output/metrics.json.
+"""
+
+import argparse
+import json
+import os
+import shlex
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from regeval import cli
+from regeval.algorithm_phase import PREDICTIONS, gather_fields
+from regeval.config import read_config
+from regtask.errors import DataError, Fault, TaskError
+from regtask.verify import raise_for
+
+# Platforms start a container without arguments: those of this variable come before any that are given.
+ARGUMENTS_VARIABLE = "REGEVAL_ARGUMENTS"
+_CONFIG_NAME = "evaluation_config.json"
+_ROLES = ("fixed", "moving", "field")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Evaluate what is mounted.
+
+    Args:
+        arguments: options of `regeval evaluate`, beside those of the container; None: the process's.
+
+    Returns:
+        Exit status of `regeval evaluate`, or of the error that came before it.
+    """
+    given = sys.argv[1:] if arguments is None else arguments
+    words = [*shlex.split(os.environ.get(ARGUMENTS_VARIABLE, "")), *given]
+    options, others = _parser().parse_known_args(words)
+    try:
+        config = find_config(options.ground_truth)
+        with tempfile.TemporaryDirectory(prefix="regeval-") as folder:
+            submission = options.input
+            if (options.input / PREDICTIONS).is_file():
+                submission = Path(folder)
+                pairs = read_config(config, options.ground_truth).pairs
+                raise_for(gather_fields(options.input, pairs, _slugs(options.socket), submission))
+            elif archive := _only_archive(options.input):
+                submission = archive
+            paths = {
+                "--predictions": submission,
+                "--data": options.ground_truth,
+                "--config": config,
+                "--output": options.output / "metrics.json",
+            }
+            mounted = [str(word) for item in paths.items() for word in item]
+            return cli.main(["evaluate", *mounted, "--strict-json", *others])
+    except TaskError as error:
+        sys.stderr.write(f"regeval: {error}\n")
+        return error.exit_code
+
+
+def find_config(folder: Path) -> Path:
+    """Return the configuration in the folder of the ground truth.
+
+    It is `evaluation_config.json`, or the one JSON file there that lists evaluation methods.
+
+    Raises:
+        DataError: there is none, or more than one.
+    """
+    if (folder / _CONFIG_NAME).is_file():
+        return folder / _CONFIG_NAME
+    found = [path for path in sorted(folder.glob("*.json")) if _lists_methods(path)]
+    if len(found) == 1:
+        return found[0]
+    raise DataError(
+        Fault(
+            "one evaluation configuration is needed",
+            str(folder),
+            f"{_CONFIG_NAME}, or one JSON file with evaluation_methods",
+            ", ".join(path.name for path in found) or "none",
+            "make one with `regeval config`, and mount the ground truth there",
+        )
+    )
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="regeval",
+        description=__doc__,
+        epilog=f"Other options: those of `regeval evaluate`. Those in ${ARGUMENTS_VARIABLE} are read first.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("--input", type=Path, default=Path("/input"), metavar="DIR")
+    parser.add_argument("--output", type=Path, default=Path("/output"), metavar="DIR")
+    parser.add_argument(
+        "--ground-truth", type=Path, default=Path("/opt/ml/input/data/ground_truth"), metavar="DIR"
+    )
+    parser.add_argument(
+        "--socket",
+        action="append",
+        default=[],
+        metavar="PART=SLUG",
+        help=f"algorithm phase: slug of {', '.join(_ROLES)}; default: found by the slugs' words",
+    )
+    return parser
+
+
+def _slugs(words: Sequence[str]) -> dict[str, str]:
+    pairs = [word.partition("=") for word in words]
+    faults = [
+        Fault("not a socket", f"--socket {''.join(pair)}", f"PART=SLUG, PART one of {', '.join(_ROLES)}")
+        for pair in pairs
+        if pair[0] not in _ROLES or not pair[2]
+    ]
+    raise_for(faults)
+    return {part: slug for part, _, slug in pairs}
+
+
+def _lists_methods(path: Path) -> bool:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8-sig"))
+    except (OSError, ValueError, RecursionError):
+        return False
+    return isinstance(content, dict) and "evaluation_methods" in content
+
+
+def _only_archive(folder: Path) -> Path | None:
+    """Return the zip archive of a folder that holds one, and nothing else but files of file managers."""
+    files = [path for path in folder.glob("*") if not path.name.startswith((".", "__MACOSX"))]
+    return files[0] if len(files) == 1 and files[0].suffix.lower() == ".zip" else None
+
+
+if __name__ == "__main__":
+    sys.exit(main())
