@@ -295,11 +295,10 @@ def test_file_where_the_folder_should_be(tiny, quick, tmp_path, dinoreg):
 def test_picture_that_fails_does_not_cost_the_field(tiny, quick, quick_run, tmp_path, dinoreg, monkeypatch):
     class NoPictures:
         @staticmethod
-        def draw_registration(*arguments, **settings):
+        def draw_pictures(*arguments, **settings):
             raise RuntimeError("no font")
 
-    monkeypatch.setitem(sys.modules, "dinoreg.report.pair", NoPictures)
-    monkeypatch.setitem(sys.modules, "dinoreg.report", NoPictures)
+    monkeypatch.setitem(sys.modules, "dinoreg.report.run", NoPictures)
     arguments = request(tiny, tmp_path, quick, "--pictures", "--on-failure", "fallback")
     assert dinoreg(*arguments).code == 0
     assert_same_fields(tiny, tmp_path, quick_run[0])

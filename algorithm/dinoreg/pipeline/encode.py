@@ -24,7 +24,7 @@ from dinoreg.encoders.weights import file_digest
 from dinoreg.pipeline.config import Config, TokenSettings
 from dinoreg.pipeline.plan import Plan
 from dinoreg.pipeline.prepare import PreparedImage
-from dinoreg.pipeline.tokens import TokenMaker, join_tokens
+from dinoreg.pipeline.tokens import JointTokens, TokenMaker, join_tokens
 from dinoreg.space.lattice import Lattice, pool
 from dinoreg.start.slices import SliceCodes
 
@@ -58,12 +58,14 @@ class TokenEvidence:
         axis: array axis across the slices.
         colours: the first three principal components of fixed and of moving, each (3, *S) float32 on the
             plan's finest lattice, background 0.
+        weights: (*S) float32 in [0, 1], the share of each cell that is foreground, for both.
         codes: distances of the encoded slices by their cls tokens.
         basis: of the PCA.
     """
 
     axis: int
     colours: tuple[NDArray[np.float32], NDArray[np.float32]]
+    weights: tuple[NDArray[np.float32], NDArray[np.float32]]
     codes: SliceCodes
     basis: PcaBasis
 
@@ -165,7 +167,7 @@ class PairEncoder:
                 volumes = self._tokens.encode(chosen, loaded.encoder, (fixed, moving), plan, found)
                 joint = join_tokens(chosen, volumes, (fixed, moving), plan, self._device, found)
                 pair = joint.features
-                tokens.append(TokenEvidence(chosen.axis, _colours(*pair), joint.codes, joint.basis))
+                tokens.append(_evidence(chosen.axis, joint))
             else:
                 assert isinstance(loaded.encoder, Encoder)
                 pair = self._volume_features(loaded, (fixed, moving), plan, chosen)
@@ -210,14 +212,21 @@ def _energy(raw: Features, scaled: Features) -> float:
     return REFERENCE_ENERGY * (float(raw.values.norm()) / norm) ** 2 if norm > 0 else 0.0
 
 
-def _colours(fixed: Features, moving: Features) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """The first three channels of both on the CPU; fewer are filled up by zeros."""
+def _evidence(axis: int, joint: JointTokens) -> TokenEvidence:
+    """Keep three channels of both images on the CPU; where there are fewer, zeros fill up."""
 
-    def one(features: Features) -> NDArray[np.float32]:
+    def colours(features: Features) -> NDArray[np.float32]:
         three = features.values[:3].cpu().numpy()
         return np.concatenate([three, np.zeros((3 - len(three), *three.shape[1:]), np.float32)])
 
-    return one(fixed), one(moving)
+    def weight(features: Features) -> NDArray[np.float32]:
+        array: NDArray[np.float32] = features.weight[0].cpu().numpy()
+        return array
+
+    fixed, moving = joint.features
+    return TokenEvidence(
+        axis, (colours(fixed), colours(moving)), (weight(fixed), weight(moving)), joint.codes, joint.basis
+    )
 
 
 def concatenate(blocks: Sequence[Block]) -> Block:

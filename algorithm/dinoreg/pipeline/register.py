@@ -29,6 +29,7 @@ from dinoreg.pipeline.prepare import PreparedImage
 from dinoreg.pipeline.reports import Progress, StageClock, StageReport
 from dinoreg.pipeline.starts import run_start
 from dinoreg.space.lattice import Lattice, resize_displacement
+from dinoreg.start.slices import SliceMatch
 from regtask.errors import Fault
 
 # -> a displacement in the form of the result.
@@ -44,12 +45,14 @@ class Registration:
         plan: every number that was used.
         stages: in the order in which they ran.
         evidence: what the token encoders saw, to be drawn or written.
+        matches: how slices were matched, to be drawn.
     """
 
     displacement: NDArray[np.float32]
     plan: Plan
     stages: tuple[StageReport, ...]
     evidence: tuple[TokenEvidence, ...] = ()
+    matches: tuple[SliceMatch, ...] = ()
 
 
 def register_pair(
@@ -89,6 +92,7 @@ def register_pair(
     displacement = torch.zeros(3, *plan.finest.shape, device=device)
     lattice = plan.finest
     evidence: tuple[TokenEvidence, ...] = ()
+    matches: list[SliceMatch] = []
 
     if config.start or config.discrete or config.adam:
         encoder = encoder or PairEncoder(config, device)
@@ -96,7 +100,7 @@ def register_pair(
             features = encoder.encode(fixed, moving, plan, details)
         evidence = features.tokens
         if config.start:
-            displacement, lattice = _start(config, plan, features, displacement, clock)
+            displacement, lattice = _start(config, plan, features, displacement, clock, matches.append)
             keep_start(partial(_start_field, displacement, lattice, plan))
         if config.numerics == "published":
             displacement, lattice = _published(config, plan, features.blocks[0], clock), plan.voxels
@@ -112,7 +116,7 @@ def register_pair(
 
     with clock.stage("guard") as details:
         vectors = _guard(displacement, lattice, plan, config, details)
-    return Registration(_as_file(vectors), plan, tuple(clock.reports), evidence)
+    return Registration(_as_file(vectors), plan, tuple(clock.reports), evidence, tuple(matches))
 
 
 def _mean(weighted: Sequence[tuple[float, Tensor]]) -> Tensor:
@@ -123,7 +127,12 @@ def _mean(weighted: Sequence[tuple[float, Tensor]]) -> Tensor:
 
 
 def _start(
-    config: Config, plan: Plan, features: PairFeatures, displacement: Tensor, clock: StageClock
+    config: Config,
+    plan: Plan,
+    features: PairFeatures,
+    displacement: Tensor,
+    clock: StageClock,
+    keep_match: Callable[[SliceMatch], None],
 ) -> tuple[Tensor, Lattice]:
     """Run the start steps on all features together; returns the displacement and its lattice."""
     block, lattice = features.joined, plan.finest
@@ -138,6 +147,8 @@ def _start(
                 scale=plan.length_scale,
                 details=details,
                 codes=features.codes,
+                origin=[start for start, _ in plan.block],
+                keep_match=keep_match,
             )
     return displacement, lattice
 

@@ -199,7 +199,7 @@ class _Run:
             status = "fallback" if entry["files"] else "failed"
         else:
             if self._options.pictures:
-                self._draw(pair, fixed, moving, result.displacement)
+                self._draw(pair, fixed, moving, result)
         return {
             "status": status,
             "seconds": round(time.perf_counter() - begin, 3),
@@ -246,13 +246,12 @@ class _Run:
             return self._write(pair, np.zeros((*grid.shape, 3), np.float32), grid), "identity"
         return {}, "none"
 
-    def _draw(self, pair: Pair, fixed: Volume, moving: Volume, displacement: NDArray[np.float32]) -> None:
-        """Draw a picture; one that fails costs a log line, not the pair."""
-        path = self._options.output / "pictures" / f"{pair.fixed_id}_{pair.moving_id}.png"
+    def _draw(self, pair: Pair, fixed: Volume, moving: Volume, result: Registration) -> None:
+        """Draw the pictures of a pair; one that fails costs a log line, not the pair."""
         try:
-            from dinoreg.report.pair import draw_registration  # matplotlib only where it is wanted
+            from dinoreg.report.run import draw_pictures  # matplotlib only where it is wanted
 
-            draw_registration(path, pair, fixed, moving, displacement)
+            draw_pictures(self._options.output / "pictures", pair, fixed, moving, result)
         except Exception:
             log.exception("%s: no picture", pair.case_key)
 

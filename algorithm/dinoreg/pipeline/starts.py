@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, assert_never
 
@@ -17,7 +17,7 @@ from dinoreg.space.compose import compose
 from dinoreg.start.affine import fit_affine
 from dinoreg.start.hypotheses import candidate_translations, choose, judge_translations
 from dinoreg.start.masks import match_centres
-from dinoreg.start.slices import SliceCodes, compare_slices, match_slices
+from dinoreg.start.slices import SliceCodes, SliceMatch, compare_slices, match_slices
 
 
 def run_start(
@@ -29,6 +29,8 @@ def run_start(
     scale: float,
     details: dict[str, Any],
     codes: Mapping[int, SliceCodes] = MappingProxyType({}),
+    origin: Sequence[int] = (0, 0, 0),
+    keep_match: Callable[[SliceMatch], None] = lambda match: None,
 ) -> Tensor:
     """Refine the displacement so far by one start step.
 
@@ -40,6 +42,8 @@ def run_start(
         scale: factor of the plan on every length.
         details: filled with what the step found, for the report.
         codes: distances of the encoded slices by their cls tokens, for each axis that has them, in voxels.
+        origin: first voxel of the block that the lattice covers.
+        keep_match: given what a match of slices compared and found.
 
     Returns:
         (3, *S) cells.
@@ -65,7 +69,7 @@ def run_start(
             shift = match_centres(fixed, warp_features(moving, base))
         case SlicesStart():
             shift = torch.zeros_like(spacing)
-            shift[step.axis] = _slice_shift(step, fixed, moving, base, codes, details)
+            shift[step.axis] = _slice_shift(step, fixed, moving, base, codes, origin, details, keep_match)
         case AffineStart():
             return fit_affine(
                 fixed,
@@ -87,11 +91,17 @@ def _slice_shift(
     moving: Features,
     base: Tensor,
     codes: Mapping[int, SliceCodes],
+    origin: Sequence[int],
     details: dict[str, Any],
+    keep_match: Callable[[SliceMatch], None],
 ) -> float:
     """Shift along the axis on top of the displacement so far, cells."""
     by_cls = step.axis in codes if step.descriptor == "auto" else step.descriptor == "cls"
-    found = codes[step.axis] if by_cls else compare_slices(fixed, warp_features(moving, base), step.axis)
+    if by_cls:
+        found = codes[step.axis]
+    else:
+        moved = warp_features(moving, base)
+        found = compare_slices(fixed, moved, step.axis, origin=origin[step.axis])
     shift = match_slices(
         found.distances,
         found.fixed_valid,
@@ -101,9 +111,11 @@ def _slice_shift(
         fixed_at=found.fixed_at,
         moving_at=found.moving_at,
     )
+    keep_match(SliceMatch(found, step.axis, shift, 0 if step.robust else step.closest))
     details |= {"descriptor": "cls" if by_cls else "features", "slices": list(found.distances.shape)}
+    cells = shift / fixed.lattice.stride[step.axis]
     if not by_cls:
-        return shift
+        return cells
     # Whole slices are compared where they are: the displacement so far has had its part of the shift.
     so_far = (base[step.axis] * fixed.weight[0]).sum() / fixed.weight.sum().clamp(min=1e-6)
-    return shift / fixed.lattice.stride[step.axis] - float(so_far)
+    return cells - float(so_far)

@@ -20,7 +20,7 @@ class SliceCodes:
 
     Attributes:
         distances: (n, m).
-        fixed_at: (n,) ascending positions of the slices of fixed along their axis.
+        fixed_at: (n,) ascending positions of the slices of fixed along their axis, voxels.
         moving_at: (m,) likewise.
         fixed_valid: (n,) bool, slices that take part.
         moving_valid: (m,) bool.
@@ -31,6 +31,23 @@ class SliceCodes:
     moving_at: Tensor
     fixed_valid: Tensor
     moving_valid: Tensor
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SliceMatch:
+    """How a shift was found, to be drawn.
+
+    Attributes:
+        codes: what was compared.
+        axis: array axis across the slices.
+        shift: fixed to moving, voxels.
+        closest: number of pairs that decided; 0 where all did.
+    """
+
+    codes: SliceCodes
+    axis: int
+    shift: float
+    closest: int
 
 
 def slice_descriptors(features: Features, axis: int) -> tuple[Tensor, Tensor]:
@@ -63,12 +80,20 @@ def slice_distances(fixed: Tensor, moving: Tensor) -> Tensor:
     return torch.cdist((fixed - both.mean(dim=0)) / spread, (moving - both.mean(dim=0)) / spread)
 
 
-def compare_slices(fixed: Features, moving: Features, axis: int) -> SliceCodes:
-    """Compare the slices of two feature volumes by their descriptors; positions are cells."""
+def compare_slices(fixed: Features, moving: Features, axis: int, *, origin: int = 0) -> SliceCodes:
+    """Compare the slices of two feature volumes by mean and spread of their features.
+
+    Args:
+        fixed: on a lattice.
+        moving: on the same lattice.
+        axis: array axis across the slices.
+        origin: voxel along it where the lattice begins.
+    """
     fixed_descriptors, fixed_valid = slice_descriptors(fixed, axis)
     moving_descriptors, moving_valid = slice_descriptors(moving, axis)
     distances = slice_distances(fixed_descriptors, moving_descriptors)
-    at = [torch.arange(n, device=distances.device).float() for n in distances.shape]
+    stride = fixed.lattice.stride[axis]
+    at = [(torch.arange(n, device=distances.device) + 0.5) * stride - 0.5 + origin for n in distances.shape]
     return SliceCodes(distances, at[0], at[1], fixed_valid, moving_valid)
 
 

@@ -52,10 +52,10 @@ def test_sizes_shrink_batch_first_then_move_to_the_host_then_get_coarser():
     assert list(smaller_sizes(0.5, 1, has_host=False)) == [EncodingSize(0.5, 1)]
 
 
-def test_a_tenth_is_left_over():
+def test_a_fifth_is_left_over():
     estimate = _estimate(EncodingSize(3.0, 1))
-    assert fits(estimate, int(estimate.peak / 0.9) + 1)
-    assert not fits(estimate, int(estimate.peak / 0.9) - 1)
+    assert fits(estimate, int(estimate.peak / 0.8) + 1)
+    assert not fits(estimate, int(estimate.peak / 0.8) - 1)
 
 
 def test_free_memory_of_the_host_is_that_of_the_container(tmp_path, monkeypatch):
