@@ -1,4 +1,4 @@
-"""What each stage of a preset gains, pair by pair: Dice and TRE after the start, each discrete stage and Adam.
+"""What each stage of a preset gains, pair by pair: Dice and TRE after start, discrete stages and Adam.
 
     python benchmarks/bench_stages.py --data ../shared/data [--preset mind] [--tasks AbdomenMRCT ...]
 
@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 import torch
+
 from common import ROOT, provenance, write_json
 from dinoreg.phantom import write_phantom_task
 from dinoreg.pipeline.config import Config
