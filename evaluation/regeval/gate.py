@@ -17,7 +17,7 @@ _OPERATORS: Mapping[str, Callable[[float, float], bool]] = {
     "<": operator.lt,
 }
 # The last operator counts: the name of a pair contains `<--`.
-_FORM = re.compile(r"(?P<path>.+?)\s*(?P<operator>>=|<=|==|>|<)\s*(?P<bound>[-+0-9.eE]+)")
+_FORM = re.compile(r"(?P<path>.*[^=<>\s])\s*(?P<operator>>=|<=|==|>|<)\s*(?P<bound>[-+0-9.eE]+)")
 _EXPECTED = "PATH, one of >= <= == > <, and a number, such as DSC.mean>=0.6"
 
 
