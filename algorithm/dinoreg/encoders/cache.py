@@ -37,3 +37,7 @@ class FeatureCache:
             while sum(entry.nbytes for entry in self._entries.values()) > self._max_bytes:
                 self._entries.popitem(last=False)
         return made
+
+    def clear(self) -> None:
+        """Drop everything."""
+        self._entries.clear()

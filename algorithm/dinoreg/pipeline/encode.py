@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from dinoreg.encoders.base import Encoder
 from dinoreg.encoders.cache import FeatureCache
 from dinoreg.encoders.features import REFERENCE_ENERGY, Features, scale_pair
-from dinoreg.encoders.pca import PcaBasis
+from dinoreg.encoders.pca import PcaBasis, read_basis
 from dinoreg.encoders.pooled import encode_pooled
 from dinoreg.encoders.registry import Load, LoadedEncoder, load_encoder
 from dinoreg.encoders.slice_encoder import SliceEncoder
@@ -109,11 +109,17 @@ class PairEncoder:
 
         Raises:
             WeightsError: the weights of one are absent or not the right ones.
+            ConfigError: a saved basis cannot be used.
         """
         self._config, self._device = config, device
         self._encoders = [load(settings, device) for settings in config.features.encoders]
         self._cache = FeatureCache(cache_bytes)
         self._tokens = TokenMaker(self._cache, device)
+        self._bases = {
+            n: read_basis(Path(settings.basis), channels=loaded.encoder.channels)
+            for n, (settings, loaded) in enumerate(zip(config.features.encoders, self._encoders, strict=True))
+            if isinstance(settings, TokenSettings) and settings.basis
+        }
 
     @property
     def weights(self) -> dict[str, dict[str, str]]:
@@ -160,20 +166,11 @@ class PairEncoder:
         blocks: list[Block] = []
         tokens: list[TokenEvidence] = []
         details["encoders"] = []
-        for chosen, loaded in zip(settings.encoders, self._encoders, strict=True):
+        for number, chosen in enumerate(settings.encoders):
             found: dict[str, Any] = {"name": chosen.name}
-            if isinstance(chosen, TokenSettings):
-                assert isinstance(loaded.encoder, SliceEncoder)
-                volumes = self._tokens.encode(chosen, loaded.encoder, (fixed, moving), plan, found)
-                joint = join_tokens(chosen, volumes, (fixed, moving), plan, self._device, found)
-                pair = joint.features
-                tokens.append(_evidence(chosen.axis, joint))
-            else:
-                assert isinstance(loaded.encoder, Encoder)
-                pair = self._volume_features(loaded, (fixed, moving), plan, chosen)
-            if settings.unit_scale:
-                raw, pair = pair, scale_pair(*pair)
-                found["energy"] = _energy(raw[0], pair[0])
+            pair, evidence = self._one_encoder(number, (fixed, moving), plan, found)
+            if evidence is not None:
+                tokens.append(evidence)
             found["channels"] = pair[0].values.shape[0]
             details["encoders"].append(found)
             blocks.append(Block(*pair, parts=((found["channels"], 1.0),), weight=chosen.weight / total))
@@ -181,6 +178,26 @@ class PairEncoder:
             blocks = [concatenate(blocks)]
         details["channels"] = sum(block.fixed.values.shape[0] for block in blocks)
         return PairFeatures(tuple(blocks), tuple(tokens))
+
+    def _one_encoder(
+        self, number: int, images: tuple[PreparedImage, PreparedImage], plan: Plan, found: dict[str, Any]
+    ) -> tuple[tuple[Features, Features], TokenEvidence | None]:
+        """Features of a pair by one encoder, scaled if that is wanted; what has no scale yet ends here."""
+        chosen, loaded = self._config.features.encoders[number], self._encoders[number]
+        evidence = None
+        if isinstance(chosen, TokenSettings):
+            assert isinstance(loaded.encoder, SliceEncoder)
+            volumes = self._tokens.encode(chosen, loaded.encoder, images, plan, found)
+            basis = self._bases.get(number)
+            joint = join_tokens(chosen, volumes, images, plan, self._device, found, basis=basis)
+            evidence, pair = _evidence(chosen.axis, joint), joint.features
+        else:
+            pair = self._volume_features(loaded, images, plan, chosen)
+        if not self._config.features.unit_scale:
+            return pair, evidence
+        scaled = scale_pair(*pair)
+        found["energy"] = _energy(pair[0], scaled[0])
+        return scaled, evidence
 
     def _volume_features(
         self, loaded: LoadedEncoder, images: Sequence[PreparedImage], plan: Plan, key: object

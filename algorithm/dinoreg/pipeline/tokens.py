@@ -8,7 +8,6 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import chain
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -24,7 +23,7 @@ from dinoreg.encoders.memory import (
     free_memory,
     smaller_sizes,
 )
-from dinoreg.encoders.pca import PcaBasis, fit_basis, read_basis
+from dinoreg.encoders.pca import PcaBasis, fit_basis
 from dinoreg.encoders.slice_encoder import SliceEncoder
 from dinoreg.encoders.slice_plan import plan_slices
 from dinoreg.encoders.slicewise import TokenVolume, encode_slices, place_tokens
@@ -101,6 +100,7 @@ class TokenMaker:
                 if not later:
                     raise
                 self._sizes[key] = later
+                self._cache.clear()
                 torch.cuda.empty_cache()
                 log.warning("out of memory with %s: going on with %s", size, later[0])
         if self._device.type == "cuda":
@@ -203,6 +203,8 @@ def join_tokens(
     plan: Plan,
     device: torch.device,
     details: dict[str, Any],
+    *,
+    basis: PcaBasis | None = None,
 ) -> JointTokens:
     """Project the tokens of two volumes on their common basis (Song et al. 2024, section 2.1).
 
@@ -216,15 +218,11 @@ def join_tokens(
         plan: of the pair.
         device: where to compute.
         details: filled with what was found, for the report.
-
-    Raises:
-        ConfigError: the saved basis that the settings name cannot be used.
+        basis: a saved one to be used instead.
     """
     begin = time.perf_counter()
     above = _share_needed(settings, volumes)
-    if settings.basis:
-        basis = read_basis(Path(settings.basis), channels=volumes[0].cls.shape[1])
-    else:
+    if basis is None:
         batches = chain.from_iterable(volume.foreground_tokens(above, device) for volume in volumes)
         basis = fit_basis(batches, settings.components)
     centred = settings.projection == "centred"

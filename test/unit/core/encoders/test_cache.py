@@ -45,3 +45,11 @@ def test_what_is_larger_than_the_cache_is_made_but_not_kept_and_drives_nothing_o
     cache.get("big", maker("big", channels=4))
     cache.get("a", maker("a"))
     assert maker.made == ["a", "big", "big"]
+
+
+def test_cleared():
+    cache, maker = FeatureCache(10_000), _Maker()
+    cache.get("a", maker("a"))
+    cache.clear()
+    cache.get("a", maker("a"))
+    assert maker.made == ["a", "a"]

@@ -11,6 +11,7 @@ from dinoreg.encoders.pca import read_basis, write_basis
 from dinoreg.encoders.pooled import encode_pooled
 from dinoreg.encoders.registry import LoadedEncoder
 from dinoreg.encoders.weights import WeightsFile
+from dinoreg.errors import ConfigError
 from dinoreg.pipeline import tokens
 from dinoreg.pipeline.config import Adam, Config, Dinov2, FeatureSettings, Mind, SlicesStart
 from dinoreg.pipeline.encode import PairEncoder
@@ -205,6 +206,8 @@ def test_a_saved_basis_gives_the_same_features(tmp_path, rng):
     saved = TOKENS.model_copy(update={"basis": str(tmp_path / "b.safetensors")})
     again, _ = _encode(_config(saved), pair)
     assert torch.equal(again.blocks[0].moving.values, fitted.blocks[0].moving.values)
+    with pytest.raises(ConfigError, match="does not fit the encoder"):
+        _encode(_config(saved), pair, MeanEncoder(channels=2))
 
 
 def test_colours_are_three_channels_of_both(rng):
