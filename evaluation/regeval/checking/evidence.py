@@ -20,7 +20,7 @@ from regtask.pair import Pair
 Vectors = NDArray[np.float64]
 Kind = Literal["landmarks", "keypoints", "labels", "images"]
 
-_MAX_POINTS = 40_000
+_MAX_POINTS = 20_000
 _MIN_LANDMARKS = 4
 _BINS = 32
 

@@ -61,21 +61,20 @@ def score_pair(
         evidences: what the data set offers for this pair.
         suspects: the hypotheses.
     """
-
-    def field(points: Vectors) -> Vectors:
-        columns = [
-            map_coordinates(vectors[..., axis], points.T, output=np.float64, order=1, mode="nearest")
-            for axis in range(3)
-        ]
-        return np.stack(columns, axis=1)
-
     scores = []
     for evidence in evidences:
         points = evidence.points
+        here = _sampled(vectors, points)
+
+        def field(
+            places: Vectors, points: Vectors = points, here: Vectors = here
+        ) -> Vectors:  # nearly all hypotheses look where the evidence is
+            return here if places is points else _sampled(vectors, places)
+
         scores.append(
             PairScores(
                 kind=evidence.kind,
-                submitted=evidence.score(field(points)),
+                submitted=evidence.score(here),
                 zero=evidence.score(np.zeros_like(points)),
                 corrected=tuple(evidence.score(one.corrected(field, points)) for one in suspects),
                 halfway=tuple(
@@ -139,12 +138,14 @@ def by_kind(scores: Sequence[PairScores]) -> dict[Kind, list[PairScores]]:
 
 def _best(scores: Sequence[PairScores], suspects: Sequence[Hypothesis], factor: float | None) -> int | None:
     """Return the number of the believed hypothesis: strong by one kind of evidence, refuted by none."""
+    groups = by_kind(scores)
     strength: dict[int, float] = {}
     for number, suspect in enumerate(suspects):
         if suspect.undecidable:
             continue
-        groups = by_kind(scores)
-        if any(_gain(group, number) < -MARGINS[kind] for kind, group in groups.items()):
+        if any(_is_refuted(group, number, MARGINS[kind]) for kind, group in groups.items()):
+            continue
+        if _goes_too_far(next(iter(groups.values())), number):
             continue
         gains = [
             _gain(group, number) / MARGINS[kind]
@@ -160,17 +161,32 @@ def _is_strong(group: Sequence[PairScores], number: int, margin: float, factor: 
     if factor is None:
         factor = _FEW_FACTOR if len(group) < _FEW_PAIRS else 1.0
     gains = np.array([one.corrected[number] - one.submitted for one in group])
-    over_zero = _mean(one.corrected[number] - one.zero for one in group)
-    halves = [one.halfway[number] for one in group]
-    past_half = [
-        one.corrected[number] - half for one, half in zip(group, halves, strict=True) if half is not None
-    ]
-    return (
-        float(gains.mean()) >= factor * margin
-        and float(np.mean(gains > 0)) >= _SHARE_OF_PAIRS
-        and over_zero >= factor * margin / 2
-        and (not past_half or float(np.mean(past_half)) > 0)
+    return bool(gains.mean() >= factor * margin and np.mean(gains > 0) >= _SHARE_OF_PAIRS)
+
+
+def _is_refuted(group: Sequence[PairScores], number: int, margin: float) -> bool:
+    """Tell whether a correction makes the fit worse, or helps no more than no displacement."""
+    over_zero = np.array([one.corrected[number] - one.zero for one in group])
+    return bool(
+        _gain(group, number) < -margin
+        or over_zero.mean() < margin / 2
+        or np.mean(over_zero > 0) < _SHARE_OF_PAIRS
     )
+
+
+def _goes_too_far(group: Sequence[PairScores], number: int) -> bool:
+    """Tell whether half the correction fits better than the whole."""
+    past_half = [one.corrected[number] - half for one in group if (half := one.halfway[number]) is not None]
+    return bool(past_half) and float(np.mean(past_half)) <= 0
+
+
+def _sampled(vectors: NDArray[np.floating], points: Vectors) -> Vectors:
+    """Interpolate a field (I, J, K, 3) linearly at points (N, 3)."""
+    columns = [
+        map_coordinates(vectors[..., axis], points.T, output=np.float64, order=1, mode="nearest")
+        for axis in range(3)
+    ]
+    return np.stack(columns, axis=1)
 
 
 def _gain(group: Sequence[PairScores], number: int) -> float:

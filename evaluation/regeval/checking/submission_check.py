@@ -60,7 +60,9 @@ class Report:
         if not self.summaries:
             return "would be accepted; whether it makes sense cannot be told"
         better = all(one.submitted > one.zero for one in self.summaries)
-        return f"would be accepted, {'and makes sense' if better else 'but is no better than no displacement'}"
+        return (
+            f"would be accepted, {'and makes sense' if better else 'but is no better than no displacement'}"
+        )
 
 
 def check_submission(
@@ -146,7 +148,10 @@ def _plausibility(
             fault = Fault(judgement.hypothesis.name, where, got=got, remedy=judgement.hypothesis.remedy)
             return [fault], summaries, judgements
     faults = []
-    for name, value in scores.items():
+    # Where most fields are of no use, some would be of use by chance if their axes were exchanged.
+    useful = [all(one.submitted > one.zero for one in value) for value in scores.values()]
+    sound = 2 * sum(useful) > len(useful)
+    for name, value in scores.items() if sound else ():
         if suspect := judge_single(value, suspects[name]):
             faults.append(
                 Fault(suspect.name, name, got="a much better fit when corrected", remedy=suspect.remedy)

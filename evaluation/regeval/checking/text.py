@@ -16,7 +16,8 @@ def format_report(title: str, report: Report) -> str:
     """Return the report as text: faults, notes, and how well each hypothesis fits."""
     size = f"{report.total_bytes / 1e6:.1f} MB"
     lines = [f"{title}: {report.fields} of {report.pairs} fields can be read, {size}", ""]
-    lines += [f"{len(report.faults)} faults:" if report.faults else "no faults"]
+    count = len(report.faults)
+    lines += [f"{count} {'fault' if count == 1 else 'faults'}:" if count else "no faults"]
     lines += [f"  - {fault}" for fault in report.faults]
     lines += [f"  note: {note}" for note in report.notes]
     if report.judgements:
