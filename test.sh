@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
-# Runs the image on the small phantom task, shut in as tightly as any challenge platform does, and scores it.
-# Needs Docker only; the phantom is written and the scores are computed inside the image as well.
+# Runs the registration image on the small phantom task and the evaluation image on its fields, both shut in as
+# tightly as any challenge platform does. Needs Docker only; the phantom is written in a container as well.
 #
 #   ./test.sh [OPTION OF dinoreg run ...]        e.g. ./test.sh --preset mind
 #
-# Environment: TAG (default dinoreg:VERSION), OUTPUT (folder that keeps the fields; default: a temporary one).
+# Environment: TAG (default dinoreg:VERSION), EVALUATION_TAG (default regeval:VERSION), OUTPUT (folder that keeps
+# the fields; default: a temporary one), REQUIRE (what the scores must fulfil; default DSC.mean>=0.5).
 set -euo pipefail
 
 readonly PIDS_LIMIT=256
@@ -20,8 +21,12 @@ esac
 
 version="$(sed -n 's/^version = "\(.*\)"$/\1/p' "$ROOT/pyproject.toml")"
 tag="${TAG:-dinoreg:$version}"
-docker image inspect "$tag" >/dev/null 2>&1 \
-    || { echo "test.sh: there is no image $tag; run ./build.sh first, or set TAG" >&2; exit 1; }
+evaluation_tag="${EVALUATION_TAG:-regeval:$version}"
+for image in "$tag" "$evaluation_tag"; do
+    docker image inspect "$image" >/dev/null 2>&1 \
+        || { echo "test.sh: there is no image $image; run ./build.sh first, or set TAG and EVALUATION_TAG" >&2
+             exit 1; }
+done
 
 work="$(mktemp -d)"
 # The container's user is not ours: it deletes its files itself before the folder goes.
@@ -59,5 +64,6 @@ docker run "${restrictions[@]}" --volume "$task:/input:ro" --volume "$output:/ou
 echo "test.sh: $((SECONDS - start)) s, start-up included"
 
 echo "test.sh: scores"
-docker run "${restrictions[@]}" --volume "$task:/input:ro" --volume "$output:/predictions:ro" \
-    --entrypoint python "$tag" -m regeval evaluate --dataset /input/Phantom_dataset.json --predictions /predictions
+docker run "${restrictions[@]}" --volume "$task:/truth:ro" --volume "$output:/predictions:ro" \
+    --entrypoint python "$evaluation_tag" -m regeval evaluate --dataset /truth/Phantom_dataset.json \
+    --predictions /predictions --require "${REQUIRE:-DSC.mean>=0.5}"

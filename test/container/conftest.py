@@ -1,4 +1,4 @@
-"""The image, built once, and runs of it that are shut in as tightly as any challenge platform does."""
+"""Both images, built once, and runs of them that are shut in as tightly as any challenge platform does."""
 
 import json
 import os
@@ -8,14 +8,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pytest
+import SimpleITK as sitk
 
 from dinoreg.phantom import write_phantom_task
 from regtask import read_dataset
 from regtask.names import field_names
 
 ROOT = Path(__file__).resolve().parents[2]
-TAG = "dinoreg:test"
+TAG, EVALUATION_TAG = "dinoreg:test", "regeval:test"
 ANY_USER = "12345:12345"  # a uid that the image has never heard of
 PRESET = "convexadam"
 PAIRS = 2  # of the five of the phantom, for speed
@@ -77,6 +79,25 @@ class Run:
         return json.loads((self.output / "manifest.json").read_text(encoding="utf-8"))
 
 
+@dataclass(frozen=True)
+class ExecJob:
+    """A job of Grand Challenge, MR and CT of one patient on different grids, and how it ended."""
+
+    fixed: str
+    moving: str
+    folder: Path
+    output: Path
+    finished: Finished
+
+    def scan(self, role: str) -> Path:
+        """The image of one input."""
+        return next((self.folder / "images").glob(f"{role}-*/*.mha"))
+
+    @property
+    def field(self) -> Path:
+        return self.output / "images" / "displacement-field" / "displacement-field.mha"
+
+
 def execute(*command: str, seconds: float = RUN_SECONDS) -> Finished:
     done = subprocess.run(
         command, capture_output=True, encoding="utf-8", errors="replace", timeout=seconds, check=False
@@ -103,19 +124,38 @@ def docker() -> Callable[..., Finished]:
 
 
 @pytest.fixture(scope="session")
-def image(docker: Callable[..., Finished]) -> str:
+def build(docker: Callable[..., Finished]) -> Callable[..., None]:
+    """Call ./build.sh, which must succeed."""
+
+    def call(*options: str) -> None:
+        built = execute(str(ROOT / "build.sh"), *options, seconds=BUILD_SECONDS)
+        assert built.code == 0, f"build.sh failed:\n{built.out[-2000:]}\n{built.err[-2000:]}"
+
+    return call
+
+
+@pytest.fixture(scope="session")
+def image(build: Callable[..., None]) -> str:
     """Name of the image of this working tree; that of DINOREG_IMAGE, if set, instead of a new build."""
     if given := os.environ.get("DINOREG_IMAGE"):
         return given
-    built = execute(str(ROOT / "build.sh"), "--tag", TAG, seconds=BUILD_SECONDS)
-    assert built.code == 0, f"build.sh failed:\n{built.out[-2000:]}\n{built.err[-2000:]}"
+    build("--tag", TAG, "--only", "registration")
     return TAG
 
 
 @pytest.fixture(scope="session")
-def inspected(docker: Callable[..., Finished], image: str) -> dict:
-    """What `docker image inspect` says."""
-    return json.loads(docker("image", "inspect", image).out)[0]
+def evaluation_image(build: Callable[..., None]) -> str:
+    """The same of the evaluation; REGEVAL_IMAGE."""
+    if given := os.environ.get("REGEVAL_IMAGE"):
+        return given
+    build("--evaluation-tag", EVALUATION_TAG, "--only", "evaluation")
+    return EVALUATION_TAG
+
+
+@pytest.fixture(scope="session", params=["image", "evaluation_image"])
+def inspected(request: pytest.FixtureRequest, docker: Callable[..., Finished]) -> dict:
+    """What `docker image inspect` says of each image."""
+    return json.loads(docker("image", "inspect", request.getfixturevalue(request.param)).out)[0]
 
 
 @pytest.fixture(scope="session")
@@ -127,6 +167,71 @@ def phantom(tmp_path_factory: pytest.TempPathFactory) -> Task:
     content["numRegistration_val"] = PAIRS
     path.write_text(json.dumps(content), encoding="utf-8")
     return Task(path)
+
+
+@pytest.fixture(scope="session")
+def shut_in(docker: Callable[..., Finished]) -> Callable[..., Finished]:
+    """Run an image with all restrictions: `mounts` is container path -> host folder."""
+
+    def run(
+        image: str, *arguments: str, mounts: dict[str, Path], entry: str = "", environment: str = ""
+    ) -> Finished:
+        options = []
+        for path, folder in mounts.items():
+            host = readable(folder) if path.endswith(":ro") else folder
+            options += ["--volume", f"{host}:{path}"]
+        options += ["--entrypoint", entry] if entry else []
+        options += ["--env", environment] if environment else []
+        return docker("run", "--rm", *RESTRICTIONS, *options, image, *arguments)
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def exec_job(
+    phantom: Task, image: str, shut_in: Callable[..., Finished], tmp_path_factory: pytest.TempPathFactory
+) -> ExecJob:
+    """The phantom's second pair as Grand Challenge would give it, registered by the container."""
+    fixed, moving = "0003_0001", "0003_0000"
+    folder, output = tmp_path_factory.mktemp("job"), tmp_path_factory.mktemp("exec")
+    output.chmod(0o777)
+    scans = [
+        sitk.ReadImage(phantom.folder / "imagesTr" / f"Phantom_{name}.nii.gz") for name in (fixed, moving)
+    ]
+    entries = []
+    for slug, scan in zip(("fixed-mr", "moving-ct"), (scans[0], on_another_grid(scans[1])), strict=True):
+        (folder / "images" / slug).mkdir(parents=True)
+        sitk.WriteImage(scan, folder / "images" / slug / "b2d1.mha", useCompression=True)
+        entries.append({"socket": {"slug": slug, "relative_path": f"images/{slug}"}, "image": {"name": "x"}})
+    (folder / "inputs.json").write_text(json.dumps(entries), encoding="utf-8")
+    done = shut_in(
+        image,
+        mounts={"/input:ro": folder, "/output": output},
+        environment=f"DINOREG_ARGUMENTS=--preset {PRESET} --set preprocess.foreground=threshold",
+    )
+    return ExecJob(fixed, moving, folder, output, done)
+
+
+def on_another_grid(scan: sitk.Image) -> sitk.Image:
+    """Read a scan on a turned grid of other size and spacing, around the same centre."""
+    grid = sitk.Image([60, 54, 60], sitk.sitkFloat32)
+    grid.SetSpacing((6.0, 6.0, 6.5))
+    c, s = np.cos(0.15), np.sin(0.15)
+    grid.SetDirection((c, -s, 0, s, c, 0, 0, 0, 1))
+    centre = scan.TransformContinuousIndexToPhysicalPoint([(n - 1) / 2 for n in scan.GetSize()])
+    there = grid.TransformContinuousIndexToPhysicalPoint([(n - 1) / 2 for n in grid.GetSize()])
+    grid.SetOrigin(np.subtract(centre, there).tolist())
+    lowest = float(sitk.GetArrayViewFromImage(scan).min())
+    return sitk.Resample(scan, grid, sitk.Transform(), sitk.sitkLinear, lowest)
+
+
+@pytest.fixture
+def writable(tmp_path: Path) -> Path:
+    """A folder that any uid may write to."""
+    folder = tmp_path / "written"
+    folder.mkdir()
+    folder.chmod(0o777)
+    return folder
 
 
 @pytest.fixture(scope="session")
