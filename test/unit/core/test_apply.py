@@ -180,3 +180,7 @@ def test_landmarks_by_interpolation_and_outside_by_the_border():
     found = warp_landmarks(points, field)
     assert found.dtype == np.float64
     np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+def test_no_landmarks_stay_none(rng):
+    assert warp_landmarks(np.zeros((0, 3)), _field(rng, amplitude=2.0)).shape == (0, 3)

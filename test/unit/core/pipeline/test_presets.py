@@ -155,3 +155,22 @@ def test_hash_ignores_the_name_and_sees_every_setting():
     hashes = {config_hash(config) for config in [base, *changed]}
     assert len(hashes) == len(changed) + 1
     assert all(len(digest) == 16 for digest in hashes)
+
+
+def test_values_that_json_does_not_know_are_faults_not_crashes(tmp_path):
+    path = tmp_path / "dated.toml"
+    path.write_text("[[adam]]\niterations = 2026-11-21\n", encoding="utf-8")
+    with pytest.raises(ConfigError, match=r"adam\.0\.iterations"):
+        load_config(path)
+    with pytest.raises(ConfigError, match=r"adam\.0\.iterations"):
+        load_preset("mind", ["adam.0.iterations=2026-11-21"])
+
+
+def test_numbers_in_the_place_of_text_are_text():
+    assert load_preset("mind", ["output.naming=2024"]).output.naming == "2024"
+
+
+@pytest.mark.parametrize("rate", ["inf", "nan", "-1.0", "0.0"])
+def test_impossible_learning_rates(rate):
+    with pytest.raises(ConfigError, match="learning_rate"):
+        load_preset("mind", [f"adam.0.learning_rate={rate}"])

@@ -90,3 +90,13 @@ def test_content_box_of_a_single_slice(rng):
     image = np.zeros((20, 26, 1), np.float32)
     image[3:7, 5:9] = rng.uniform(1, 2, (4, 4, 1))
     assert content_box(image) == (slice(3, 7), slice(5, 9), slice(0, 1))
+
+
+def test_a_single_slice_keeps_what_is_outside_the_body_outside():
+    # One voxel thick: holes filled in its other two planes, which are lines, would fill the image.
+    image = np.full((20, 26, 1), -1000.0, np.float32)
+    image[4:16, 5:20] = 30.0
+    image[8:11, 9:12] = -900.0  # gas inside
+    body = threshold_foreground(image, "ct")
+    assert body[4:16, 5:20].all()
+    assert body.sum() == 12 * 15

@@ -82,3 +82,13 @@ def test_kind_by_name_whatever_the_values(modality, expected):
 def test_kind_by_values_where_the_name_tells_nothing(modality):
     assert image_kind(modality, np.array([-1000, 100], np.float32)) == "ct"
     assert image_kind(modality, np.array([-50, 100], np.float32)) == "mr"
+
+
+@pytest.mark.parametrize("modality", ["CTA", "4DCT", "CECT"])
+def test_kinds_of_ct(modality):
+    assert image_kind(modality, np.array([0, 100], np.float32)) == "ct"
+
+
+def test_a_name_that_contains_ct_is_not_ct():
+    # SPECT counts photons: nothing in Hounsfield units.
+    assert image_kind("SPECT", np.array([0, 100], np.float32)) == "mr"

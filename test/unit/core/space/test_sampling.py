@@ -98,3 +98,15 @@ def test_gradient_is_zero_along_a_clamped_axis_only(rng):
     sample_linear(volume, at).sum().backward()
     expected_zero = torch.tensor([[True, False, True], [False, True, False], [False, False, True]])
     assert torch.equal(at.grad == 0, expected_zero)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_positions_that_are_no_numbers_do_not_crash(dtype, rng):
+    # What an exploding optimisation asks for: a value or NaN, but never a read outside the volume.
+    volume = torch.from_numpy(rng.standard_normal((2, *SHAPE))).to(dtype)
+    inside, lost, far = [4.0, 5.0, 6.0], [float("nan")] * 3, [1e30, -1e30, float("inf")]
+    at = torch.tensor([inside, lost, far], dtype=dtype).T.requires_grad_()
+    found = sample_linear(volume, at)
+    torch.testing.assert_close(found[:, 0].detach(), volume[:, 4, 5, 6])
+    found[:, 0].sum().backward()
+    assert torch.isfinite(at.grad[:, 0]).all()
