@@ -49,12 +49,13 @@ class Faults:
     background: float = 0.0
 
 
-# Assumed, not measured: MR noisier than CT, the scatter of a cone beam drifting over the slice, and
-# background tokens of large norm that say nothing of the background (Darcet et al. 2024, section 2.1).
+# Assumed, not measured: tokens noisy enough that no single one can be trusted, MR more so than CT; the
+# scatter of a cone beam drifting over the slice; background tokens of large norm that say nothing of the
+# background (Darcet et al. 2024, section 2.1).
 FAULTS = {
-    Rendering.CT: Faults(noise=0.5, background=2.0),
-    Rendering.MR: Faults(noise=0.7, background=2.0),
-    Rendering.CBCT: Faults(noise=0.9, gain=0.6, offset=0.9, background=2.0),
+    Rendering.CT: Faults(noise=1.5, background=3.0),
+    Rendering.MR: Faults(noise=2.1, background=3.0),
+    Rendering.CBCT: Faults(noise=2.7, gain=0.6, offset=1.2, background=3.0),
 }
 
 

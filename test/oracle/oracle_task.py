@@ -1,6 +1,9 @@
 """The phantom task with coded images: what the oracle encoder wants to see of every voxel."""
 
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import torch
@@ -13,7 +16,7 @@ from dinoreg.phantom.cone_beam import field_of_view
 from dinoreg.phantom.dataset_json import image_name
 from dinoreg.phantom.deformation import SmoothDeformation
 from dinoreg.phantom.lattice import Lattice
-from dinoreg.phantom.pairs import PAIRS
+from dinoreg.phantom.pairs import PAIRS, PairPlan
 from dinoreg.phantom.rasterise import rasterise
 from dinoreg.phantom.render import CBCT_RADIUS_MM
 from dinoreg.phantom.tissues import Tissue
@@ -22,6 +25,14 @@ from dinoreg.pipeline.prepare import prepare_image
 from regtask.images import read_mask, read_volume, write_volume
 
 CLASS_COUNT = len(Tissue)
+# Beyond the phantom's own: scan ranges so far apart that hardly an organ meets itself, as in AbdomenMRCT.
+FAR = replace(
+    PAIRS[1],
+    name="MR<-CT, far scan range",
+    fixed=(10, "MR"),
+    moving=(9, "CT"),
+    table_shift_mm=(4.0, -3.0, 110.0),
+)
 # What a configuration must say for coded images: they are encoded as they are stored.
 OVERRIDES = ("preprocess.normalise=false",)
 
@@ -34,15 +45,22 @@ def load_oracle(settings: Encoder, device: torch.device) -> LoadedEncoder:
     return LoadedEncoder(OracleEncoder(CLASS_COUNT).to(device))
 
 
-def write_oracle_task(output: Path, *, size: task_module.Size = "small", seed: int = 0) -> Path:
+def write_oracle_task(
+    output: Path,
+    *,
+    size: task_module.Size = "small",
+    seed: int = 0,
+    pairs: Sequence[PairPlan] = (*PAIRS, FAR),
+) -> Path:
     """Write the phantom task, its images coded; everything else, masks and landmarks too, as it is.
 
     Returns:
         Path of the dataset JSON.
     """
-    description = task_module.write_phantom_task(output, seed=seed, size=size)
+    with mock.patch.object(task_module, "PAIRS", tuple(pairs)):
+        description = task_module.write_phantom_task(output, seed=seed, size=size)
     lattice = task_module.task_lattice(size)
-    for number, plan in enumerate(PAIRS):
+    for number, plan in enumerate(pairs):
         rng = np.random.default_rng((seed, number))  # the draws of the task, in its order
         patients = plan.patients(rng)
         warps = (plan.deformation(rng), SmoothDeformation())
