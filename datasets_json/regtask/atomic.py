@@ -2,6 +2,7 @@
 
 import errno
 import os
+import re
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -23,6 +24,7 @@ _REMEDIES = MappingProxyType(
         errno.ENAMETOOLONG: "choose a shorter file name",
     }
 )
+_TEMPORARY = re.compile(r"\.[0-9a-f]{8}\..")
 
 
 @contextmanager
@@ -35,7 +37,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
     Raises:
         OutputError: disk full, read-only, no permission, or the folder does not exist.
     """
-    temporary = path.with_name(f".{secrets.token_hex(4)}.{path.name}")
+    temporary = path.with_name(f".{secrets.token_hex(4)}.{path.name}")  # as _TEMPORARY says
     try:
         yield temporary
         _flush_to_disk(temporary)
@@ -47,6 +49,14 @@ def atomic_path(path: Path) -> Iterator[Path]:
             temporary.unlink()
     with suppress(OSError):  # some network file systems cannot sync a folder; the file itself is safe
         _flush_to_disk(path.parent)
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove temporary files that a killed process left in a folder nobody else writes to now."""
+    for path in folder.glob(".*"):
+        if _TEMPORARY.match(path.name):
+            with suppress(OSError):  # in the way of nothing
+                path.unlink()
 
 
 def atomic_write_text(path: Path, text: str) -> None:

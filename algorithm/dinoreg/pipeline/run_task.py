@@ -27,6 +27,7 @@ from dinoreg.pipeline.prepare import PreparedImage, prepare_image
 from dinoreg.pipeline.presets import config_hash
 from dinoreg.pipeline.progress import RunProgress
 from dinoreg.pipeline.register import MakeField, Registration, register_pair
+from regtask.atomic import remove_leftovers
 from regtask.dataset import Dataset, Split
 from regtask.errors import DataError, Fault, OutputError, SpaceError
 from regtask.fields import write_field
@@ -116,7 +117,9 @@ def _open_output(
         output.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OutputError(Fault("output folder not usable", str(output), got=str(error))) from error
-    if not options.resume:
+    if options.resume:
+        remove_leftovers(output)
+    else:
         wanted = [n for p in pairs for n in field_names(p.fixed_id, p.moving_id, config.output.naming)]
         present = [name for name in (MANIFEST_NAME, *wanted) if (output / name).exists()]
         if present:

@@ -124,3 +124,11 @@ def test_folder_in_place_of_the_file(tmp_path):
 def test_other_faults_of_the_disk_are_output_errors_too(tmp_path):
     with pytest.raises(OutputError, match="Input/output"), atomic_path(tmp_path / "a.txt"):
         raise OSError(errno.EIO, "Input/output error")
+
+
+def test_leftovers_of_a_killed_process_go_and_nothing_else(tmp_path):
+    kept = [".hidden", ".0123456.short", "disp_1_2.nii.gz", ".01234567", ".0123456g.nii.gz"]
+    for name in [*kept, ".0123abcd.disp_1_2.nii.gz", ".ffffffff.manifest.json"]:
+        (tmp_path / name).write_text("x")
+    remove_leftovers(tmp_path)
+    assert sorted(p.name for p in tmp_path.iterdir()) == sorted(kept)
