@@ -13,8 +13,6 @@ if TYPE_CHECKING:
     from regeval.cli import Verbs
     from regeval.ranking import Results, Scheme
 
-_REFERENCE = "identity"
-
 
 class _Named(NamedTuple):
     """One argument NAME=VALUE."""
@@ -48,7 +46,7 @@ def add_parser(verbs: "Verbs") -> None:
     parser.add_argument(
         "--reference",
         metavar="RUN",
-        help=f"run that the gate of wilcoxon-holm compares with (default: {_REFERENCE}, if there is one)",
+        help="run that the gate of wilcoxon-holm compares with (default: the identity)",
     )
     parser.add_argument(
         "--bootstrap", type=_count, default=1000, metavar="N", help="samples for the intervals; 0 for none"
@@ -63,10 +61,21 @@ def run(options: argparse.Namespace) -> int:
     Raises:
         TaskError: an input cannot be used or an output not be written.
     """
-    from regeval.ranking import compare, format_leaderboard, leaderboard_csv, rank_runs, read_run, render_page
+    from regeval.ranking import (
+        compare,
+        format_leaderboard,
+        leaderboard_csv,
+        rank_runs,
+        read_run,
+        render_page,
+        with_reference,
+    )
 
     metrics, components = _split_weights(options)
-    results = compare([read_run(name, Path(path)) for name, path in options.runs], list(metrics))
+    runs = [read_run(name, Path(path)) for name, path in options.runs]
+    if options.method == "wilcoxon-holm" and options.reference is None:
+        runs = with_reference(runs)
+    results = compare(runs, list(metrics))
     board = rank_runs(
         results,
         _scheme(options, results, metrics, components),
@@ -111,11 +120,13 @@ def _scheme(
 
 
 def _reference(options: argparse.Namespace, results: "Results") -> str | None:
+    from regeval.ranking import REFERENCE
+
     if options.method != "wilcoxon-holm":
         return None
     name: str | None = options.reference
     if name is None:
-        return _REFERENCE if _REFERENCE in results.runs else None
+        return REFERENCE if REFERENCE in results.runs else None
     if name not in results.runs:
         guess = nearest(name, results.runs)
         raise DataError(

@@ -3,12 +3,13 @@
 from regeval.ranking.leaderboard import Leaderboard, Standing, rank_runs
 from regeval.ranking.metrics import Metric, known_metric, metric_of
 from regeval.ranking.page import render_page
-from regeval.ranking.runs import Results, Run, compare, read_run
+from regeval.ranking.runs import REFERENCE, Results, Run, compare, read_run, with_reference
 from regeval.ranking.schemes import COMPONENT_WEIGHTS, Scheme
 from regeval.ranking.text import format_leaderboard, leaderboard_csv
 
 __all__ = [
     "COMPONENT_WEIGHTS",
+    "REFERENCE",
     "Leaderboard",
     "Metric",
     "Results",
@@ -23,4 +24,5 @@ __all__ = [
     "rank_runs",
     "read_run",
     "render_page",
+    "with_reference",
 ]

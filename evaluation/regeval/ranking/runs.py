@@ -18,6 +18,10 @@ from regtask.errors import DataError, Fault, nearest
 
 # Differences of case sets are listed up to this number; whole other tasks would fill the screen.
 _MAX_LISTED = 20
+# Name of the run without any displacement, which gates compare with.
+REFERENCE = "identity"
+# The mean over the 30 % of landmarks that were worst before registration, beside "mean" in a case.
+_HARDEST = "hardest30"
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,12 +31,21 @@ class Run:
     Attributes:
         name: what the ranking calls it.
         task: name of the task that was evaluated; empty where the file is silent.
+        mode: whose definitions the numbers follow: "l2r" or "strict".
+        masked: whether regularity was judged within masks; None where the file is silent.
         scores: case -> metric -> mean over the case; nan where the file has no number.
+        kinds: metric -> kind, such as "dice", of those that the evaluation was asked for; empty for files
+            that do not say.
+        reference: the identity on the same cases, where the file has it.
     """
 
     name: str
     task: str
+    mode: str
+    masked: bool | None
     scores: Mapping[str, Mapping[str, float]]
+    kinds: Mapping[str, str]
+    reference: "Run | None" = None
 
     def metrics(self) -> set[str]:
         """Return the metrics that every case has."""
@@ -86,15 +99,25 @@ def read_run(name: str, path: Path) -> Run:
         raise DataError(Fault("not a metrics file", str(path), "JSON", str(error))) from error
     except OSError as error:
         raise DataError(Fault("cannot read", str(path), got=error.strerror or str(error))) from error
-    cases = content.get("cases") if isinstance(content, dict) else None
-    if not isinstance(cases, dict) or not cases or not all(isinstance(case, dict) for case in cases.values()):
-        remedy = "write it by `regeval evaluate` or by the evaluator of Learn2Reg, version 2.0"
-        raise DataError(Fault("not a metrics file", str(path), '"cases" with metrics', remedy=remedy))
-    scores = {
-        str(case): {str(metric): _mean(entry) for metric, entry in metrics.items()}
-        for case, metrics in cases.items()
-    }
-    return Run(name, str(content.get("name") or ""), scores)
+    if not isinstance(content, dict):
+        raise DataError(_no_metrics(path))
+    scores = _scores(content, path)
+    task = str(content.get("name") or "")
+    mode = str(content.get("mode") or "l2r")  # the official evaluator knows no other and says nothing
+    masked = content.get("masked") if isinstance(content.get("masked"), bool) else None
+    kinds = _kinds(content)
+    identity = None
+    if isinstance(content.get("reference"), dict):
+        identity = Run(REFERENCE, task, mode, masked, _scores(content["reference"], path), kinds)
+    return Run(name, task, mode, masked, scores, kinds, identity)
+
+
+def with_reference(runs: Sequence[Run]) -> list[Run]:
+    """Add the identity, as the files of the runs have it, unless a run is called so already."""
+    if any(run.name == REFERENCE for run in runs):
+        return list(runs)
+    found = next((run.reference for run in runs if run.reference is not None), None)
+    return list(runs) if found is None else [*runs, found]
 
 
 def compare(runs: Sequence[Run], wanted: Sequence[str] = ()) -> Results:
@@ -102,7 +125,7 @@ def compare(runs: Sequence[Run], wanted: Sequence[str] = ()) -> Results:
 
     Args:
         runs: two or more, of different names.
-        wanted: metrics to rank; none takes all of a known direction that every run has and that differ
+        wanted: metrics to rank; none takes those that the evaluations were asked for and that differ
             between any two runs or cases.
 
     Raises:
@@ -111,15 +134,20 @@ def compare(runs: Sequence[Run], wanted: Sequence[str] = ()) -> Results:
     """
     _refuse_different(runs)
     shared = set.intersection(*(run.metrics() for run in runs))
+    kinds = {name: kind for run in runs for name, kind in run.kinds.items()}
     names = {name: None for run in runs for metrics in run.scores.values() for name in metrics}
     if wanted:
         _refuse_missing(runs, wanted)
-        chosen = [known_metric(name) for name in wanted]
-        left_out = {name: "not asked for" for name in names if name not in wanted}
+        chosen = [known_metric(name, kinds.get(name, "")) for name in wanted]
+        left_out = {name: "not asked for" for name in kinds if name not in wanted}
     else:
-        chosen = [metric for name in names if name in shared and (metric := metric_of(name))]
-        left_out = {name: "not in every run and case" for name in names if name not in shared}
-        left_out |= {name: "unknown direction" for name in names if name in shared and not metric_of(name)}
+        asked = [name for name in names if name in kinds or not kinds]
+        chosen = [
+            metric for name in asked if name in shared and (metric := metric_of(name, kinds.get(name, "")))
+        ]
+        known = {metric.name for metric in chosen}
+        left_out = {name: "not in every run and case" for name in asked if name not in shared}
+        left_out |= {name: "unknown direction" for name in asked if name in shared - known}
         left_out |= {metric.name: "the same everywhere" for metric in chosen if _constant(runs, metric.name)}
         chosen = [metric for metric in chosen if metric.name not in left_out]
     if not chosen:
@@ -136,11 +164,42 @@ def _constant(runs: Sequence[Run], metric: str) -> bool:
     return len(values) == 1 or not any(map(math.isfinite, values))
 
 
-def _mean(entry: Any) -> float:
-    value = entry.get("mean") if isinstance(entry, dict) else entry
+def _scores(content: Mapping[str, Any], path: Path) -> dict[str, dict[str, float]]:
+    cases = content.get("cases")
+    if not isinstance(cases, dict) or not cases or not all(isinstance(case, dict) for case in cases.values()):
+        raise DataError(_no_metrics(path))
+    return {str(case): _case_scores(metrics) for case, metrics in cases.items()}
+
+
+def _case_scores(metrics: Mapping[str, Any]) -> dict[str, float]:
+    scores: dict[str, float] = {}
+    for metric, entry in metrics.items():
+        scores[str(metric)] = _number(entry.get("mean") if isinstance(entry, dict) else entry)
+        if isinstance(entry, dict) and _HARDEST in entry:
+            scores[f"{metric}.{_HARDEST}"] = _number(entry[_HARDEST])
+    return scores
+
+
+def _kinds(content: Mapping[str, Any]) -> dict[str, str]:
+    """Return what the evaluation was asked for: metric -> kind, or "" where only the name tells."""
+    methods, aggregates = content.get("metrics"), content.get("aggregates")
+    if isinstance(methods, dict):
+        kinds = {
+            str(name): str(entry.get("metric")) for name, entry in methods.items() if isinstance(entry, dict)
+        }
+        return kinds | {f"{name}.{_HARDEST}": kind for name, kind in kinds.items() if kind == "tre"}
+    return dict.fromkeys(map(str, aggregates), "") if isinstance(aggregates, dict) else {}
+
+
+def _number(value: Any) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float):
         return math.nan
     return float(value)
+
+
+def _no_metrics(path: Path) -> Fault:
+    remedy = "write it by `regeval evaluate` or by the evaluator of Learn2Reg, version 2.0"
+    return Fault("not a metrics file", str(path), '"cases" with metrics', remedy=remedy)
 
 
 def _refuse_different(runs: Sequence[Run]) -> None:
@@ -149,6 +208,13 @@ def _refuse_different(runs: Sequence[Run]) -> None:
     names = [run.name for run in runs]
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise DataError(Fault("runs of one name", ", ".join(twice), "one name per run"))
+    for what, rules in (
+        ("mode", {run.mode: run.name for run in runs}),
+        ("masked", {run.masked: run.name for run in runs if run.masked is not None}),
+    ):
+        if len(rules) > 1:
+            got = ", ".join(f"{what} {rule} ({name})" for rule, name in rules.items())
+            raise DataError(Fault("runs evaluated by different rules", "runs", f"one {what}", got))
     tasks = {run.task: run.name for run in runs if run.task}
     if len(tasks) > 1:
         got = ", ".join(f"{task} ({name})" for task, name in tasks.items())

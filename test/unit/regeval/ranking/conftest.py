@@ -23,7 +23,7 @@ def metrics_file(tmp_path: Path) -> Callable[..., Path]:
     ) -> Path:
         content = {
             "name": task,
-            "aggregates": {},
+            "aggregates": {metric: {} for metric in metrics},
             "cases": {
                 case: {
                     metric: {"mean": values[n], "detailed": values[n]} for metric, values in metrics.items()

@@ -1,6 +1,7 @@
 """The verb: what it prints, writes and refuses."""
 
 import csv
+import json
 import math
 
 import numpy as np
@@ -109,6 +110,57 @@ def test_other_refusals(rank, metrics_file, tmp_path):
         with pytest.raises(SystemExit) as stop:
             rank(f"a={one}", f"b={one}", *wrong)
         assert stop.value.code == 2
+
+
+def evaluated(path, metrics, more=None, before=None, **keys):
+    """Write what `regeval evaluate` writes: kinds of the metrics, a mode, and the identity."""
+
+    def cases(values, beside):
+        return {
+            case: {name: {"mean": column[n], **beside} for name, column in values.items()}
+            for n, case in enumerate(CASES)
+        }
+
+    content = {
+        "name": "Toy",
+        "cases": cases(metrics | {"num_foldings": list(range(10))}, more or {}),
+        "mode": "strict",
+        "masked": False,
+        "metrics": {name: {"name": name, "metric": kind} for name, kind in {"A": "dice", "B": "tre"}.items()},
+        **({"reference": {"name": "identity", "cases": cases(before, {})}} if before else {}),
+        **keys,
+    }
+    path.write_text(json.dumps(content), encoding="utf-8")
+    return path
+
+
+def test_files_of_evaluate(rank, tmp_path):
+    """Kinds give the direction, only what was asked for is ranked, and the identity comes from the file."""
+    steps = [0.01 * n for n in range(10)]
+    before = {"A": [0.2 + s for s in steps], "B": [9 + s for s in steps]}
+    runs = []
+    for name, a, b in (("one", 0.8, 2.0), ("two", 0.6, 3.0)):
+        metrics = {"A": [a + s for s in steps], "B": [b + s for s in steps]}
+        runs.append(f"{name}={evaluated(tmp_path / name, metrics, {'hardest30': b}, before)}")
+    code, out, _ = rank(*runs, "--method", "wilcoxon-holm", "--bootstrap", 0)
+    assert code == 0
+    board = rows(tmp_path)
+    assert list(board) == ["one", "two", "identity"]
+    assert [name for name in board["one"] if name.endswith("mean")] == ["A mean", "B mean"]
+    assert board["identity"]["gate"] == "not passed"
+    assert "B.hardest30 (not in every run and case)" in out  # the reference was written without
+    rank(*runs, "--method", "l2r", "--bootstrap", 0)
+    assert list(rows(tmp_path)) == ["one", "two"]
+    assert float(rows(tmp_path)["two"]["B.hardest30 mean"]) == 3
+
+
+def test_files_of_different_rules_do_not_compare(rank, tmp_path, metrics_file):
+    values = {"A": [0.1 * n for n in range(10)], "B": [1.0] * 10}
+    strict = evaluated(tmp_path / "strict.json", values)
+    masked = evaluated(tmp_path / "masked.json", values, masked=True)
+    official = metrics_file("official", {"A_dice": [0.5] * 10, "A": [0.5] * 10})
+    assert "one masked" in rank(f"a={strict}", f"b={masked}")[2]
+    assert "mode strict (a), mode l2r (b)" in rank(f"a={strict}", f"b={official}")[2]
 
 
 def test_values_without_number_are_the_worst(metrics_file):
