@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from regtask import OutputError, atomic_path, atomic_write_text, write_field, write_landmarks, write_volume
+from regtask.atomic import remove_leftovers
 
 
 def test_file_appears_when_the_block_ends(tmp_path):
