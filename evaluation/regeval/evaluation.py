@@ -3,7 +3,7 @@
 import multiprocessing
 import os
 from collections.abc import Iterable
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from typing import Any
@@ -11,9 +11,10 @@ from typing import Any
 from regeval.aggregate import CaseScores, Mode
 from regeval.config import Config
 from regeval.document import metrics_document
+from regeval.field_scores import field_scores
 from regeval.measure import Measures, measure
 from regeval.official import official_scores
-from regeval.strict import regularity_scores, strict_scores
+from regeval.strict import strict_scores
 from regeval.submission import Submission, missing_fields
 from regeval.truth import read_truth
 from regtask.errors import DataError, Fault, TaskError
@@ -124,8 +125,10 @@ def _scores(job: _Job) -> _Outcome:
         initial = measure(job.config, truth, None, job.threads)
         before = _case_scores(job.config, initial, initial)
         return _Outcome(before, before)
-    field = job.submission.read_field(name, truth.shape, job.layout)
-    initial = measure(job.config, truth, None, job.threads)
+    with ThreadPoolExecutor(1) as reader:  # unpacking the field and measuring the identity take turns well
+        reading = reader.submit(job.submission.read_field, name, truth.shape, job.layout)
+        initial = measure(job.config, truth, None, job.threads)
+        field = reading.result()
     measures = measure(job.config, truth, field, job.threads, name.endswith(".npz"))
     return _Outcome(_case_scores(job.config, measures, initial), _case_scores(job.config, initial, initial))
 
@@ -141,8 +144,9 @@ def _field_faults(job: _Job) -> Iterable[Fault]:
 
 
 def _case_scores(config: Config, measures: Measures, initial: Measures) -> CaseScores:
+    regularity = field_scores(measures)
     return CaseScores(
-        official=official_scores(config, measures),
-        strict=strict_scores(config, measures, initial),
-        regularity=regularity_scores(measures),
+        official=official_scores(config, measures, regularity),
+        strict=strict_scores(config, measures, regularity, initial),
+        regularity=regularity,
     )

@@ -7,53 +7,39 @@ size; a label that is not in both images is NaN and ignored, one that was lost m
 """
 
 import math
-
-import numpy as np
+from collections.abc import Mapping
 
 from regeval.config import Config, Method
+from regeval.field_scores import chosen
 from regeval.measure import Measures
-from regeval.score import Score, mean_of, ndv_percent
+from regeval.score import Score, mean_of
 
 FOLDS = "num_foldings"
-_RAISE = 3
-_CROP = (slice(2, -2),) * 3
 
 
-def official_scores(config: Config, measures: Measures) -> dict[str, Score]:
-    """Return the scores of one pair under the names, and in the order, of the official metrics file."""
+def official_scores(config: Config, measures: Measures, regularity: Mapping[str, Score]) -> dict[str, Score]:
+    """Return the scores of one pair under the names, and in the order, of the official metrics file.
+
+    Args:
+        config: what to score.
+        measures: of the field.
+        regularity: the same field's `regeval.field_scores`.
+    """
     scores: dict[str, Score] = {}
     for method in config.methods:
-        scores[method.name] = _score(config, method, measures)
+        scores[method.name] = _score(config, method, measures, regularity)
         if method.kind == "sdlogj":
             scores[FOLDS] = Score(0.0, 0.0)
     return scores
 
 
-def official_sd_log_jacobian(measures: Measures, masked: bool) -> float:
-    """Return the standard deviation of log(det + 3), the official form.
-
-    Args:
-        measures: of the pair.
-        masked: whether only the fixed image's mask is judged, where there is one.
-
-    Returns:
-        NaN if no voxel is left to judge.
-    """
-    if measures.determinant is None:
-        return 0.0
-    inner = measures.determinant[_CROP]
-    mask = measures.truth.mask if masked else None
-    judged = inner if mask is None else inner[mask[_CROP]]
-    return float(np.log(np.clip(judged + _RAISE, 1e-9, 1e9)).std()) if judged.size else math.nan
-
-
-def _score(config: Config, method: Method, measures: Measures) -> Score:
+def _score(config: Config, method: Method, measures: Measures, regularity: Mapping[str, Score]) -> Score:
     match method.kind:
         case "sdlogj":
-            value = official_sd_log_jacobian(measures, config.masked)
+            value = chosen(regularity, "sdLogJ_plus3", config.masked)
             return Score(value, value)
         case "ndv":
-            value = ndv_percent(measures, config.masked)
+            value = chosen(regularity, "NDV_percent", config.masked)
             return Score(value, value)
         case "tre":
             errors = measures.official_tre_mm.get(method.points)

@@ -7,8 +7,6 @@ from typing import Any
 
 import numpy as np
 
-from regeval.measure import Measures
-
 
 @dataclass(frozen=True, slots=True)
 class Score:
@@ -40,21 +38,3 @@ def mean_of(values: Iterable[float]) -> float:
     present = [value for value in values if not math.isnan(value)]
     # np.mean, as the official evaluator: its sum of many values rounds differently from Python's.
     return float(np.mean(present)) if present else math.nan
-
-
-def ndv_percent(measures: Measures, masked: bool) -> float:
-    """Return the non-diffeomorphic volume in percent of the volume judged (Liu et al., 2024).
-
-    Args:
-        measures: of the pair.
-        masked: whether only the fixed image's mask is judged, where there is one.
-
-    Returns:
-        NaN if the image is flat or no voxel is left to judge.
-    """
-    if measures.determinant is None:
-        return 0.0
-    if measures.digital is None:
-        return math.nan
-    _, volume, judged = measures.digital.within(measures.truth.mask if masked else None)
-    return 100 * volume / judged if judged else math.nan

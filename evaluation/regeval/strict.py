@@ -6,58 +6,45 @@ labels are listed.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from regeval.config import Config, Method
+from regeval.field_scores import chosen
 from regeval.measure import Measures
-from regeval.official import FOLDS, official_sd_log_jacobian
-from regeval.regularity import log_spread
-from regeval.score import Score, mean_of, ndv_percent
+from regeval.official import FOLDS
+from regeval.score import Score, mean_of
 
 # The share of the landmarks that are the hardest, and their name in the metrics file.
 HARDEST = 0.3
 HARDEST_NAME = "hardest30"
 
 
-def strict_scores(config: Config, measures: Measures, before: Measures) -> dict[str, Score]:
+def strict_scores(
+    config: Config, measures: Measures, regularity: Mapping[str, Score], before: Measures
+) -> dict[str, Score]:
     """Return the scores of one pair under the names of the configuration.
 
     Args:
         config: what to score.
         measures: of the field.
+        regularity: the same field's `regeval.field_scores`.
         before: of the identity, which tells the hardest landmarks.
     """
     scores: dict[str, Score] = {}
     for method in config.methods:
-        scores[method.name] = _score(config, method, measures, before)
-        if method.kind == "sdlogj":
-            scores[FOLDS] = _single(float(np.count_nonzero(_judged(measures, config.masked) <= 0)))
-    return scores
-
-
-def regularity_scores(measures: Measures) -> dict[str, Score]:
-    """Return all measures of regularity, over the whole image and, with `_masked`, within the fixed mask."""
-    scores: dict[str, Score] = {}
-    for masked in (False, True) if measures.truth.mask is not None else (False,):
-        ending = "_masked" if masked else ""
-        judged = _judged(measures, masked)
-        folds = float(np.count_nonzero(judged <= 0))
-        digital, size = 0.0, 1
-        if measures.digital is not None:
-            digital, _, size = measures.digital.within(measures.truth.mask if masked else None)
-        flat = measures.digital is None and measures.determinant is not None
-        values = {
-            "sdLogJ": log_spread(judged),
-            "sdLogJ_plus3": official_sd_log_jacobian(measures, masked),
-            "folds": folds,
-            "folds_percent": 100 * folds / judged.size,
-            "digital_folds_percent": 100 * digital / size if size and not flat else math.nan,
-            "NDV_percent": ndv_percent(measures, masked),
-        }
-        scores |= {f"{name}{ending}": _single(value) for name, value in values.items()}
+        match method.kind:
+            case "sdlogj":
+                scores[method.name] = _regularity(config, measures, regularity, "sdLogJ")
+                scores[FOLDS] = _regularity(config, measures, regularity, "folds")
+            case "ndv":
+                scores[method.name] = _regularity(config, measures, regularity, "NDV_percent")
+            case "tre":
+                scores[method.name] = _tre(method, measures, before)
+            case "dice" | "hd95":
+                scores[method.name] = _labels(method, measures)
     return scores
 
 
@@ -67,16 +54,10 @@ def hardest(initial: Sequence[float] | NDArray[np.float64]) -> NDArray[np.intp]:
     return np.argsort(-np.asarray(initial), kind="stable")[:count]
 
 
-def _score(config: Config, method: Method, measures: Measures, before: Measures) -> Score:
-    match method.kind:
-        case "sdlogj":
-            return _single(log_spread(_judged(measures, config.masked)), _mask_note(config, measures))
-        case "ndv":
-            return _single(ndv_percent(measures, config.masked), _mask_note(config, measures))
-        case "tre":
-            return _tre(method, measures, before)
-        case "dice" | "hd95":
-            return _labels(method, measures)
+def _regularity(config: Config, measures: Measures, regularity: Mapping[str, Score], name: str) -> Score:
+    value = chosen(regularity, name, config.masked)
+    lacking = config.masked and measures.truth.mask is None
+    return Score(value, value, reasons=("no mask: judged everywhere",) if lacking else ())
 
 
 def _tre(method: Method, measures: Measures, before: Measures) -> Score:
@@ -116,19 +97,3 @@ def _diagonal_mm(measures: Measures) -> float:
     return math.dist(
         (0, 0, 0), [size * step for size, step in zip(measures.truth.shape, spacing, strict=True)]
     )
-
-
-def _judged(measures: Measures, masked: bool) -> NDArray[np.float64]:
-    """Return the determinants that count; that of the identity is 1."""
-    if measures.determinant is None:
-        return np.ones(1)
-    mask = measures.truth.mask if masked else None
-    return measures.determinant.ravel() if mask is None else measures.determinant[mask]
-
-
-def _mask_note(config: Config, measures: Measures) -> tuple[str, ...]:
-    return ("no mask: judged everywhere",) if config.masked and measures.truth.mask is None else ()
-
-
-def _single(value: float, reasons: tuple[str, ...] = ()) -> Score:
-    return Score(value, value, reasons=reasons)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import map_coordinates
 
 from regeval.slabs import for_each_slab
+from regeval.splines import cubic_at
 
 Interpolation = Literal["linear", "official", "official_npz"]
 
@@ -78,18 +79,14 @@ def warp_landmarks(
     start = np.asarray(points, dtype=np.float64)
     if start.ndim != 2 or start.shape[1] != 3:
         raise ValueError(f"points: expected shape (N, 3), got {start.shape}")
-    linear = interpolation == "linear"
-    displacements = [
-        map_coordinates(
-            field[..., axis],
-            start.T,
-            output=np.float32 if interpolation == "official_npz" else np.float64,
-            order=1 if linear else 3,
-            mode="nearest" if linear else "constant",
-        )
-        for axis in range(3)
-    ]
-    return start + np.stack(displacements, axis=1)
+    if interpolation == "linear":
+        found = [
+            map_coordinates(field[..., axis], start.T, output=np.float64, order=1, mode="nearest")
+            for axis in range(3)
+        ]
+        return start + np.stack(found, axis=1)
+    displacements = cubic_at(field, start)
+    return start + (displacements.astype(np.float32) if interpolation == "official_npz" else displacements)
 
 
 def _coordinates(start: int, stop: int, shape: tuple[int, ...], axis: int) -> NDArray[np.float64]:
