@@ -91,8 +91,8 @@ def _changes(base: Config) -> Iterable[tuple[str, str, Overrides]]:
     yield "no-discrete", "without the discrete stage", {"discrete": []}
     yield "adam-alone", "without slice matching and discrete stage", {"start": others, "discrete": []}
     yield from _ensembles(base)
-    yield "start-only", "the start alone", {"discrete": [], "adam": []}
     yield "identity", "no displacement", {"start": [], "discrete": [], "adam": []}
+    yield "start-only", "the start alone", {"discrete": [], "adam": []}
 
 
 def _ensembles(base: Config) -> Iterable[tuple[str, str, Overrides]]:

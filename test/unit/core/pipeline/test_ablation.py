@@ -91,7 +91,7 @@ def test_rows_that_change_nothing_are_left_out():
     assert "robust-match" in rows(base(start=[{"kind": "slices", "robust": False}]))
     assert "ssd" in rows(base(adam=[{"similarity": "lcc"}]))
     plain = rows(base(features={"encoders": [{"name": "mind"}]}, start=[]))
-    assert set(plain) == {"full", "no-mask", "lcc", "no-discrete", "start-only"}
+    assert set(plain) == {"full", "no-mask", "lcc", "no-discrete", "identity"}
 
 
 def test_chosen_rows_and_unknown_ones():
