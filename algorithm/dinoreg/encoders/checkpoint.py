@@ -12,10 +12,10 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
+from dinoreg.encoders.weights import MODEL_FILE
 from dinoreg.errors import WeightsError
 from regtask.errors import Fault
 
-_MODEL_FILE = "model.safetensors"
 _SHOWN = 8
 
 
@@ -44,7 +44,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
     try:
         if path.is_dir():
             config = json.loads((path / "config.json").read_text(encoding="utf-8"))
-            content = load_file(path / _MODEL_FILE)
+            content = load_file(path / MODEL_FILE)
         elif path.suffix == ".safetensors":
             content = load_file(path)
         else:
@@ -127,8 +127,7 @@ def _unreadable(path: Path, reason: str) -> WeightsError:
         Fault(
             "not a file of weights",
             str(path),
-            expected="tensors in a .pth or .safetensors file, or a folder with config.json and "
-            f"{_MODEL_FILE}",
+            expected=f"tensors in a .pth or .safetensors file, or a folder with config.json and {MODEL_FILE}",
             got=reason,
         )
     )

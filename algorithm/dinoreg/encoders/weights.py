@@ -22,7 +22,7 @@ _BASE_URL = "https://dl.fbaipublicfiles.com/dinov2"
 _VARIABLE = "DINOREG_WEIGHTS"
 _MOUNT = Path("/opt/ml/model")  # where Grand Challenge unpacks a model tarball
 _IN_IMAGE = Path("/opt/dinoreg/weights")  # where ./build.sh --weights puts them
-_MODEL_FILE = "model.safetensors"
+MODEL_FILE = "model.safetensors"  # of a Hugging Face folder
 _THREE_WAYS = (
     "one of: `dinoreg weights fetch {variant} --output DIR` and DINOREG_WEIGHTS=DIR; "
     "`./build.sh --weights DIR` to bake DIR into the image; "
@@ -106,13 +106,9 @@ def official_file(variant: str) -> OfficialFile:
         if variant in (file.variant, file.name):
             return file
     close = nearest(variant, OFFICIAL)
+    remedy = f"did you mean {close}?" if close else ""
     raise WeightsError(
-        Fault(
-            "unknown variant of DINOv2",
-            variant,
-            expected=", ".join(OFFICIAL),
-            remedy=f"did you mean {close}?" if close else "",
-        )
+        Fault("unknown variant of DINOv2", variant, expected=", ".join(OFFICIAL), remedy=remedy)
     )
 
 
@@ -210,7 +206,7 @@ def file_digest(path: Path) -> str:
     Raises:
         WeightsError: it cannot be read.
     """
-    file = path / _MODEL_FILE if path.is_dir() else path
+    file = path / MODEL_FILE if path.is_dir() else path
     try:
         with file.open("rb") as stream:
             return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -14,7 +14,7 @@ sys.path.insert(0, str(SCRIPTS))
 
 @pytest.fixture
 def official_file(tmp_path):
-    """Write a case of `dinov2_reference` as Meta's files are written; returns its path."""
+    """Write a case of `dinov2_reference` as Meta's files are written; returns its path for this test."""
     from dinov2_reference import official_state
 
     def write(case, change=lambda state: state):
@@ -23,7 +23,9 @@ def official_file(tmp_path):
         torch.save(change(state), path)
         return path
 
-    return write
+    yield write
+    for path in tmp_path.glob("*.pth"):
+        path.unlink()  # pytest keeps the folders of passed tests, and these files are large
 
 
 @pytest.fixture

@@ -41,6 +41,7 @@ def test_tokens_of_timm(own_file, case):
         assert digest(slices(SHAPE)) == golden["slices_digest"], "other slices than timm's"
         cls, patches = golden[f"{case}_cls"], golden[f"{case}_patches"]
     encoder = load_dinov3(own_file(case))
+    assert encoder.model.config._attn_implementation == "sdpa"
     assert (encoder.patch_size, encoder.channels) == (PATCH, CASES[case][0])
     assert encoder.architecture.heads == CASES[case][0] // HEAD_CHANNELS
     tokens = encode(encoder)
