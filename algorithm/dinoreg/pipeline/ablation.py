@@ -10,7 +10,6 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Protocol
 
-import numpy as np
 import torch
 
 from dinoreg.encoders.memory import free_memory
@@ -25,6 +24,7 @@ from dinoreg.pipeline.presets import config_hash
 from dinoreg.pipeline.run_task import RunOptions, run_task
 from regeval.landmarks import tre_mm
 from regeval.scores import Field, score_case
+from regeval.strict import hardest
 from regtask.atomic import atomic_write_text
 from regtask.dataset import Dataset
 from regtask.errors import Fault, OutputError
@@ -37,7 +37,6 @@ log = logging.getLogger(__name__)
 
 TABLE_NAME = "ablation"
 _SCORES_NAME = "scores.json"
-_HARDEST_SHARE = 0.3
 # Settings of a token encoder on which its weights and its input depend.
 _OF_THE_ENCODER = {"sha256", "normalisation"}
 _SHARE_OF_FREE = 0.25  # of the host's memory, for remembered tokens
@@ -116,7 +115,7 @@ def _load_once(load: Load) -> Load:
 
 
 def tre30_mm(pair: Pair, field: Field | None) -> float | None:
-    """Return the mean error of the 30 % of the landmarks (rounded up) with the largest initial error, mm.
+    """Return the mean error of the 30 % of the landmarks with the largest initial error, mm.
 
     Song et al. 2024, table 2. None where the pair has no landmarks.
     """
@@ -125,8 +124,7 @@ def tre30_mm(pair: Pair, field: Field | None) -> float | None:
         return None
     spacing_mm = read_header(pair.moving).grid.spacing_mm
     before, after = (tre_mm(*points, u, spacing_mm) for u in (None, field))
-    hardest = np.argsort(-before, kind="stable")[: math.ceil(_HARDEST_SHARE * len(before))]
-    return float(after[hardest].mean())
+    return float(after[hardest(before)].mean())
 
 
 def _only(dataset: Dataset, pair: Pair) -> Dataset:

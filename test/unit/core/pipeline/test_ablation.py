@@ -166,11 +166,11 @@ def test_scores_by_hand(task, tmp_path):
         identity, full = results["identity"][case], results["full"][case]
         assert identity.dice == pytest.approx(2 / 3)  # 3 slices against 3, one further: 2 in common
         assert identity.tre_mm == pytest.approx((2 + 6 + 3 + 5) / 4)
-        assert identity.tre30_mm == pytest.approx((6 + 5) / 2)  # 30 % of 4, rounded up
-        # With +1 along the first axis: 0, 4, sqrt(4 + 9), sqrt(4 + 25). The hardest stay those with 6 and 5.
+        assert identity.tre30_mm == pytest.approx(6)  # 30 % of 4, rounded
+        # With +1 along the first axis: 0, 4, sqrt(4 + 9), sqrt(4 + 25). The hardest stays the one that had 6.
         assert full.dice == 1
         assert full.tre_mm == pytest.approx((0 + 4 + math.sqrt(13) + math.sqrt(29)) / 4)
-        assert full.tre30_mm == pytest.approx((4 + math.sqrt(29)) / 2)
+        assert full.tre30_mm == pytest.approx(4)
         assert (full.folding_percent, full.seconds, full.features_seconds) == (0, 4, 3)
 
 
@@ -226,9 +226,9 @@ def test_tables_in_the_output(task, tmp_path):
     assert [(line["row"], line["case"]) for line in lines] == [
         (row, case) for row in ("full", "identity") for case in (*results["full"], "mean")
     ]
-    assert float(lines[-1]["tre30_mm"]) == 5.5
+    assert float(lines[-1]["tre30_mm"]) == 6
     text = (tmp_path / "out" / "ablation.md").read_text()
-    assert "| identity | no displacement | 2 | 0.667 | 4.00 | 5.50 |" in text
+    assert "| identity | no displacement | 2 | 0.667 | 4.00 | 6.00 |" in text
 
 
 def result(**changes):
