@@ -51,6 +51,7 @@ def main() -> None:
                 "mode": mode,
                 "seconds": [round(cost.seconds, 2) for cost in costs],
                 "seconds_median": round(statistics.median(cost.seconds for cost in costs), 2),
+                "cpu_seconds_median": round(statistics.median(cost.cpu_seconds for cost in costs), 2),
                 "peak_memory_mib": round(max(cost.peak_memory_mib for cost in costs)),
             }
             results["rows"].append(row)

@@ -1,4 +1,4 @@
-"""What every benchmark shares: the machine, the commit, and a process with its wall time and peak memory."""
+"""What every benchmark shares: the machine, the commit, and a process with its times and peak memory."""
 
 from __future__ import annotations
 
@@ -18,10 +18,11 @@ ROOT = Path(__file__).resolve().parent.parent
 
 @dataclass(frozen=True, slots=True)
 class ProcessCost:
-    """Wall time and largest resident memory of one finished process."""
+    """Wall time, processor time of all cores, and largest resident memory of one finished process."""
 
     seconds: float
     peak_memory_mib: float
+    cpu_seconds: float
 
 
 def run_process(command: Sequence[str], log: Path) -> ProcessCost:
@@ -38,7 +39,7 @@ def run_process(command: Sequence[str], log: Path) -> ProcessCost:
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
         raise RuntimeError(f"exit code {process.returncode}, see {log}: {' '.join(command)}")
-    return ProcessCost(seconds, usage.ru_maxrss / 1024)
+    return ProcessCost(seconds, usage.ru_maxrss / 1024, usage.ru_utime + usage.ru_stime)
 
 
 def provenance() -> dict[str, Any]:

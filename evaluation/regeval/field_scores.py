@@ -66,4 +66,8 @@ def _values(measures: Measures, mask: NDArray[np.bool_] | None) -> dict[str, flo
 
 def _official_spread(determinant: NDArray[np.float64], mask: NDArray[np.bool_] | None) -> float:
     inner = determinant[_CROP] if mask is None else determinant[_CROP][mask[_CROP]]
-    return float(np.log(np.clip(inner + _RAISE, 1e-9, 1e9)).std()) if inner.size else math.nan
+    if not inner.size:
+        return math.nan
+    logs = inner + _RAISE
+    np.clip(logs, 1e-9, 1e9, out=logs)
+    return float(np.log(logs, out=logs).std())

@@ -82,7 +82,8 @@ def folded_share(determinants: NDArray[np.floating]) -> float:
 
 def log_spread(determinants: NDArray[np.floating]) -> float:
     """Return the standard deviation of log(max(det, 1e-9))."""
-    return float(np.std(np.log(np.maximum(determinants, _SMALLEST_DETERMINANT))))
+    logs = np.maximum(determinants, _SMALLEST_DETERMINANT)
+    return float(np.log(logs, out=logs).std())
 
 
 def _determinant(u: NDArray[np.float64], kept: slice) -> NDArray[np.float64]:
