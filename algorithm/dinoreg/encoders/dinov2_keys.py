@@ -140,7 +140,11 @@ def recognise(checkpoint: Checkpoint) -> tuple[Architecture, Dialect]:
         patch: 4,
         **({dialect.registers: 3} if dialect.registers in tensors else {}),
     }
-    lacking = [name for name, rank in needed.items() if name not in tensors or tensors[name].ndim != rank]
+    lacking = [
+        name
+        for name, rank in needed.items()
+        if name not in tensors or tensors[name].ndim != rank or 0 in tensors[name].shape
+    ]
     depth = dialect.depth(tensors)
     if lacking or depth == 0:
         raise WeightsError(

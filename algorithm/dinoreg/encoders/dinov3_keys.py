@@ -103,7 +103,11 @@ def recognise(checkpoint: Checkpoint) -> tuple[Dinov3Architecture, Dialect]:
     needed = {dialect.cls: 3, f"{dialect.patch}.weight": 4, wide: 2}
     if dialect is _OFFICIAL:
         needed[_PERIODS] = 1
-    lacking = [name for name, rank in needed.items() if name not in tensors or tensors[name].ndim != rank]
+    lacking = [
+        name
+        for name, rank in needed.items()
+        if name not in tensors or tensors[name].ndim != rank or 0 in tensors[name].shape
+    ]
     if dialect is not _OFFICIAL and "num_attention_heads" not in config:
         lacking.append("num_attention_heads in config.json")
     if lacking:

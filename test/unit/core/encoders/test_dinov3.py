@@ -149,3 +149,8 @@ def test_faults_are_listed_together(own_file):
 def test_a_dinov2_is_no_dinov3(official_file):
     with pytest.raises(WeightsError, match=r"no DINOv3 checkpoint: .*; expected rope_embed.periods"):
         load_dinov3(official_file("tiny_reg"))
+
+
+def test_no_periods(own_file):
+    with pytest.raises(WeightsError, match=r"no DINOv3 checkpoint: .*; expected rope_embed.periods"):
+        load_dinov3(own_file("tiny", lambda state: state | {"rope_embed.periods": torch.zeros(0)}))
