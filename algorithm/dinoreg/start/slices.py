@@ -166,6 +166,8 @@ def _shift_of_least_distance(distances: Tensor, fixed_at: Tensor, moving_at: Ten
     last = math.floor(float(moving_at[-1] - fixed_at[0]))
     candidates = {float(shift): mean_distance(shift) for shift in range(first, last + 1)}
     best = min(candidates, key=lambda shift: candidates[shift])
+    if math.isinf(candidates[best]):  # too few slices ever meet
+        return 0.0
     if step <= 1:
         return best
     before, at, after = mean_distance(best - step), candidates[best], mean_distance(best + step)

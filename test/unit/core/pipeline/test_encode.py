@@ -140,8 +140,8 @@ def test_an_image_is_encoded_once_however_many_pairs_use_it(rng):
 
 def test_background_is_exactly_zero_and_small_masks_do(rng):
     config = _config(TOKENS, masked=True, preprocess={"normalise": False, "foreground": "task"})
-    mask = np.zeros(SHAPE, bool)
-    mask[8:20, 10:30, 5:33] = True
+    radii = [(index - (n - 1) / 2) / (0.4 * n) for index, n in zip(np.indices(SHAPE), SHAPE, strict=True)]
+    mask = np.square(radii).sum(axis=0) < 1  # a body whose border crosses patches, within its box
     found, details = _encode(config, _pair(rng, config, mask=mask))
     (block,) = found.blocks
     outside = (block.fixed.weight == 0)[0]
@@ -264,3 +264,18 @@ def test_cls_slices_find_a_shift_that_is_no_multiple_of_the_step(axis, robust, r
     found = result.displacement[0, 0, 0]
     assert found[axis] == pytest.approx(5, abs=1.5)
     assert not np.delete(found, axis).any()
+
+
+@pytest.mark.parametrize("axis", [0, 2])
+def test_a_single_slice(axis, rng):
+    shape, shift = [33, 37, 41], [3, -5, 7]
+    shape[axis], shift[axis] = 1, 0
+    settings = TOKENS.model_copy(update={"axis": axis})
+    step = SlicesStart(kind="slices", axis=axis)
+    adam = Adam(cell_mm=2.0, iterations=60, regularity_weight=0.3)
+    config = _config(settings, start=(step,), adam=(adam,))
+    pair = _pair(rng, config, tuple(shift), tuple(shape))
+    maker = PairEncoder(config, CPU, load=load_mean(MeanEncoder(channels=3)))
+    found = register_pair(*pair, SPACING, config, device=CPU, encoder=maker).displacement
+    inner = tuple(slice(n // 4, n - n // 4) if n > 1 else slice(None) for n in shape)
+    np.testing.assert_allclose(np.median(found[inner].reshape(-1, 3), axis=0), shift, atol=0.5)

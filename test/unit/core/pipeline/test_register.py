@@ -5,6 +5,7 @@ from core_checks import central_median, check_recovers_shift, light_config, run_
 from core_reference import SHAPE, SHIFT, SPACING, shifted_pair, smooth_noise
 
 from dinoreg.errors import NumericalError
+from dinoreg.optimise.similarity import lcc
 from dinoreg.pipeline import register
 from dinoreg.pipeline.config import Preprocess
 from dinoreg.pipeline.prepare import prepare_image
@@ -147,3 +148,18 @@ def test_a_result_that_is_not_finite_is_refused(rng, monkeypatch):
     monkeypatch.setattr(register, "_refine", lambda *args, **kwargs: torch.full_like(args[3], float("nan")))
     with pytest.raises(NumericalError, match="not finite"):
         run_registration(image, image, light_config(discrete=()))
+
+
+def test_correlations_of_several_encoders_are_averaged_by_weight(rng):
+    fixed, warped = (
+        torch.from_numpy(smooth_noise((10, 11, 12), rng, sigma=1.0, channels=5)) for _ in range(2)
+    )
+    weight = torch.from_numpy(rng.uniform(size=(1, 10, 11, 12))).float()
+    # The scale that a part was given does not count, its weight does.
+    scale = torch.tensor([9.0, 9.0, 0.1, 0.1, 0.1]).view(5, 1, 1, 1)
+    found = register._lcc_of_parts(scale * fixed, [(2, 0.9), (3, 0.1)], 5)(scale * warped, weight)
+    first, second = (
+        float(lcc(fixed[part], window=5)(warped[part], weight)) for part in (slice(0, 2), slice(2, 5))
+    )
+    assert float(found) == pytest.approx(0.9 * first + 0.1 * second, rel=1e-4)
+    assert abs(first - second) > 1e-3

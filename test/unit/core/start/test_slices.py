@@ -137,3 +137,17 @@ def test_published_rule_is_the_mean_difference_of_positions():
     fixed_at, moving_at = torch.tensor([0.0, 3.0, 6.0, 9.0]), torch.tensor([1.0, 4.0, 7.0, 12.0])
     found = match_slices(DISTANCES, ALL, ALL, closest=3, robust=False, fixed_at=fixed_at, moving_at=moving_at)
     assert found == pytest.approx(8 / 3)
+
+
+def test_stacks_that_never_meet_enough_stay_where_they_are():
+    # At no shift more than one of the four slices of each meets the other stack; half of them have to.
+    found = match_slices(
+        torch.rand(4, 4, generator=torch.Generator().manual_seed(1)),
+        ALL,
+        ALL,
+        closest=5,
+        robust=True,
+        fixed_at=torch.tensor([0.0, 100.0, 200.0, 300.0]),
+        moving_at=torch.tensor([50.0, 51.0, 52.0, 53.0]),
+    )
+    assert found == 0
