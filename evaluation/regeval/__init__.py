@@ -10,7 +10,6 @@ the fixed grid, component c along array axis c, identity not included.
 
 from regeval.landmarks import tre_mm
 from regeval.overlap import dice, labels_in_both
-from regeval.predictions import find_field
 from regeval.regularity import folding_fraction, jacobian_determinant, sd_log_jacobian
 from regeval.scores import CaseScores, MeanScores, mean_scores, score_case, score_task
 from regeval.surface import hd95_mm
@@ -20,7 +19,6 @@ __all__ = [
     "CaseScores",
     "MeanScores",
     "dice",
-    "find_field",
     "folding_fraction",
     "hd95_mm",
     "jacobian_determinant",

@@ -22,7 +22,7 @@ _QUANTILES = {"q05": 0.05, "q25": 0.25, "median": 0.5, "q75": 0.75, "q95": 0.95}
 
 
 @dataclass(frozen=True, slots=True)
-class CaseScores:
+class BothScores:
     """The scores of one pair by both sets of rules.
 
     Attributes:
@@ -46,7 +46,7 @@ class CaseScores:
 
 
 def aggregates(
-    config: Config, after: Sequence[CaseScores], before: Sequence[CaseScores], mode: Mode
+    config: Config, after: Sequence[BothScores], before: Sequence[BothScores], mode: Mode
 ) -> dict[str, dict[str, Any]]:
     """Sum up every metric over the pairs.
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from regeval.aggregate import CaseScores, Mode, aggregates
+from regeval.aggregate import BothScores, Mode, aggregates
 from regeval.config import Config, official_methods
 from regtask.atomic import atomic_write_text
 
@@ -16,8 +16,8 @@ _VERSION = "2.0"
 def metrics_document(
     config: Config,
     mode: Mode,
-    after: Mapping[str, CaseScores],
-    before: Mapping[str, CaseScores],
+    after: Mapping[str, BothScores],
+    before: Mapping[str, BothScores],
     files: Mapping[str, str],
 ) -> dict[str, Any]:
     """Return the metrics file; its first four keys are the official ones.
@@ -96,7 +96,7 @@ def _word(value: float) -> str:
     return "no value" if math.isnan(value) else "infinite"
 
 
-def _cases(scores: Mapping[str, CaseScores], mode: Mode) -> dict[str, Any]:
+def _cases(scores: Mapping[str, BothScores], mode: Mode) -> dict[str, Any]:
     return {
         key: {name: score.as_json() for name, score in one.named(mode).items()} for key, one in scores.items()
     }

@@ -8,7 +8,7 @@ from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from typing import Any
 
-from regeval.aggregate import CaseScores, Mode
+from regeval.aggregate import BothScores, Mode
 from regeval.config import Config
 from regeval.document import metrics_document
 from regeval.field_scores import field_scores
@@ -38,8 +38,8 @@ class _Job:
 class _Outcome:
     """What became of a pair: both scores, or what is wrong with it."""
 
-    after: CaseScores | None = None
-    before: CaseScores | None = None
+    after: BothScores | None = None
+    before: BothScores | None = None
     faults: tuple[Fault, ...] = ()
 
 
@@ -143,9 +143,9 @@ def _field_faults(job: _Job) -> Iterable[Fault]:
             yield from error.faults
 
 
-def _case_scores(config: Config, measures: Measures, initial: Measures) -> CaseScores:
+def _case_scores(config: Config, measures: Measures, initial: Measures) -> BothScores:
     regularity = field_scores(measures)
-    return CaseScores(
+    return BothScores(
         official=official_scores(config, measures, regularity),
         strict=strict_scores(config, measures, regularity, initial),
         regularity=regularity,

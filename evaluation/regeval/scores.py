@@ -1,4 +1,4 @@
-"""Scores of one pair and of a whole task.
+"""The scores that a developer looks at first, of one pair or a task, without a configuration.
 
 Convention: pull fields, voxels of the fixed grid; None in place of a field is the identity, "before".
 """
@@ -11,19 +11,16 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from regeval.landmarks import tre_mm
-from regeval.overlap import dice, labels_in_both
-from regeval.predictions import find_fields
-from regeval.regularity import folded_share, jacobian_determinant, log_spread
-from regeval.surface import hd95_mm
-from regeval.warp import warp_labels
+from regeval.config import Config, Method
+from regeval.field_scores import chosen, field_scores
+from regeval.measure import measure
+from regeval.submission import missing_fields, open_submission
+from regeval.truth import read_truth
 from regtask.dataset import Dataset, Split
 from regtask.errors import DataError, Fault, SpaceError
-from regtask.fields import read_field
-from regtask.grid import Grid
-from regtask.images import read_header, read_labels, read_mask
-from regtask.landmarks import read_landmark_pair
+from regtask.images import read_header, read_labels
 from regtask.pair import Pair
+from regtask.verify import raise_for
 
 Field = NDArray[np.float32]
 
@@ -71,36 +68,35 @@ def score_case(pair: Pair, field: Field | None) -> CaseScores:
         field: (I, J, K, 3) voxels of the fixed image, or None for the identity.
 
     Raises:
-        DataError: a file cannot be read.
-        SpaceError: the images, the label maps, the mask or the field are not of one shape.
+        DataError: a file cannot be read, or the images, label maps and the mask are not of one shape.
+        SpaceError: the field is of another shape.
     """
-    fixed, moving = read_header(pair.fixed).grid, read_header(pair.moving).grid
-    _refuse_shape(pair, "moving image", moving.shape, fixed.shape)
-    if field is not None:
-        _refuse_shape(pair, "field", field.shape, (*fixed.shape, 3))
-    per_label, distances_mm = _label_scores(pair, fixed, field)
-    points = read_landmark_pair(pair)
-    folding, spread = _regularity(pair, fixed, field)
+    present = _labels(pair)
+    methods = (Method("Dice", "dice", present), Method("TRE", "tre"))
+    config = Config("", methods, (pair,), None, masked=True, complete=False)
+    truth = read_truth(config, pair)
+    if field is not None and field.shape != (*truth.shape, 3):
+        expected = f"shape {(*truth.shape, 3)}"
+        raise SpaceError(Fault("field of another shape", pair.case_key, expected, str(field.shape)))
+    measures = measure(config, truth, field)
+    regularity = field_scores(measures)
     return CaseScores(
         case=pair.case_key,
-        dice=_mean(score for score in per_label.values() if not math.isnan(score)),
-        dice_per_label=per_label,
-        hd95_mm=_mean(distances_mm),
-        tre_mm=None if points is None else _mean(tre_mm(*points, field, moving.spacing_mm)),
-        folding_percent=100 * folding,
-        sd_log_jacobian=spread,
+        dice=_mean(label.dice for label in measures.labels.values()),
+        dice_per_label=dict.fromkeys(present, math.nan) | {k: v.dice for k, v in measures.labels.items()},
+        hd95_mm=_mean(label.hd95_mm for label in measures.labels.values()),
+        tre_mm=_mean(measures.tre_mm.get("landmarks", ())),
+        folding_percent=chosen(regularity, "folds_percent", masked=True),
+        sd_log_jacobian=chosen(regularity, "sdLogJ", masked=True),
     )
 
 
-def score_task(
-    dataset: Dataset, predictions_dir: Path | None, split: Split = "auto"
-) -> tuple[CaseScores, ...]:
+def score_task(dataset: Dataset, predictions: Path | None, split: Split = "auto") -> tuple[CaseScores, ...]:
     """Score all pairs of a split.
 
     Args:
         dataset: the task.
-        predictions_dir: folder of displacement fields, named in either way (see
-            `regeval.predictions.find_field`); None scores the identity.
+        predictions: folder or zip archive of displacement fields; None scores the identity.
         split: which pairs.
 
     Returns:
@@ -111,17 +107,21 @@ def score_task(
             that were found).
     """
     pairs = dataset.pairs(split)
-    fields = [None] * len(pairs) if predictions_dir is None else find_fields(pairs, predictions_dir)
+    submission = None if predictions is None else open_submission(predictions)
+    if submission is not None:
+        raise_for([*submission.faults, *missing_fields(pairs, submission)])
     scores: list[CaseScores] = []
     faults: list[Fault] = []
-    for pair, path in zip(pairs, fields, strict=True):
+    for pair in pairs:
         try:
-            field = None if path is None else read_field(path, read_header(pair.fixed).grid.shape)
+            name = submission and submission.field_name(pair)
+            field = None
+            if submission is not None and name:
+                field = submission.read_field(name, read_header(pair.fixed).grid.shape)
             scores.append(score_case(pair, field))
         except DataError as error:
             faults.extend(error.faults)
-    if faults:
-        raise DataError(*dict.fromkeys(faults))
+    raise_for(dict.fromkeys(faults))
     return tuple(scores)
 
 
@@ -136,43 +136,13 @@ def mean_scores(scores: Sequence[CaseScores]) -> MeanScores:
     )
 
 
-def _label_scores(pair: Pair, fixed: Grid, field: Field | None) -> tuple[dict[int, float], list[float]]:
-    """Dice of every label, and the HD95 in mm of those in both images."""
+def _labels(pair: Pair) -> tuple[int, ...]:
+    """Return the labels above 0 in either label map; none unless there are both."""
     files = pair.labels()
     if files.fixed is None or files.moving is None:
-        return {}, []
-    fixed_labels, moving_labels = read_labels(files.fixed)[0], read_labels(files.moving)[0]
-    _refuse_shape(pair, "fixed label map", fixed_labels.shape, fixed.shape)
-    _refuse_shape(pair, "moving label map", moving_labels.shape, fixed.shape)
-    counted = labels_in_both(fixed_labels, moving_labels)
-    present = sorted(int(label) for label in np.union1d(fixed_labels, moving_labels) if label > 0)
-    warped = moving_labels if field is None else warp_labels(moving_labels, field)
-    per_label = dict.fromkeys(present, math.nan) | dice(fixed_labels, warped, counted)
-    distances_mm = [hd95_mm(fixed_labels == label, warped == label, fixed.spacing_mm) for label in counted]
-    return per_label, distances_mm
-
-
-def _regularity(pair: Pair, fixed: Grid, field: Field | None) -> tuple[float, float]:
-    """Folding fraction and spread of log det, within the fixed image's mask where there is one."""
-    if field is None:
-        return 0.0, 0.0
-    file = pair.masks().fixed
-    mask = None if file is None else read_mask(file)
-    if mask is not None:
-        _refuse_shape(pair, "fixed mask", mask.shape, fixed.shape)
-        if not mask.any():
-            raise DataError(Fault("empty mask", str(file), "at least one voxel of 1"))
-    determinants = jacobian_determinant(field)
-    judged = determinants if mask is None else determinants[mask]
-    return folded_share(judged), log_spread(judged)
-
-
-def _refuse_shape(pair: Pair, what: str, got: tuple[int, ...], expected: tuple[int, ...]) -> None:
-    if got != expected:
-        remedy = "resample all files of a pair to the grid of the fixed image"
-        raise SpaceError(
-            Fault(f"{what} of another shape", pair.case_key, f"shape {expected}", str(got), remedy)
-        )
+        return ()
+    present = {label for path in files if path for label in np.unique(read_labels(path)[0]).tolist()}
+    return tuple(sorted(label for label in present if label > 0))
 
 
 def _mean(values: Iterable[float]) -> float | None:

@@ -62,6 +62,8 @@ def read_truth(config: Config, pair: Pair) -> Truth:
     if shape is None:
         remedy = "give expected_shape in the configuration, or the image"
         raise DataError(Fault("shape unknown", pair.case_key, "a fixed image", "none", remedy))
+    if moving is not None and moving.shape != shape:
+        _refuse_shape(_files(pair, "moving")[0], "moving image", moving.shape, shape)
     kinds = {method.kind for method in config.methods}
     wanted = dict.fromkeys(method.points for method in config.methods if method.kind == "tre")
     labels = _read(faults, lambda: _labels(pair, shape)) if kinds & {"dice", "hd95"} else None

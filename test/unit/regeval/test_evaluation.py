@@ -7,7 +7,7 @@ import shutil
 import numpy as np
 import pytest
 
-from regeval.aggregate import CaseScores, aggregates
+from regeval.aggregate import BothScores, aggregates
 from regeval.config import Config, Method, config_of
 from regeval.evaluation import evaluate
 from regeval.score import Score
@@ -216,7 +216,7 @@ def test_voxel_size_without_images(task):
 def scores(**values):
     """Case scores with the same values by both rules."""
     made = {name: Score(float(np.nanmean(value)), tuple(value)) for name, value in values.items()}
-    return CaseScores(made, made, {})
+    return BothScores(made, made, {})
 
 
 def test_sums_by_hand():
