@@ -72,7 +72,8 @@ class Leaderboard:
             if smallest >= ALPHA:
                 texts.append(
                     f"{cases} cases cannot tell {runs} runs apart: the smallest p-value that can occur is "
-                    f"{smallest:.2g} after Holm's correction, so that no difference counts"
+                    f"{smallest:.2g} after Holm's correction, so no difference counts; rank fewer runs or "
+                    "more cases"
                 )
             if self.reference is None:
                 texts.append("no gate: no run is the reference (name one with --reference)")

@@ -8,12 +8,12 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
-from regeval.ranking.metrics import Metric, known_metric, metric_of
+from regeval.ranking.metrics import Component, Metric, known_metric, metric_of
 from regtask.errors import DataError, Fault, nearest
 
 # Differences of case sets are listed up to this number; whole other tasks would fill the screen.
@@ -150,6 +150,7 @@ def compare(runs: Sequence[Run], wanted: Sequence[str] = ()) -> Results:
         left_out |= {name: "unknown direction" for name in asked if name in shared - known}
         left_out |= {metric.name: "the same everywhere" for metric in chosen if _constant(runs, metric.name)}
         chosen = [metric for metric in chosen if metric.name not in left_out]
+        chosen.sort(key=lambda metric: get_args(Component).index(metric.component))  # accuracy first
     if not chosen:
         raise DataError(Fault("nothing to rank", ", ".join(names), "a metric of known direction in all runs"))
     cases = tuple(sorted(runs[0].scores))
