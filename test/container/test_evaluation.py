@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,18 +15,31 @@ pytestmark = pytest.mark.container
 
 TRUTH = "/opt/ml/input/data/ground_truth:ro"
 ANY_UID = 12345
+PRESET = "convexadam"
+DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
 
 
 @pytest.fixture(scope="session")
-def truth(phantom, evaluation_image, docker, tmp_path_factory):
-    """The phantom as ground truth, its configuration made by the image itself."""
-    folder = phantom.copied_to(tmp_path_factory.mktemp("truth") / "task").folder
-    folder.chmod(0o777)
-    paths = ("--dataset", "/truth/Phantom_dataset.json", "--output", "/truth/evaluation_config.json")
-    options = ("--rm", "--network", "none", "--volume", f"{folder}:/truth", "--entrypoint", "python")
-    done = docker("run", *options, evaluation_image, "-m", "regeval", "config", *paths)
-    assert done.code == 0, done.err
-    return folder
+def configure(evaluation_image, docker):
+    """Let the image write the configuration of a task into its folder."""
+
+    def write(description):
+        description.parent.chmod(0o777)
+        mount = ("--volume", f"{description.parent}:/truth")
+        paths = ("--dataset", f"/truth/{description.name}", "--output", "/truth/evaluation_config.json")
+        options = ("--rm", "--network", "none", *mount, "--entrypoint", "python")
+        done = docker("run", *options, evaluation_image, "-m", "regeval", "config", *paths)
+        assert done.code == 0, done.err
+
+    return write
+
+
+@pytest.fixture(scope="session")
+def truth(phantom, configure, tmp_path_factory):
+    """The phantom as ground truth."""
+    task = phantom.copied_to(tmp_path_factory.mktemp("truth") / "task")
+    configure(task.description)
+    return task.folder
 
 
 @pytest.fixture
@@ -121,3 +135,28 @@ def test_faults_are_told_together_and_nothing_is_scored(phantom, phantom_run, ev
 
 def half_grid(field):
     return Grid(tuple(n // 2 for n in field.shape[:3]), np.diag((2.0, 2.0, 2.0, 1.0)))
+
+
+@pytest.mark.real_data
+def test_fields_of_real_scans_pass_a_gate(run_image, configure, evaluate, tmp_path):
+    source = DATA / "HippocampusMR"
+    if not source.is_dir():
+        pytest.skip(f"no {source}")
+    task = tmp_path / "task"
+    content = json.loads((source / "HippocampusMR_dataset.json").read_text(encoding="utf-8"))
+    content["registration_val"] = content["registration_val"][:2]
+    content["numRegistration_val"] = 2
+    for pair in content["registration_val"]:
+        for image in (pair["fixed"], pair["moving"]):
+            for file in (image, image.replace("images", "labels")):
+                (task / file).parent.mkdir(exist_ok=True, parents=True)
+                shutil.copy(source / file, task / file)
+    description = task / "HippocampusMR_dataset.json"
+    description.write_text(json.dumps(content), encoding="utf-8")
+    configure(description)
+    run = run_image(task, "--preset", PRESET)
+    assert run.finished.code == 0, run.finished.err
+    done, metrics = evaluate(run.output, "--require", "DSC.mean>=0.75", truth=task)
+    assert done.code == 0, done.err
+    before, after = (found["aggregates"]["DSC"]["mean"] for found in (metrics["reference"], metrics))
+    assert after > before

@@ -1,12 +1,10 @@
 """The container at work, with every restriction that a platform may impose."""
 
 import hashlib
-import json
 import os
 import shutil
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -19,7 +17,6 @@ pytestmark = pytest.mark.container
 PRESET = "convexadam"
 ANY_UID = 12345
 TOLERANCE_VOXELS = 1e-3
-DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
 
 
 def fingerprint(folder):
@@ -126,25 +123,3 @@ def test_threads_stay_few_on_a_large_machine(docker, image):
     done = docker("run", *limits, *simulated, "--entrypoint", "python", image, "-c", script)
     assert done.code == 0, done.err
     assert int(done.out) < 128
-
-
-@pytest.mark.real_data
-def test_real_scans(run_image, tmp_path):
-    source = DATA / "HippocampusMR"
-    if not source.is_dir():
-        pytest.skip(f"no {source}")
-    content = json.loads((source / "HippocampusMR_dataset.json").read_text(encoding="utf-8"))
-    content["registration_val"] = content["registration_val"][:2]
-    content["numRegistration_val"] = 2
-    for pair in content["registration_val"]:
-        for image in (pair["fixed"], pair["moving"]):
-            for file in (image, image.replace("images", "labels")):
-                (tmp_path / file).parent.mkdir(exist_ok=True)
-                shutil.copy(source / file, tmp_path / file)
-    description = tmp_path / "HippocampusMR_dataset.json"
-    description.write_text(json.dumps(content), encoding="utf-8")
-    run = run_image(tmp_path, "--preset", PRESET)
-    assert run.finished.code == 0, run.finished.err
-    dataset = read_dataset(description)
-    before, after = (mean_scores(score_task(dataset, folder, "auto")) for folder in (None, run.output))
-    assert after.dice > before.dice
