@@ -25,6 +25,30 @@ def ssd(fixed: Tensor) -> Similarity:
     return distance
 
 
+def ncc(fixed: Tensor, *, epsilon: float = 1e-5) -> Similarity:
+    """Return 1 - the correlation over all voxels, mean over channels: 0 where equal, 2 where inverted.
+
+    Signed, unlike `lcc`: for images of one modality (Koegl et al. 2024). `epsilon` is relative to the
+    variance of `fixed`: flat images score 1.
+    """
+
+    def distance(warped: Tensor, weight: Tensor | None) -> Tensor:
+        share = torch.ones_like(fixed[:1]) if weight is None else weight
+        share = share / share.sum().clamp(min=1e-6)
+        axes = tuple(range(1, fixed.ndim))
+        fixed_centred, warped_centred = (v - (v * share).sum(dim=axes, keepdim=True) for v in (fixed, warped))
+        fixed_variance, warped_variance = (
+            (v.square() * share).sum(dim=axes) for v in (fixed_centred, warped_centred)
+        )
+        # The second part is above what rounding makes of a flat image.
+        floor = epsilon * fixed_variance + epsilon**2 * fixed.square().mean()
+        floor = floor + torch.finfo(fixed.dtype).tiny
+        covariance = (fixed_centred * warped_centred * share).sum(dim=axes)
+        return 1 - (covariance / ((fixed_variance + floor) * (warped_variance + floor)).sqrt()).mean()
+
+    return distance
+
+
 def lcc(fixed: Tensor, *, window: int, epsilon: float = 1e-5) -> Similarity:
     """Return 1 - mean squared local cross-correlation over boxes of `window` voxels, mean over channels.
 

@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from core_reference import SHAPE, box, smooth_noise
 
-from dinoreg.optimise.similarity import lcc, ssd
+from dinoreg.optimise.similarity import lcc, ncc, ssd
 
 
 def _tensors(rng, shape, channels=2):
@@ -103,3 +103,39 @@ def test_gradient_of_lcc_equals_that_of_a_plain_implementation(weighted, rng):
     (1 - (squared.mean(dim=0, keepdim=True) * share).sum() / share.sum()).backward()
     assert w.grad.abs().max() > 1e-4
     np.testing.assert_allclose(found.grad, w.grad, atol=1e-3 * float(w.grad.abs().max()))
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_ncc_equals_numpy(weighted, rng):
+    fixed, other = _tensors(rng, (6, 7, 8))
+    warped = 0.6 * fixed + 0.4 * other - 2.0
+    weight = torch.from_numpy(rng.integers(1, 4, size=(1, 6, 7, 8))).float() if weighted else None
+    repeats = np.ones(fixed[0].numel(), int) if weight is None else weight.int().numpy().ravel()
+    pairs = [[np.repeat(v[c].numpy().ravel(), repeats) for v in (fixed, warped)] for c in range(len(fixed))]
+    expected = 1 - np.mean([np.corrcoef(*pair)[0, 1] for pair in pairs])
+    assert 0.05 < expected < 0.9
+    assert float(ncc(fixed)(warped, weight)) == pytest.approx(expected, abs=2e-4)
+
+
+def test_ncc_sees_the_sign_of_contrast_but_not_its_scale(rng):
+    fixed, _ = _tensors(rng, (20, 26))
+    assert float(ncc(fixed)(2.5 * fixed + 4, None)) == pytest.approx(0, abs=1e-4)
+    assert float(ncc(fixed)(-0.3 * fixed + 4, None)) == pytest.approx(2, abs=1e-3)
+
+
+def test_ncc_of_flat_images_is_finite_and_scores_one(rng):
+    fixed, _ = _tensors(rng, (10, 12))
+    flat = torch.full_like(fixed, 0.3).requires_grad_()
+    score = ncc(fixed)(flat, None)
+    score.backward()
+    assert score.item() == pytest.approx(1, abs=1e-3)
+    assert torch.isfinite(flat.grad).all()
+    again = ncc(flat.detach())(fixed.clone().requires_grad_(), None)
+    assert float(again.detach()) == pytest.approx(1, abs=1e-3)
+
+
+def test_gradients_of_ncc(rng):
+    fixed, warped, weight = (torch.from_numpy(rng.uniform(size=(c, 3, 4, 5))) for c in (2, 2, 1))
+    warped.requires_grad_()
+    assert torch.autograd.gradcheck(lambda v: ncc(fixed)(v, None), (warped,))
+    assert torch.autograd.gradcheck(lambda v: ncc(fixed)(v, weight), (warped,))
