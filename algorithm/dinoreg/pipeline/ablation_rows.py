@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from dinoreg.errors import ConfigError
-from dinoreg.pipeline.config import Config, Mind, SlicesStart, TokenSettings
+from dinoreg.pipeline.config import Config, HypothesesStart, Mind, SlicesStart, TokenSettings
 from dinoreg.pipeline.presets import config_hash, parse_config
 from regtask.errors import Fault, nearest
 
@@ -104,8 +104,11 @@ def _ensembles(base: Config) -> Iterable[tuple[str, str, Overrides]]:
     yield "tokens-alone", "without MIND", {key: tokens}
     for how in ("concatenate", "average"):
         yield f"mind-{how}", f"with MIND, {how}d", {key: [*tokens, *minds], "features.ensemble": how}
-    start = _by_slices(base, descriptor="auto")  # MIND has no cls token
-    yield "mind-alone", "MIND alone", {key: minds, "start": start}
+    # MIND has no cls token: it starts as the preset `mind` does.
+    start = [
+        HypothesesStart(kind="hypotheses") if isinstance(step, SlicesStart) else step for step in base.start
+    ]
+    yield "mind-alone", "MIND alone, started from hypotheses", {key: minds, "start": start}
 
 
 def _tokens(base: Config, **changes: Any) -> dict[str, Any]:

@@ -79,7 +79,7 @@ def test_rows_of_ensembles():
     ):
         assert [encoder.name for encoder in found[name].features.encoders] == encoders
     assert found["mind-average"].features.ensemble == "average"
-    assert found["mind-alone"].start[1].descriptor == "auto"
+    assert [step.kind for step in found["mind-alone"].start] == ["centres", "hypotheses"]
     with_mind = rows(base(features={"encoders": [TOKENS, {"name": "mind", "radius": 2}]}))
     assert [encoder.name for encoder in with_mind["tokens-alone"].features.encoders] == ["dinov2"]
     assert with_mind["mind-alone"].features.encoders[0].radius == 2
