@@ -5,7 +5,10 @@ come from no registration, and the images were never asked.
 """
 
 import json
+import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -93,6 +96,28 @@ def test_right_submission(verdict):
     assert code == 0, text
     assert "millimetres instead of voxels" in text
     assert "cannot tell: voxels of 1 mm" in text
+    assert text.endswith("would be accepted, and makes sense\n")
+
+
+@needs_scans
+@pytest.mark.real_data
+@pytest.mark.integration
+def test_fields_of_a_registration(hippocampus, check, tmp_path):
+    data, output = DATA / "HippocampusMR", tmp_path / "fields"
+    command = [
+        sys.executable,
+        "-m",
+        "dinoreg.cli.main",
+        "run",
+        "--preset",
+        "convexadam",
+        "--output",
+        str(output),
+    ]
+    command += ["--dataset", str(hippocampus[0]), "--data-dir", str(data), "--device", "cpu"]
+    subprocess.run(command, check=True, capture_output=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    code, text = check(output, hippocampus[0], "--data-dir", data)
+    assert code == 0, text
     assert text.endswith("would be accepted, and makes sense\n")
 
 

@@ -1,13 +1,17 @@
 """The verb: what it prints, writes and refuses."""
 
 import csv
+import itertools
 import json
 import math
+import subprocess
+import sys
 
 import numpy as np
 import pytest
+from scipy import stats
 
-from regeval.ranking import compare, metric_of, read_run
+from regeval.ranking import COMPONENT_WEIGHTS, Results, Scheme, compare, metric_of, rank_runs, read_run
 
 CASES = [f"{2 * n + 1:04d}_0000<--{2 * n + 2:04d}_0000" for n in range(10)]
 
@@ -49,20 +53,59 @@ def test_weights_choose_metrics_and_count(rank, four, tmp_path):
     assert board["identity"]["rank"] == "1"
 
 
-def test_intervals_are_seeded_and_hold_the_rank(rank, metrics_file, tmp_path):
+def close_runs():
+    """Results of four runs on nine cases that are hard to tell apart."""
     rng = np.random.default_rng(8)
-    runs = [
-        f"r{n}={metrics_file(f'r{n}', {'DSC': (0.5 + 0.02 * n + rng.normal(0, 0.05, 10)).tolist()})}"
-        for n in range(4)
-    ]
-    texts = []
-    for seed in (0, 0, 1):
-        rank(*runs, "--bootstrap", 200, "--seed", seed, "--method", "wilcoxon-holm")
-        texts.append((tmp_path / "board/leaderboard.csv").read_text(encoding="utf-8"))
-    assert texts[0] == texts[1]
-    board = rows(tmp_path)
-    assert all(int(row["rank low"]) <= int(row["rank high"]) for row in board.values())
-    assert any(row["rank low"] != row["rank high"] for row in board.values())
+    values = 0.5 + 0.02 * np.arange(4)[:, None] + rng.normal(0, 0.03, (4, 9))
+    metric = metric_of("DSC")
+    return Results("Toy", tuple("abcd"), tuple(CASES[:9]), (metric,), values[None], {})
+
+
+def intervals(results, method, seed, count):
+    scheme = Scheme(method, results.metrics, (1.0,), COMPONENT_WEIGHTS)
+    board = rank_runs(results, scheme, bootstrap=count, seed=seed)
+    return {one.run: one.interval for one in board.standings}
+
+
+@pytest.mark.parametrize("method", ["l2r", "wilcoxon-holm"])
+def test_intervals_are_those_of_a_plain_loop(method):
+    results = close_runs()
+    draws = np.random.default_rng(3).integers(9, size=(60, 9))
+    ranks = []
+    for draw in draws:
+        sample = results.values[0][:, draw]
+        beaten, p = np.zeros((4, 4), bool), np.ones((4, 4))
+        for a in range(4):
+            for b in range(4):
+                if method == "l2r":
+                    test = stats.ranksums(sample[a], sample[b])
+                    beaten[a, b] = test.statistic > 0 and test.pvalue < 0.05
+                elif a != b:
+                    # Exact, given the ties: all signs of the differences that are not 0.
+                    d = (sample[a] - sample[b])[sample[a] != sample[b]]
+                    place = stats.rankdata(abs(d))
+                    sums = [place @ signs for signs in itertools.product((0, 1), repeat=len(d))]
+                    p[a, b] = np.mean(np.array(sums) >= place[d > 0].sum())
+        for step, place in enumerate(
+            np.argsort(p, axis=None)[:12]
+        ):  # Holm: reject until the first that fails
+            if p.flat[place] * (12 - step) >= 0.05:
+                break
+            beaten.flat[place] = True
+        score = beaten.sum(axis=1) if method == "wilcoxon-holm" else -beaten.sum(axis=0)
+        ranks.append([1 + int((score > own).sum()) for own in score])
+    found = intervals(results, method, 3, 60)
+    # 60 samples: the 2.5 % quantile is the second smallest rank.
+    for run, column in zip("abcd", zip(*ranks, strict=True), strict=True):
+        assert found[run] == (sorted(column)[1], sorted(column)[58])
+    assert method == "wilcoxon-holm" or len(set(found.values())) > 1
+
+
+def test_intervals_are_seeded():
+    results = close_runs()
+    some = [intervals(results, "l2r", seed, 3) for seed in range(8)]
+    assert some == [intervals(results, "l2r", seed, 3) for seed in range(8)]
+    assert any(one != some[0] for one in some)
 
 
 def test_too_few_cases_are_said(rank, metrics_file):
@@ -198,3 +241,15 @@ def test_unknown_metric_is_left_out_and_said(rank, metrics_file):
     _, out, _ = rank(*runs, "--bootstrap", 0)
     assert "Wobble (unknown direction)" in out
     assert "unknown direction" in rank(*runs, "--weights", "Wobble=1")[2]
+
+
+def test_the_evaluator_needs_none_of_it():
+    """The small image has no jinja2, pandas or matplotlib."""
+    blocked = (
+        "import sys; sys.modules |= dict.fromkeys(('jinja2', 'pandas', 'matplotlib', 'torch', 'dinoreg'));"
+    )
+    code = "import regeval.cli as c; c.main(['rank', '--help'])"
+    done = subprocess.run(
+        [sys.executable, "-c", f"{blocked} {code}"], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")
