@@ -91,8 +91,9 @@ def _changes(base: Config) -> Iterable[tuple[str, str, Overrides]]:
     yield "no-discrete", "without the discrete stage", {"discrete": []}
     yield "adam-alone", "without slice matching and discrete stage", {"start": others, "discrete": []}
     yield from _ensembles(base)
-    yield "identity", "no displacement", {"start": [], "discrete": [], "adam": []}
-    yield "start-only", "the start alone", {"discrete": [], "adam": []}
+    stages: dict[str, Any] = {key: [] for key in ("discrete", "adam", "ffd") if key in Config.model_fields}
+    yield "identity", "no displacement", {"start": [], **stages}
+    yield "start-only", "the start alone", stages
 
 
 def _ensembles(base: Config) -> Iterable[tuple[str, str, Overrides]]:
