@@ -21,7 +21,7 @@ from common import ROOT, provenance, write_json
 TASKS = ("HippocampusMR", "AbdomenMRMR")
 PRESETS = ("identity", "start-only", "convexadam", "mind")
 METHODS = ("l2r", "wilcoxon-holm")
-PICTURE_SIZE = "1280,1180"
+PICTURE_SIZE = "1280,1290"
 _BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 _BROWSER_FLAGS = (
     "--headless",

@@ -175,7 +175,7 @@ def _box_plot(board: Leaderboard, number: int, metric: Metric) -> BoxPlot:
             for place in np.quantile(known, (0, 0.25, 0.5, 0.75, 1)).tolist()
         )
         points = tuple(
-            (NAME_WIDTH + (float(value) - ticks[0]) * scale, f"{case}: {number_text(float(value))}")
+            (round(NAME_WIDTH + (float(value) - ticks[0]) * scale, 1), f"{case}: {number_text(float(value))}")
             for value, case, good in zip(of_run, board.results.cases, there, strict=True)
             if good
         )
@@ -190,7 +190,7 @@ def _box_plot(board: Leaderboard, number: int, metric: Metric) -> BoxPlot:
 
 def _heat_map(board: Leaderboard, number: int, metric: Metric) -> HeatMap:
     names = short_cases(board.results.cases)
-    cell = float(np.clip(620 / len(names), *_CELL))
+    cell = round(float(np.clip(620 / len(names), *_CELL)), 1)
     head = 12 + 5.2 * max(map(len, names))
     values = board.results.values[number]
     # Ranked, not proportional: one lost organ must not make all other cells look alike.
@@ -200,7 +200,7 @@ def _heat_map(board: Leaderboard, number: int, metric: Metric) -> HeatMap:
         rows.append((head + ROW * (row + 0.5), run))
         for column, (value, case) in enumerate(zip(of_run.tolist(), board.results.cases, strict=True)):
             text = number_text(value)
-            place = (NAME_WIDTH + column * cell, head + row * ROW)
+            place = (round(NAME_WIDTH + column * cell, 1), round(head + row * ROW, 1))
             strength = _strength(value, known, metric) if math.isfinite(value) else None
             cells.append(Cell(*place, strength, text, f"{run}, {case}: {text}"))
     columns = tuple((NAME_WIDTH + (column + 0.5) * cell, name) for column, name in enumerate(names))

@@ -211,7 +211,7 @@ def test_two_millimetre_task(abdomen):
 
 def test_phantom(tmp_path, monkeypatch):
     """Fields that are known to the voxel, between modalities, judged by landmarks and images."""
-    monkeypatch.setattr(phantom, "_SIZES", {"small": ((44, 34, 40), (7.6, 8.3, 8.4))})  # for speed
+    monkeypatch.setattr(phantom, "_SIZES", {"small": ((32, 26, 30), (10.5, 10.9, 11.2))})  # for speed
     dataset = read_dataset(phantom.write_phantom_task(tmp_path / "task", size="small"))
     pairs = []
     for pair in dataset.pairs():
