@@ -198,6 +198,16 @@ def test_point_folders_of_the_official_evaluators(tmp_path):
     assert found("landmarks") == "landmarksTr"
 
 
+def test_landmarks_are_measured_in_the_moving_image(task):
+    """Images of one lattice and different voxel sizes: both ends of an error lie in the moving image."""
+    wide = Grid(SHAPE, np.diag([4.0, 3.0, 1.0, 1.0]))
+    write_volume(task.parent / "imagesTr/Toy_0001_0001.nii.gz", np.zeros(SHAPE), wide)
+    document = evaluate(config_of(read_dataset(task)), None, "strict")
+    for name in ("TRE_lm", "TRE_lm_l2r"):
+        expected = math.hypot(3 * 4, 5 * 3, 7)
+        assert document["cases"][KEY][name]["mean"] == pytest.approx(expected)
+
+
 def test_voxel_size_without_images(task):
     for file in (task.parent / "imagesTr").iterdir():
         file.unlink()
