@@ -89,7 +89,6 @@ def one_thread() -> Iterator[None]:
     torch_threads, numba_threads = torch.get_num_threads(), numba.get_num_threads()
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("OMP_NUM_THREADS", "1")
-        patch.setenv("NUMBA_NUM_THREADS", "1")
         torch.set_num_threads(1)
         numba.set_num_threads(1)
         yield
