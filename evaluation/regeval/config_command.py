@@ -25,7 +25,11 @@ def add_parser(verbs: "Verbs") -> None:
     parser.add_argument("--dataset", type=Path, required=True, metavar="JSON", help="{Task}_dataset.json")
     parser.add_argument("--output", type=Path, required=True, metavar="JSON", help="configuration to write")
     parser.add_argument(
-        "--data", type=Path, metavar="DIR", help="where the images lie (default: beside the dataset JSON)"
+        "--data",
+        "--data-dir",
+        type=Path,
+        metavar="DIR",
+        help="where the images lie (default: beside the dataset JSON)",
     )
     parser.add_argument(
         "--split", choices=get_args(Split), default="auto", help="auto: test if it has pairs, else val"

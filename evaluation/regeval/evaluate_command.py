@@ -38,7 +38,11 @@ def add_parser(verbs: "Verbs") -> None:
         "--dataset", type=Path, metavar="JSON", help="{Task}_dataset.json: score what lies beside its images"
     )
     parser.add_argument(
-        "--data", type=Path, metavar="DIR", help="the ground truth (default: the folder of the JSON)"
+        "--data",
+        "--data-dir",
+        type=Path,
+        metavar="DIR",
+        help="the ground truth (default: the folder of the JSON)",
     )
     parser.add_argument("--output", type=Path, metavar="JSON", help="metrics file to write")
     parser.add_argument(

@@ -20,6 +20,7 @@ from regtask.fields import Layout, read_field
 from regtask.names import field_names
 from regtask.nifti import read_nifti_header
 from regtask.pair import Pair
+from regtask.verify import raise_for
 
 SUFFIXES = (".npz", ".nii.gz", ".nii")
 # Written by file managers, never by people.
@@ -95,7 +96,9 @@ class Submission:
         where = f"{self.location}: {self.files[name]!r}"
         with self.local(name) as path:
             try:
-                if not name.endswith(".npz"):
+                if name.endswith(".npz"):
+                    raise_for(list_archive(path, Limits())[1])  # it is a zip archive itself
+                else:
                     _refuse_far_voxels(path)
                 return read_field(path, shape, layout)
             except DataError as error:

@@ -47,9 +47,9 @@ class Bomb:
         return os.mkdir, (str(self.path),)
 
 
-def zipped(name, content) -> bytes:
+def zipped(name, content, method=zipfile.ZIP_STORED) -> bytes:
     stream = io.BytesIO()
-    with zipfile.ZipFile(stream, "w") as archive:
+    with zipfile.ZipFile(stream, "w", method) as archive:
         archive.writestr(name, content)
     return stream.getvalue()
 
@@ -116,8 +116,10 @@ BAD_FIELDS = {
     "npz of complex": (".npz", npz(a=SOUND + 1j), "real numbers"),
     "npz with NaN": (".npz", npz(a=spoilt(math.nan)), "not finite"),
     "npz of other shape": (".npz", npz(a=SOUND[1:]), "wrong shape"),
-    "npz that is no zip": (".npz", b"PK" + bytes(100), "damaged npz"),
-    "npz cut off": (".npz", npz(a=SOUND)[:800], "damaged npz"),
+    "npz bomb": (".npz", zipped("a.npy", bytes(3_000_000), zipfile.ZIP_BZIP2), "unknown compression"),
+    "npz bomb, lzma": (".npz", zipped("a.npy", bytes(3_000_000), zipfile.ZIP_LZMA), "unknown compression"),
+    "npz that is no zip": (".npz", b"PK" + bytes(100), "not a zip archive"),
+    "npz cut off": (".npz", npz(a=SOUND)[:800], "not a zip archive"),
     "npz with a wrong checksum": (".npz", _flipped(npz(a=SOUND), 900), "damaged npz"),
     "npz holding something else": (".npz", zipped("a.npy", b"no array" * 50), "numpy array"),
 }

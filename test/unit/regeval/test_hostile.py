@@ -4,12 +4,15 @@ import os
 import subprocess
 import sys
 import tracemalloc
+from concurrent.futures import Future
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
 import numpy as np
 import pytest
 from hostile_files import BAD_FIELDS, PACKED, SHAPE, SOUND, nifti, npz, pickled_npz
 
+from regeval import evaluation
 from regeval.archive import Limits
 from regeval.config import Config, Method
 from regeval.evaluation import evaluate
@@ -88,6 +91,42 @@ def test_all_faults_at_once(folder, tmp_path, jobs):
     for text in ("not finite", "too early", "real numbers", "channel-first", "link out of the submission"):
         assert sum(text in fault for fault in faults) == 1
     assert sum("no displacement field" in fault for fault in faults) == 2  # 5, and 7 behind the link
+
+
+def test_process_killed_for_its_memory(folder, tmp_path, monkeypatch):
+    """As the system does it: the process is gone, and with it the pool."""
+
+    class Pool:
+        def __init__(self, *_):
+            pass
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *_):
+            pass
+
+        def submit(self, *_):
+            future = Future()
+            future.set_exception(BrokenProcessPool())
+            return future
+
+    monkeypatch.setattr(evaluation, "ProcessPoolExecutor", Pool)
+    for number in (1, 2):
+        (folder / f"disp_{number:04}_{number:04}.nii.gz").write_bytes(PACKED)
+    faults = faults_of(folder, make_config(tmp_path, 2), jobs=2)
+    assert [fault.split(";")[0].split(" ->")[0] for fault in faults] == [
+        f"scoring was killed: {number:04}_0000<--{number:04}_0001" for number in (1, 2)
+    ]
+
+
+def test_out_of_memory(folder, tmp_path, monkeypatch):
+    def exhausted(*_):
+        raise MemoryError
+
+    (folder / "disp_0001_0001.nii.gz").write_bytes(PACKED)
+    monkeypatch.setattr(evaluation, "measure", exhausted)
+    assert "not enough memory" in faults_of(folder, make_config(tmp_path))[0]
 
 
 def test_links_within_the_submission_and_hard_links_are_fine(folder, tmp_path):
