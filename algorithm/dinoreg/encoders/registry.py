@@ -11,8 +11,8 @@ import torch
 from dinoreg.encoders import base
 from dinoreg.encoders.mind import MindSsc
 from dinoreg.encoders.slice_encoder import SliceEncoder
-from dinoreg.encoders.weights import WeightsFile, find_weights, own_weights
-from dinoreg.pipeline.config import Dinov2, Encoder, Mind
+from dinoreg.encoders.weights import WeightsFile, find_weights, in_search_folders, own_weights
+from dinoreg.pipeline.config import Dinov2, Encoder, Mind, Sam
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -55,6 +55,11 @@ def load_encoder(settings: Encoder, device: torch.device) -> LoadedEncoder:
         encoder: SliceEncoder = load_dinov2(
             settings.variant, weights.path, normalisation=settings.normalisation, device=device
         )
+    elif isinstance(settings, Sam):
+        from dinoreg.encoders.sam import load_sam
+
+        weights = own_weights(in_search_folders(Path(settings.weights)), sha256=sha256)
+        encoder = load_sam(weights.path, intensities=settings.intensities, device=device)
     else:
         from dinoreg.encoders.dinov3 import load_dinov3
 

@@ -171,6 +171,12 @@ def locate(official: OfficialFile, folders: Sequence[Path]) -> Path | None:
     return None
 
 
+def in_search_folders(path: Path) -> Path:
+    """Return a path as it is, or where it is not there the first place of it in `search_folders()`."""
+    candidates = [path, *(folder / path for folder in search_folders())]
+    return next((place for place in candidates if place.exists()), path)
+
+
 def own_weights(path: Path, *, sha256: str | None = None) -> WeightsFile:
     """Check a checkpoint that the user brings along, such as DINOv3; it is always "custom".
 

@@ -50,8 +50,6 @@ class TokenSettings(Settings):
 
     weight: Weight = 1.0  # share of this encoder among several
     sha256: Sha256 = ""  # digest that the weights must have; empty: that of the official file
-    # "none": intensities in [0, 1] go in as they are, as published; "imagenet": by its mean and deviation.
-    normalisation: Literal["none", "imagenet"] = "none"
     axis: Annotated[int, Field(ge=0, le=2)] = 2  # array axis across the slices
     up_sampling: Annotated[float, Field(ge=0.1, le=32)] = 5.3  # pixels per voxel of the finer in-plane axis
     slice_step: Annotated[int, Field(ge=1, le=100)] = 3  # every n-th slice is encoded, and the last one
@@ -66,7 +64,14 @@ class TokenSettings(Settings):
     storage: Literal["float16", "float32"] = "float16"  # of the tokens between encoder and PCA
 
 
-class Dinov2(TokenSettings):
+class Dino(TokenSettings):
+    """What DINOv2 and DINOv3 have in common."""
+
+    # "none": intensities in [0, 1] go in as they are, as published; "imagenet": by its mean and deviation.
+    normalisation: Literal["none", "imagenet"] = "none"
+
+
+class Dinov2(Dino):
     """DINOv2 by its official weights."""
 
     name: Literal["dinov2"] = "dinov2"
@@ -76,14 +81,24 @@ class Dinov2(TokenSettings):
     weights: str = ""  # file or folder; empty: $DINOREG_WEIGHTS, /opt/ml/model, the image
 
 
-class Dinov3(TokenSettings):
+class Dinov3(Dino):
     """DINOv3 by a checkpoint of your own: its licence lets nobody hand it out with this program."""
 
     name: Literal["dinov3"] = "dinov3"
     weights: Annotated[str, Field(min_length=1)]  # file or folder
 
 
-Encoder = Annotated[Mind | Dinov2 | Dinov3, Field(discriminator="name")]
+class Sam(TokenSettings):
+    """The image encoder of SAM or MedSAM; without a cls token, the mean over the slice stands for it."""
+
+    name: Literal["sam"] = "sam"
+    # File or folder; one that is not there is looked for in $DINOREG_WEIGHTS, /opt/ml/model and the image.
+    weights: Annotated[str, Field(min_length=1)] = "sam_vit_b_01ec64.pth"
+    # What the checkpoint was trained on; "auto" goes by its name: medsam..., or sam_...
+    intensities: Literal["auto", "sam", "medsam"] = "auto"
+
+
+Encoder = Annotated[Mind | Dinov2 | Dinov3 | Sam, Field(discriminator="name")]
 
 
 class FeatureSettings(Settings):
@@ -178,6 +193,27 @@ class Adam(Settings):
         return self
 
 
+class Ffd(Settings):
+    """Cubic B-spline free-form deformation of the intensities, guided by features (Koegl et al. 2024).
+
+    Minimises (1 - alpha) NCC + alpha feature distance + regularity_weight diffusion, from coarse to fine.
+    """
+
+    cell_mm: Millimetres = 1.0  # of the finest level
+    control_mm: Millimetres = 6.1  # distance of the control points of the finest level
+    levels: Annotated[int, Field(ge=1, le=8)] = 3  # each with cells and control points twice as fine
+    iterations: Count = 200  # per level
+    learning_rate: Annotated[float, Field(gt=0, le=1e30)] = 0.1  # cells of the level
+    regularity_weight: Annotated[float, Field(ge=0)] = 1.0  # of the diffusion term
+    alpha: Share = 0.0  # of the feature distance by features.encoders; 0: NCC alone, 1: features alone
+    distance: Literal["cosine", "l1"] = "cosine"  # of features
+    # "dynamic": the warped image is encoded in every iteration, with gradients through the encoder;
+    # "static": the features of the moving image are warped.
+    order: Literal["dynamic", "static"] = "dynamic"
+    feature_grid: Annotated[int, Field(ge=1, le=512)] = 64  # patches along the longer side of a slice
+    stop_below: Share = 0.0  # stop when the loss falls by less than this share in 10 iterations
+
+
 class Guard(Settings):
     """What a displacement must keep to."""
 
@@ -206,13 +242,15 @@ class Config(Settings):
     start: tuple[Start, ...] = ()
     discrete: tuple[Discrete, ...] = ()
     adam: tuple[Adam, ...] = ()
+    ffd: tuple[Ffd, ...] = ()
     guard: Guard = Guard()
     output: Output = Output()
 
     @model_validator(mode="after")
     def _published_shape(self) -> Config:
-        if self.numerics == "published" and (self.start or len(self.discrete) != 1 or len(self.adam) != 1):
-            raise ValueError("published numerics take no start, one discrete and one adam stage")
+        stages = (len(self.start), len(self.discrete), len(self.adam), len(self.ffd))
+        if self.numerics == "published" and stages != (0, 1, 1, 0):
+            raise ValueError("published numerics take one discrete and one adam stage, no start and no ffd")
         return self
 
     @model_validator(mode="after")

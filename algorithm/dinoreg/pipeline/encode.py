@@ -22,6 +22,7 @@ from dinoreg.encoders.registry import Load, LoadedEncoder, load_encoder
 from dinoreg.encoders.slice_encoder import SliceEncoder
 from dinoreg.encoders.weights import file_digest
 from dinoreg.pipeline.config import Config, TokenSettings
+from dinoreg.pipeline.config import Encoder as EncoderSettings
 from dinoreg.pipeline.plan import Plan
 from dinoreg.pipeline.prepare import PreparedImage
 from dinoreg.pipeline.tokens import JointTokens, TokenMaker, join_tokens
@@ -120,6 +121,11 @@ class PairEncoder:
             for n, (settings, loaded) in enumerate(zip(config.features.encoders, self._encoders, strict=True))
             if isinstance(settings, TokenSettings) and settings.basis
         }
+
+    @property
+    def encoders(self) -> tuple[tuple[EncoderSettings, LoadedEncoder], ...]:
+        """Settings and loaded encoder each, in the order of the configuration."""
+        return tuple(zip(self._config.features.encoders, self._encoders, strict=True))
 
     @property
     def weights(self) -> dict[str, dict[str, str]]:

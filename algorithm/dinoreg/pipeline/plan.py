@@ -23,6 +23,7 @@ class Plan:
         start: lattice of each start step (the finest one where a step needs none).
         discrete: lattice of each discrete stage.
         adam: lattice of each Adam stage.
+        ffd: finest lattice of each free-form stage.
         voxels: the block's own lattice, stride 1.
     """
 
@@ -33,6 +34,7 @@ class Plan:
     start: tuple[Lattice, ...]
     discrete: tuple[Lattice, ...]
     adam: tuple[Lattice, ...]
+    ffd: tuple[Lattice, ...]
     voxels: Lattice
 
     def as_dict(self) -> dict[str, Any]:
@@ -72,6 +74,7 @@ def make_plan(
         *(start_cell(step) for step in config.start),
         *(stage.cell_mm for stage in config.discrete),
         *(stage.cell_mm for stage in config.adam),
+        *(stage.cell_mm for stage in config.ffd),
     ]
     strides = [finest.stride, *(lattice(cell).stride for cell in cells)]
     common = tuple(math.lcm(*(stride[axis] for stride in strides)) for axis in range(len(shape)))
@@ -89,6 +92,7 @@ def make_plan(
         start=tuple(cut(lattice(start_cell(step))) for step in config.start),
         discrete=tuple(cut(lattice(stage.cell_mm)) for stage in config.discrete),
         adam=tuple(cut(lattice(stage.cell_mm)) for stage in config.adam),
+        ffd=tuple(cut(lattice(stage.cell_mm)) for stage in config.ffd),
         voxels=Lattice(size, (1,) * len(size), spacing),
     )
 
