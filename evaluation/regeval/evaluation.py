@@ -123,14 +123,14 @@ def _scores(job: _Job) -> _Outcome:
     name = job.submission and job.submission.field_name(job.pair)
     if job.submission is None or not name:
         initial = measure(job.config, truth, None, job.threads)
-        before = _case_scores(job.config, initial, initial)
+        before = _case_scores(job, initial, initial)
         return _Outcome(before, before)
     with ThreadPoolExecutor(1) as reader:  # unpacking the field and measuring the identity take turns well
         reading = reader.submit(job.submission.read_field, name, truth.shape, job.layout)
         initial = measure(job.config, truth, None, job.threads)
         field = reading.result()
     measures = measure(job.config, truth, field, job.threads, name.endswith(".npz"))
-    return _Outcome(_case_scores(job.config, measures, initial), _case_scores(job.config, initial, initial))
+    return _Outcome(_case_scores(job, measures, initial), _case_scores(job, initial, initial))
 
 
 def _field_faults(job: _Job) -> Iterable[Fault]:
@@ -143,8 +143,8 @@ def _field_faults(job: _Job) -> Iterable[Fault]:
             yield from error.faults
 
 
-def _case_scores(config: Config, measures: Measures, initial: Measures) -> BothScores:
-    regularity = field_scores(measures)
+def _case_scores(job: _Job, measures: Measures, initial: Measures) -> BothScores:
+    config, regularity = job.config, field_scores(measures, job.threads)
     return BothScores(
         official=official_scores(config, measures, regularity),
         strict=strict_scores(config, measures, regularity, initial),

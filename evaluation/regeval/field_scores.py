@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,18 +25,25 @@ _IDENTITY = {
 }
 
 
-def field_scores(measures: Measures) -> dict[str, Score]:
+def field_scores(measures: Measures, threads: int = 1) -> dict[str, Score]:
     """Return all measures of regularity; those within the mask, where there is one, end in `_masked`.
 
     `sdLogJ` and `sdLogJ_plus3` are the standard deviations of log(max(det, 1e-9)) and of the official
     log(det + 3); `folds` counts voxels with a determinant, by central differences, of 0 or less;
     `digital_folds_percent` and `NDV_percent` are those of `regeval.digital`.
+
+    Args:
+        measures: of the field.
+        threads: how much is done at once; the results do not depend on it.
     """
-    scores: dict[str, Score] = {}
-    for ending in ("", MASKED) if measures.truth.mask is not None else ("",):
-        values = _values(measures, measures.truth.mask if ending else None)
-        scores |= {f"{name}{ending}": Score(value, value) for name, value in values.items()}
-    return scores
+    masks = {"": None} if measures.truth.mask is None else {"": None, MASKED: measures.truth.mask}
+    with ThreadPoolExecutor(threads) as pool:
+        results = pool.map(lambda mask: _values(measures, mask), masks.values())
+        return {
+            f"{name}{ending}": Score(value, value)
+            for ending, values in zip(masks, results, strict=True)
+            for name, value in values.items()
+        }
 
 
 def chosen(scores: Mapping[str, Score], name: str, masked: bool) -> float:
