@@ -87,6 +87,9 @@ def _read_npz(path: Path, expected: tuple[int, ...] | None, layout: Layout) -> N
                 raise DataError(
                     Fault("not a field", str(path), "exactly one array", f"{len(members)}: {names}")
                 )
+            if members[0].compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+                # zipfile unpacks the others in one go, without a bound.
+                raise NotImplementedError("neither stored nor deflated, as numpy writes")
             with archive.open(members[0]) as stream:
                 return _read_npy(path, stream, members[0], expected, layout)
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:

@@ -256,3 +256,10 @@ def test_npz_with_a_wrong_checksum(tmp_path, save, size):
 def test_no_field(tmp_path, name):
     with pytest.raises(DataError, match="cannot read"):
         read_field(tmp_path / name)
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_archives_that_unpack_without_a_bound_are_refused(tmp_path, vectors, method):
+    path = npz(tmp_path / "disp.npz", {"a.npy": npy(vectors)}, method)
+    with pytest.raises(DataError, match="stored nor deflated"):
+        read_field(path)
