@@ -11,9 +11,11 @@ from sam_reference import CASES, KEPT, PATCH, colours, official_state
 from transformers import SamVisionConfig, SamVisionModel
 
 from dinoreg.encoders import sam
+from dinoreg.encoders.registry import load_encoder
 from dinoreg.encoders.sam import intensities_of, load_sam
 from dinoreg.encoders.sam_keys import SamArchitecture
 from dinoreg.errors import WeightsError
+from dinoreg.pipeline.config import Sam
 
 GOLDEN = Path(__file__).parents[3] / "golden" / "sam.npz"
 TINY = (8 * PATCH, 8 * PATCH)
@@ -50,6 +52,20 @@ def test_embeddings_of_segment_anything(sam_file, case):
     assert np.abs(expected).mean() > 0.5
     np.testing.assert_allclose(kept, expected, atol=2e-3 if case == "vit_b" else 1e-4)
     torch.testing.assert_close(found.cls, found.patches.mean(dim=(2, 3)))
+
+
+def test_by_settings(sam_file, monkeypatch):
+    """Weights by name from the search folders, their digest for the hash of the configuration."""
+    path = sam_file(name="medsam_tiny.pth")
+    monkeypatch.setenv("DINOREG_WEIGHTS", str(path.parent))
+    loaded = load_encoder(Sam(weights="medsam_tiny.pth"), torch.device("cpu"))
+    assert loaded.encoder.intensities == "medsam"
+    assert loaded.weights.path == path
+    assert loaded.weights.provenance == "custom"
+    loaded = load_encoder(Sam(weights="medsam_tiny.pth", intensities="sam"), torch.device("cpu"))
+    assert loaded.encoder.intensities == "sam"
+    with pytest.raises(WeightsError, match="wrong digest"):
+        load_encoder(Sam(weights=str(path), sha256="0" * 64), torch.device("cpu"))
 
 
 def small_model(grid=6):

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from dinoreg.encoders.dinov2_keys import VARIANTS
-from dinoreg.encoders.weights import OFFICIAL, find_weights, official_file, own_weights
+from dinoreg.encoders.weights import OFFICIAL, find_weights, in_search_folders, official_file, own_weights
 from dinoreg.errors import WeightsError
 
 REFERENCE = Path(__file__).parents[5] / "shared" / "data" / "dinov2_reference" / "reference_outputs.json"
@@ -146,6 +146,18 @@ def test_own_weights(tmp_path):
         own_weights(path, sha256="1" * 64)
     with pytest.raises(WeightsError, match=r"no weights: .*nowhere"):
         own_weights(tmp_path / "nowhere")
+
+
+def test_own_weights_in_the_search_folders(tmp_path, monkeypatch):
+    """The path itself comes first; one that is nowhere stays what it is, for the message."""
+    monkeypatch.setenv("DINOREG_WEIGHTS", str(tmp_path / "store"))
+    monkeypatch.chdir(tmp_path)
+    assert in_search_folders(Path("sam.pth")) == Path("sam.pth")
+    stored = put(tmp_path / "store", "sam.pth")
+    assert in_search_folders(Path("sam.pth")) == stored
+    here = put(tmp_path, "sam.pth")
+    assert in_search_folders(Path("sam.pth")).resolve() == here
+    assert in_search_folders(tmp_path / "nowhere.pth") == tmp_path / "nowhere.pth"
 
 
 def test_looking_for_weights_loads_no_torch():

@@ -2,7 +2,7 @@ import pytest
 from pydantic import ValidationError
 
 from dinoreg.errors import ConfigError
-from dinoreg.pipeline.config import Adam, Config, Discrete
+from dinoreg.pipeline.config import Adam, Config, Discrete, Ffd
 from dinoreg.pipeline.presets import parse_config
 
 
@@ -100,6 +100,8 @@ def test_published_numerics_have_one_shape():
     with pytest.raises(ValidationError, match="one discrete and one adam"):
         Config(numerics="published", adam=(Adam(),))
     assert Config(numerics="published", adam=(Adam(),), discrete=(Discrete(),)).numerics == "published"
+    with pytest.raises(ValidationError, match="no start and no ffd"):
+        Config(numerics="published", adam=(Adam(),), discrete=(Discrete(),), ffd=(Ffd(),))
 
 
 @pytest.mark.parametrize(
@@ -112,6 +114,12 @@ def test_published_numerics_have_one_shape():
         ({"features": {"encoders": [{"name": "dinov2", "sha256": "ABC"}]}}, "sha256"),
         ({"features": {"encoders": [{"name": "dinov2", "up_sampling": 0}]}}, "up_sampling"),
         ({"features": {"encoders": [{"name": "dinov3"}]}}, "weights"),
+        ({"features": {"encoders": [{"name": "sam", "weights": ""}]}}, "weights"),
+        ({"features": {"encoders": [{"name": "sam", "intensities": "imagenet"}]}}, "medsam"),
+        ({"features": {"encoders": [{"name": "sam", "normalisation": "imagenet"}]}}, "normalisation"),
+        ({"ffd": [{"alpha": 1.1}]}, "alpha"),
+        ({"ffd": [{"levels": 0}]}, "levels"),
+        ({"ffd": [{"order": "late"}]}, "dynamic"),
         ({"start": [{"kind": "slices", "descriptor": "cls"}]}, "cls tokens and axis 2"),
         (
             {
