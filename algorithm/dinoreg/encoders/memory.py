@@ -88,11 +88,11 @@ def estimate_memory(
     """Estimate the memory of a pair from its shape, before anything is encoded.
 
     No gradient is kept and attention never forms the matrix of all tokens against all (scaled dot product
-    attention), so that one layer at a time counts: the residual stream with its copies in float32; query,
-    key, value and output, as computed and as the attention reads them; and the hidden layer twice, before and
-    after its non-linearity. Measured with ViT-S/14 in float32 on a CPU: 8 slices of 25 x 25 patches took 152
-    to 167 MiB where this says 161, and 4 of 30 x 30 took 142 where it says 116, which is why `fits` leaves a
-    fifth of the free memory over.
+    attention; SAM, where it does, says how many), so that one layer at a time counts: the residual stream
+    with its copies in float32; query, key, value and output, as computed and as the attention reads them; and
+    the hidden layer twice, before and after its non-linearity. Measured with ViT-S/14 in float32 on a CPU:
+    8 slices of 25 x 25 patches took 152 to 167 MiB where this says 161, and 4 of 30 x 30 took 142 where it
+    says 116, which is why `fits` leaves a fifth of the free memory over.
 
     Args:
         encoder: its width and patch size.
@@ -107,8 +107,9 @@ def estimate_memory(
     pixels = plane_voxels * size.up_sampling**2
     patches = pixels / encoder.patch_size**2
     width = encoder.channels
-    per_token = width * (_RESIDUAL_COPIES * 4 + (8 + 2 * _MLP_RATIO) * value_bytes)
+    per_token = encoder.width * (_RESIDUAL_COPIES * 4 + (8 + 2 * _MLP_RATIO) * value_bytes)
     one_slice = patches * per_token + 4 * 4 * pixels  # the grey plane and its three channels, float32
+    one_slice += encoder.square_matrices * patches**2 * value_bytes
     tokens = 0.0 if size.on_host else 2 * slices * patches * width * token_bytes
     # Projected tokens, the features while one axis after the other is interpolated, and the result.
     features = 2 * 4 * components * (slices * patches + 3 * cells) + _COVARIANCE_COPIES * 8 * width**2

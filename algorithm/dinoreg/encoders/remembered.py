@@ -27,7 +27,8 @@ class _Kept:
 class RememberedTokens(SliceEncoder):
     """Wraps an encoder for several runs over the same images, whatever else differs between the runs.
 
-    Batches are known by their content, so nothing has to be known of where they come from. Without gradients.
+    Batches are known by their content, so nothing has to be known of where they come from. Slices that need a
+    gradient are encoded anew, so that it flows.
     """
 
     def __init__(self, encoder: SliceEncoder, max_bytes: int) -> None:
@@ -35,12 +36,23 @@ class RememberedTokens(SliceEncoder):
         super().__init__()
         self.encoder = encoder
         self.patch_size, self.channels = encoder.patch_size, encoder.channels
+        self.square_matrices = encoder.square_matrices
         self._cache = FeatureCache(max_bytes)
 
-    @torch.no_grad()
+    @property
+    def width(self) -> int:
+        """Of the encoder inside."""
+        return self.encoder.width
+
     def forward(self, slices: Tensor) -> SliceTokens:
         """Encode slices, or remember their tokens."""
+        if slices.requires_grad and torch.is_grad_enabled():
+            tokens: SliceTokens = self.encoder(slices)
+            return tokens
+        with torch.no_grad():
+            return self._remembered(slices)
 
+    def _remembered(self, slices: Tensor) -> SliceTokens:
         def encode() -> _Kept:
             tokens: SliceTokens = self.encoder(slices)
             return _Kept(tokens.patches.cpu(), tokens.cls.cpu())

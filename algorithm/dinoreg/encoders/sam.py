@@ -50,8 +50,15 @@ class SamEncoder(SliceEncoder):
         self.patch_size = architecture.patch_size
         self.channels = architecture.channels
         self.intensities = intensities
+        # The relative positions are a bias of the whole size, beside which the scores may exist.
+        self.square_matrices = 2 * architecture.heads
         # transformers carries no types here
         self.model: Any = model
+
+    @property
+    def width(self) -> int:
+        """Channels inside, of which the neck makes fewer."""
+        return self.architecture.width
 
     def forward(self, slices: Tensor) -> SliceTokens:
         """Encode (B, 1, H, W) slices in [0, 1], sides multiples of the patch size, not necessarily equal."""

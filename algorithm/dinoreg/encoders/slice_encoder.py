@@ -27,10 +27,18 @@ class SliceEncoder(nn.Module, ABC):
     Attributes:
         patch_size: pixels per patch side.
         channels: of a token.
+        square_matrices: matrices of all patches against all that exist at a time, 0 where the attention is
+            fused; for the estimate of memory.
     """
 
     patch_size: int
     channels: int
+    square_matrices: int = 0
+
+    @property
+    def width(self) -> int:
+        """Channels inside the encoder, for the estimate of memory."""
+        return self.channels
 
     @abstractmethod
     def forward(self, slices: Tensor) -> SliceTokens:

@@ -36,6 +36,17 @@ def test_every_measure_makes_it_smaller():
     assert coarser.tokens == pytest.approx(whole.tokens / 4, rel=1e-6)
 
 
+def test_attention_that_is_not_fused_counts_its_matrices():
+    """SAM at 64 x 64 patches: 24 matrices of 4096 x 4096 in float32 are 1.6 GB."""
+    encoder = MeanEncoder(patch_size=16, channels=256)
+    facts = {"plane_voxels": 1024**2, "slices": 1, "cells": 1000, "components": 24, "token_bytes": 2}
+    size = EncodingSize(1.0, 1)
+    fused = estimate_memory(encoder, size, value_bytes=4, **facts)
+    encoder.square_matrices = 24
+    found = estimate_memory(encoder, size, value_bytes=4, **facts)
+    assert found.activations - fused.activations == pytest.approx(24 * 4096**2 * 4, rel=1e-6)
+
+
 def test_sizes_shrink_batch_first_then_move_to_the_host_then_get_coarser():
     sizes = list(itertools.islice(smaller_sizes(5.0, 4, has_host=True), 7))
     assert sizes == [

@@ -15,9 +15,7 @@ class Counting(SliceEncoder):
 
     def forward(self, slices):
         self.calls += 1
-        return SliceTokens(
-            torch.nn.functional.avg_pool2d(slices, 2), slices.mean(dim=(2, 3)).requires_grad_(False)
-        )
+        return SliceTokens(torch.nn.functional.avg_pool2d(slices, 2), slices.mean(dim=(2, 3)))
 
 
 def batch(seed, shape=(3, 1, 4, 6)):
@@ -53,3 +51,16 @@ def test_the_oldest_tokens_make_room():
     for seed, calls in ((0, 1), (1, 2), (0, 2), (2, 3), (0, 3), (1, 4)):
         encoder(batch(seed))
         assert inner.calls == calls
+
+
+def test_gradients_are_not_remembered():
+    inner = Counting()
+    encoder = RememberedTokens(inner, 1 << 20)
+    encoder(batch(0))
+    slices = batch(0).requires_grad_()
+    (gradient,) = torch.autograd.grad(encoder(slices).patches.sum(), slices)
+    assert torch.equal(gradient, torch.full_like(gradient, 0.25))
+    assert inner.calls == 2
+    with torch.no_grad():
+        encoder(slices)
+    assert inner.calls == 2

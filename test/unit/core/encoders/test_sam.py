@@ -48,6 +48,7 @@ def test_embeddings_of_segment_anything(sam_file, case):
         found = encoder(torch.from_numpy(batch))
     assert (encoder.patch_size, encoder.channels) == (PATCH, CASES[case][5])
     assert encoder.model.config._attn_implementation == "sdpa"
+    assert (encoder.width, encoder.square_matrices) == (CASES[case][0], 2 * CASES[case][0] // 64)
     kept = found.patches.flatten(2)[..., :: KEPT if case == "vit_b" else 1]
     assert np.abs(expected).mean() > 0.5
     np.testing.assert_allclose(kept, expected, atol=2e-3 if case == "vit_b" else 1e-4)
