@@ -6,7 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from dinoreg.encoders.mind import MindSsc
@@ -17,7 +19,10 @@ from dinoreg.optimise.bspline import BSpline, choose_mesh, refine_control, zero_
 from dinoreg.optimise.data_term import DataTerm, warp_and_compare, warp_linear
 from dinoreg.optimise.guidance import Encode, feature_term, slice_features, sum_terms
 from dinoreg.optimise.similarity import ncc
-from dinoreg.pipeline.config import Encoder, Ffd
+from dinoreg.pipeline.config import Config, Encoder, Ffd
+from dinoreg.pipeline.plan import Plan
+from dinoreg.pipeline.prepare import PreparedImage
+from dinoreg.pipeline.reports import StageClock
 from dinoreg.space.lattice import Lattice, pool, resize_displacement
 
 
@@ -34,6 +39,38 @@ class ImagePair:
     fixed: Tensor
     moving: Tensor
     weight: tuple[Tensor, Tensor] | None
+
+
+def cut_images(
+    fixed: PreparedImage, moving: PreparedImage, plan: Plan, *, masked: bool, device: torch.device
+) -> ImagePair:
+    """Cut the plan's block out of two images and, where they count, their foregrounds."""
+    window = tuple(slice(start, stop) for start, stop in plan.block)
+
+    def cut(array: NDArray[Any]) -> Tensor:
+        return torch.from_numpy(np.ascontiguousarray(array[window], dtype=np.float32)).to(device)[None]
+
+    weight = (cut(fixed.foreground), cut(moving.foreground)) if masked else None
+    return ImagePair(cut(fixed.values), cut(moving.values), weight)
+
+
+def deform_freely(
+    config: Config,
+    plan: Plan,
+    encoders: Sequence[tuple[Encoder, LoadedEncoder]],
+    images: ImagePair,
+    displacement: Tensor,
+    lattice: Lattice,
+    clock: StageClock,
+) -> tuple[Tensor, Lattice]:
+    """Run the free-form stages from a displacement on a lattice; returns the same after them."""
+    for settings, target in zip(config.ffd, plan.ffd, strict=True):
+        with clock.stage("ffd") as details:
+            displacement, lattice = resize_displacement(displacement, lattice, target), target
+            displacement = run_ffd(
+                settings, encoders, images, displacement, lattice, scale=plan.length_scale, details=details
+            )
+    return displacement, lattice
 
 
 def run_ffd(
@@ -66,31 +103,24 @@ def run_ffd(
     axes = [a for a, n in enumerate(lattice.image_shape) if n > 1]
     flat = _without_thin_axes(lattice, axes)
     base = start[axes].reshape(len(axes), *flat.shape)
-    image_shape = flat.image_shape
-    fixed, moving = (v.reshape(1, *image_shape) for v in (images.fixed, images.moving))
-    weights = None
-    if images.weight is not None:
-        weights = [v.reshape(1, *image_shape) for v in images.weight]
+    fixed, moving, *weights = (
+        v.reshape(1, *flat.image_shape) for v in (images.fixed, images.moving, *(images.weight or ()))
+    )
     guides = [
         (chosen.weight, make_guide(chosen, loaded, rank=len(axes), grid=settings.feature_grid))
         for chosen, loaded in (encoders if settings.alpha > 0 else ())
     ]
     mesh = choose_mesh(flat, settings.control_mm * scale)
-    control, details["levels"] = zero_control(mesh, device=start.device), []
-    previous: Lattice | None = None
+    details["levels"] = []
+    control: Tensor | None = None
     for level in reversed(range(settings.levels)):
         here = _coarser(flat, 2**level)
         wanted = tuple(-(-m // 2**level) for m in mesh)
-        if previous is None:
-            control = zero_control(wanted, device=start.device)
-        else:
-            ratio = [a / b for a, b in zip(previous.stride, here.stride, strict=True)]
-            control = refine_control(control, wanted) * control.new_tensor(ratio).view(
-                -1, *([1] * len(ratio))
-            )
-        model = BSpline(control, here, base=resize_displacement(base, flat, here))
+        # Control points are in cells, which are half as large as those of the level before.
+        control = zero_control(wanted) if control is None else 2 * refine_control(control, wanted)
+        model = BSpline(control.to(start.device), here, base=resize_displacement(base, flat, here))
         weight = None
-        if weights is not None:
+        if weights:
             fixed_weight, moving_weight = (pool(v, here.stride) for v in weights)
             with torch.no_grad():
                 weight = fixed_weight * warp_linear(moving_weight, model.displacement())
@@ -104,7 +134,7 @@ def run_ffd(
             learning_rate=settings.learning_rate,
             stop_below=settings.stop_below,
         )
-        control, previous = model.control.detach(), here
+        control = model.control.detach()
         details["levels"].append(
             {
                 "cells": here.shape,

@@ -24,7 +24,7 @@ from dinoreg.optimise.published import refine_published, search_published
 from dinoreg.optimise.similarity import Similarity, lcc
 from dinoreg.pipeline.config import Adam, Config
 from dinoreg.pipeline.encode import Block, PairEncoder, PairFeatures, TokenEvidence
-from dinoreg.pipeline.ffd import ImagePair, run_ffd
+from dinoreg.pipeline.ffd import cut_images, deform_freely
 from dinoreg.pipeline.plan import Plan, cells_within, make_plan
 from dinoreg.pipeline.prepare import PreparedImage
 from dinoreg.pipeline.reports import Progress, StageClock, StageReport
@@ -115,14 +115,9 @@ def register_pair(
             displacement = _mean([(weight, vectors) for weight, vectors, _ in results])
         del features  # the guard works on whole volumes: let both not be there at once
     if config.ffd:
-        guides = (encoder or PairEncoder(config, device)).encoders
-        images = _image_pair(fixed, moving, plan, config.masked, device)
-        for stage, target in zip(config.ffd, plan.ffd, strict=True):
-            with clock.stage("ffd") as details:
-                displacement, lattice = resize_displacement(displacement, lattice, target), target
-                displacement = run_ffd(
-                    stage, guides, images, displacement, lattice, scale=plan.length_scale, details=details
-                )
+        encoders = (encoder or PairEncoder(config, device)).encoders
+        images = cut_images(fixed, moving, plan, masked=config.masked, device=device)
+        displacement, lattice = deform_freely(config, plan, encoders, images, displacement, lattice, clock)
 
     with clock.stage("guard") as details:
         vectors = _guard(displacement, lattice, plan, config, details)
@@ -244,19 +239,6 @@ def _refine(
     )
     details |= {"iterations": trace.iterations, "losses": trace.losses}
     return displacement
-
-
-def _image_pair(
-    fixed: PreparedImage, moving: PreparedImage, plan: Plan, masked: bool, device: torch.device
-) -> ImagePair:
-    """Intensities and foregrounds of the block, each (1, *block)."""
-    window = tuple(slice(start, stop) for start, stop in plan.block)
-
-    def cut(array: NDArray[Any]) -> Tensor:
-        return torch.from_numpy(np.ascontiguousarray(array[window], dtype=np.float32)).to(device)[None]
-
-    weight = (cut(fixed.foreground), cut(moving.foreground)) if masked else None
-    return ImagePair(cut(fixed.values), cut(moving.values), weight)
 
 
 def _lcc_of_parts(fixed: Tensor, parts: Sequence[tuple[int, float]], window: int) -> Similarity:
