@@ -74,7 +74,8 @@ def test_correlation_recovers_a_deformation(shape, rng):
     assert last["cells"] == tuple(n for n in shape if n > 1)
     assert [2 * c - f for c, f in zip(first["cells"], last["cells"], strict=True)] == [0] * len(last["cells"])
     assert last["control_points"] == tuple(round(n / 9) + 3 for n in shape if n > 1)
-    assert last["losses"][-1] < 0.05 < first["losses"][0] + 0.05
+    # The finer level goes on where the coarser one ended.
+    assert last["losses"][-1] < last["losses"][0] < 0.7 * first["losses"][-1] < 0.05
 
 
 GUIDES = {
