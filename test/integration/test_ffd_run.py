@@ -1,9 +1,12 @@
 """The presets `ffd-*` from files to a written field, on a task of single slices."""
 
+import hashlib
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from scipy import ndimage
 
 from regtask import Grid, read_dataset, write_volume
@@ -57,6 +60,42 @@ def test_slices_are_registered(dinoreg, slice_task, tmp_path, preset):
     (level, finest) = entry["stages"][0]["details"]["levels"]
     assert level["losses"][0] > finest["losses"][-1]
     assert len(list((output / "pictures").glob("*.png"))) == 1
+
+
+@pytest.fixture
+def sam_file(tmp_path, monkeypatch):
+    """A small image encoder with random weights under the official keys."""
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[1] / "golden" / "scripts"))
+    from sam_reference import official_state
+
+    path = tmp_path / "medsam_tiny.pth"
+    torch.save({name: torch.from_numpy(array) for name, array in official_state("tiny").items()}, path)
+    yield path
+    path.unlink()
+
+
+@pytest.mark.parametrize("order", ["dynamic", "static"])
+def test_a_transformer_from_a_file_guides(dinoreg, slice_task, sam_file, tmp_path, order):
+    """With random weights it says nothing of accuracy; here it is to work, and to be named."""
+    output = tmp_path / "fields"
+    changes = {
+        "features.encoders.0.weights": sam_file,
+        "ffd.0.feature_grid": 6,
+        "ffd.0.iterations": 20,
+        "ffd.0.alpha": 0.9,
+        "ffd.0.order": order,
+    }
+    options = [part for key, value in changes.items() for part in ("--set", f"{key}={value}")]
+    done = dinoreg(
+        "run", "--dataset", slice_task, "--output", output, "--preset", "ffd-sam", "--device", "cpu", *options
+    )
+    assert done.code == 0, done.err
+    manifest = json.loads((output / "manifest.json").read_text())
+    assert manifest["weights"]["0"]["sha256"] == hashlib.sha256(sam_file.read_bytes()).hexdigest()
+    (entry,) = manifest["pairs"].values()
+    for level in entry["stages"][0]["details"]["levels"]:
+        assert level["losses"][0] > level["losses"][-1] > 0
+    assert read_field(output / "disp_0001_0000_0001_0001.nii.gz").any()
 
 
 def test_without_weights_the_guide_is_refused(dinoreg, slice_task, tmp_path, monkeypatch):
