@@ -12,6 +12,7 @@ from importlib import metadata
 from pathlib import Path
 
 from dinoreg.cli.ablate import add_ablate_parser, run_ablate
+from dinoreg.cli.motion import add_motion_parser, run_motion
 from dinoreg.cli.weights import add_weights_parser, run_weights
 from regtask.errors import TaskError
 
@@ -51,6 +52,7 @@ def build_parser() -> argparse.ArgumentParser:
     check.add_argument("file", type=Path)
 
     add_ablate_parser(verbs)
+    add_motion_parser(verbs)
     add_weights_parser(verbs)
     phantom = verbs.add_parser("phantom", help="write a sample task whose true deformation is known")
     phantom.add_argument("--output", type=Path, required=True, metavar="DIR")
@@ -110,6 +112,8 @@ def _dispatch(options: argparse.Namespace) -> None:
         _config(options)
     elif options.verb == "ablate":
         run_ablate(options)
+    elif options.verb == "motion":
+        run_motion(options)
     elif options.verb == "weights":
         run_weights(options)
     else:

@@ -5,19 +5,21 @@ from __future__ import annotations
 import copy
 import hashlib
 import json
+import sys
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from importlib import resources
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
 from dinoreg.errors import ConfigError
-from dinoreg.pipeline import config as settings
 from dinoreg.pipeline.config import Config
 from regtask.errors import Fault, nearest
+
+S = TypeVar("S", bound=BaseModel)
 
 # Settings whose text may look like a number.
 _TEXT_KEYS = {"name", "description", "output.naming"}
@@ -55,19 +57,38 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> Config:
     Raises:
         ConfigError: the file cannot be read, is not TOML, or holds faults (all of them listed).
     """
+    return parse_config({"name": path.stem} | read_toml(path), where=str(path), overrides=overrides)
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """Return the values of a TOML file.
+
+    Raises:
+        ConfigError: the file cannot be read, or is not TOML.
+    """
     try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise ConfigError(Fault("configuration not readable", str(path), got=str(error))) from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(Fault("not a TOML file", str(path), got=str(error))) from error
-    return parse_config({"name": path.stem} | values, where=str(path), overrides=overrides)
 
 
 def parse_config(values: Mapping[str, Any], *, where: str, overrides: Sequence[str] = ()) -> Config:
+    """Check a mapping of settings of a registration as a whole.
+
+    Args and errors as for `parse_settings`.
+    """
+    return parse_settings(Config, values, where=where, overrides=overrides)
+
+
+def parse_settings(
+    model: type[S], values: Mapping[str, Any], *, where: str, overrides: Sequence[str] = ()
+) -> S:
     """Check a mapping of settings as a whole.
 
     Args:
+        model: what the settings are of.
         values: nested settings.
         where: named in the messages.
         overrides: "adam.0.iterations=50"; the value is TOML, or else text.
@@ -78,12 +99,13 @@ def parse_config(values: Mapping[str, Any], *, where: str, overrides: Sequence[s
     merged = copy.deepcopy(dict(values))
     faults = [fault for text in overrides if (fault := _override(merged, text))]
     try:
-        config = Config.model_validate_json(json.dumps(merged, default=str))
+        settings = model.model_validate_json(json.dumps(merged, default=str))
     except ValidationError as error:
-        faults += [_fault(detail, where) for detail in error.errors()]
+        known = _all_keys(model)
+        faults += [_fault(detail, where, known) for detail in error.errors()]
     if faults:
         raise ConfigError(*faults)
-    return config
+    return settings
 
 
 def config_hash(config: Config, files: Mapping[int, Mapping[str, str]] = MappingProxyType({})) -> str:
@@ -135,17 +157,18 @@ def _value(raw: str) -> Any:
         return raw
 
 
-def _fault(detail: Any, where: str) -> Fault:
+def _fault(detail: Any, where: str, known: Iterable[str]) -> Fault:
     location = ".".join(str(part) for part in detail["loc"])
     key = str(detail["loc"][-1]) if detail["loc"] else ""
     if detail["type"] == "extra_forbidden":
-        guess = nearest(key, _all_keys())
+        guess = nearest(key, known)
         remedy = f"did you mean {guess}?" if guess else "see: dinoreg config show mind"
         return Fault("unknown key", f"{where}: {location}", remedy=remedy)
     got = "" if isinstance(detail["input"], (dict, list)) else repr(detail["input"])
     return Fault("setting not allowed", f"{where}: {location}", expected=detail["msg"], got=got)
 
 
-def _all_keys() -> set[str]:
-    models = [value for value in vars(settings).values() if isinstance(value, type)]
-    return {key for model in models if issubclass(model, BaseModel) for key in model.model_fields}
+def _all_keys(model: type[BaseModel]) -> set[str]:
+    """Return the keys of the module of the settings, which holds the nested ones as well."""
+    models = [value for value in vars(sys.modules[model.__module__]).values() if isinstance(value, type)]
+    return {key for found in models if issubclass(found, BaseModel) for key in found.model_fields}

@@ -1,0 +1,160 @@
+"""Tracking of a sequence: landmarks and a transform per frame, and the template's labels carried along."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from dinoreg.apply import warp_labels
+from dinoreg.motion.model import LandmarkNet
+from dinoreg.motion.sampling import Prepared, prepare, windows_of
+from dinoreg.motion.sequences import LabelledCine
+from dinoreg.motion.settings import MotionConfig
+from dinoreg.motion.thresholds import Thresholds, judge
+from dinoreg.motion.transforms import Transform, TransformKind, solve
+from dinoreg.motion.window import Square
+from dinoreg.space.coords import identity_positions
+from dinoreg.space.sampling import sample_linear
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TrackedFrame:
+    """What was found in one frame.
+
+    Attributes:
+        number: of the frame.
+        landmarks_mm: (N, 2), from the centre of pixel (0, 0).
+        transform: frame to template, mm.
+        residual_mm: root mean square that an affine fit leaves between the landmarks of frame and template.
+        difference: root mean squared difference of the frame and the template warped onto it, in the window;
+            intensities in [0, 1].
+        flag: what is beyond its limit: "", "landmarks", "image", or both.
+        milliseconds: from the frame to the warped labels.
+        labels: (X, Y), the template's labels on the frame; None where the template has none.
+    """
+
+    number: int
+    landmarks_mm: Tensor
+    transform: Transform
+    residual_mm: float
+    difference: float
+    flag: str
+    milliseconds: float
+    labels: NDArray[np.integer] | None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Track:
+    """A tracked sequence.
+
+    Attributes:
+        frames: one per frame, in order.
+        template: number of the template.
+        square: the window.
+        transform: kind of the transforms.
+    """
+
+    frames: tuple[TrackedFrame, ...]
+    template: int
+    square: Square
+    transform: TransformKind
+
+
+@torch.no_grad()
+def track(net: LandmarkNet, config: MotionConfig, limits: Thresholds, sequence: LabelledCine) -> Track:
+    """Track the template of a sequence through all its frames, one by one.
+
+    A frame is judged by itself and the template alone; no later frame is looked at.
+
+    Args:
+        net: trained, in evaluation mode.
+        config: of the network; its transform may differ from the one in training.
+        limits: beyond which a frame is flagged.
+        sequence: frames, template and, where there are any, its labels.
+
+    Raises:
+        DataError: the window follows the target, and the template has none.
+    """
+    prepared = prepare(sequence, config)
+    window = _window(prepared, prepared.template, net)
+    landmarks = net(window)
+    labels = sequence.labels.get(sequence.template)
+    found = []
+    for number in range(len(prepared.frames)):
+        begin = time.perf_counter()
+        own_window = _window(prepared, number, net)
+        own = net(own_window)
+        transform = transform_mm(config, prepared.square, own, landmarks)
+        warped = None
+        if labels is not None:
+            positions = pull_positions(transform, sequence.cine.frames.shape[1:], prepared.square)
+            warped = warp_labels(labels, positions)
+        milliseconds = 1000 * (time.perf_counter() - begin)
+        fit = judge(config, own_window, own, window, landmarks)
+        found.append(
+            TrackedFrame(
+                number=number,
+                landmarks_mm=prepared.square.to_mm(own[0]).cpu(),
+                transform=transform,
+                residual_mm=float(fit.residual) * prepared.square.half_mm,
+                difference=float(fit.difference),
+                flag=fit.flagged(limits)[0],
+                milliseconds=milliseconds,
+                labels=warped,
+            )
+        )
+    return Track(tuple(found), prepared.template, prepared.square, config.landmarks.transform)
+
+
+def transform_mm(config: MotionConfig, square: Square, source: Tensor, target: Tensor) -> Transform:
+    """Return the transform between landmarks (1, N, 2) of the window, solved in mm.
+
+    Lambda grows with the square of the unit: the spline is then the very one of the window's coordinates.
+    """
+    return solve(
+        config.landmarks.transform,
+        square.to_mm(source).cpu(),
+        square.to_mm(target).cpu(),
+        smoothing=config.landmarks.smoothing * square.half_mm**2,
+    )
+
+
+def pull_positions(transform: Transform, shape: tuple[int, ...], square: Square) -> Tensor:
+    """Return where each pixel of a frame is read, (2, X, Y) voxels, by a transform in mm."""
+    spacing = torch.tensor(square.spacing_mm)
+    pixels = identity_positions(shape).flatten(1).T * spacing
+    mapped = transform.apply(pixels[None])[0] / spacing
+    return mapped.T.reshape(2, *shape)
+
+
+def warp_to_template(
+    track: Track, frame: TrackedFrame, image: NDArray[np.float32], smoothing: float
+) -> NDArray[np.float32]:
+    """Read a frame (X, Y) at the places of the template's pixels: the frame without its motion.
+
+    Args:
+        track: the sequence.
+        frame: which frame.
+        image: its intensities.
+        smoothing: lambda in the window's coordinates.
+    """
+    template = track.frames[track.template].landmarks_mm
+    back = solve(
+        track.transform,
+        template[None],
+        frame.landmarks_mm[None],
+        smoothing=smoothing * track.square.half_mm**2,
+    )
+    positions = pull_positions(back, image.shape, track.square)
+    warped: NDArray[np.float32] = sample_linear(torch.from_numpy(image)[None], positions)[0].numpy()
+    return warped
+
+
+def _window(prepared: Prepared, number: int, net: LandmarkNet) -> Tensor:
+    device = next(net.parameters()).device
+    return windows_of(prepared, torch.tensor([number])).to(device)
