@@ -155,18 +155,17 @@ def _stretched(table: Tensor, grid: tuple[int, int]) -> Tensor:
 
 
 def _empty_model(architecture: SamArchitecture) -> Any:
-    return SamVisionModel(
-        SamVisionConfig(
-            hidden_size=architecture.width,
-            output_channels=architecture.channels,
-            num_hidden_layers=architecture.depth,
-            num_attention_heads=architecture.heads,
-            image_size=architecture.grid * architecture.patch_size,
-            patch_size=architecture.patch_size,
-            layer_norm_eps=_EPSILON,
-            window_size=architecture.window,
-            global_attn_indexes=architecture.everywhere,
-            mlp_dim=architecture.hidden,
-            attn_implementation="sdpa",
-        )
-    )
+    settings: dict[str, Any] = {
+        "hidden_size": architecture.width,
+        "output_channels": architecture.channels,
+        "num_hidden_layers": architecture.depth,
+        "num_attention_heads": architecture.heads,
+        "image_size": architecture.grid * architecture.patch_size,
+        "patch_size": architecture.patch_size,
+        "layer_norm_eps": _EPSILON,
+        "window_size": architecture.window,
+        "global_attn_indexes": architecture.everywhere,
+        "mlp_dim": architecture.hidden,
+        "attn_implementation": "sdpa",
+    }
+    return SamVisionModel(SamVisionConfig(**settings))

@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from dinoreg.encoders.slice_encoder import SliceEncoder
+from dinoreg.encoders.slice_encoder import SliceEncoder, SliceTokens
 from dinoreg.optimise.data_term import DataTerm, Sample, warp_linear
 from dinoreg.optimise.similarity import Similarity
 from dinoreg.space.separable import apply_along_axes, interpolation_matrix
@@ -114,7 +114,8 @@ def slice_features(encoder: SliceEncoder, *, grid: int) -> Encode:
         slices = image.reshape(1, *image.shape[1:3], -1).movedim(3, 0)
         shrinks = any(a < b for a, b in zip(size, image.shape[1:3], strict=True))
         slices = F.interpolate(slices, size=size, mode="bilinear", align_corners=False, antialias=shrinks)
-        found = encoder(slices).patches.movedim(0, -1)
+        tokens: SliceTokens = encoder(slices)
+        found = tokens.patches.movedim(0, -1)
         return found if image.ndim == 4 else found[..., 0]
 
     return encode

@@ -11,19 +11,20 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from dinoreg.encoders.mind import MindSsc
 from dinoreg.encoders.registry import LoadedEncoder, build_encoder
 from dinoreg.encoders.slice_encoder import SliceEncoder
+from dinoreg.errors import ConfigError
 from dinoreg.optimise.adam import refine_adam
 from dinoreg.optimise.bspline import BSpline, choose_mesh, refine_control, zero_control
 from dinoreg.optimise.data_term import DataTerm, warp_and_compare, warp_linear
 from dinoreg.optimise.guidance import Encode, feature_term, slice_features, sum_terms
 from dinoreg.optimise.similarity import ncc
-from dinoreg.pipeline.config import Config, Encoder, Ffd
+from dinoreg.pipeline.config import Config, Encoder, Ffd, Mind
 from dinoreg.pipeline.plan import Plan
 from dinoreg.pipeline.prepare import PreparedImage
 from dinoreg.pipeline.reports import StageClock
 from dinoreg.space.lattice import Lattice, pool, resize_displacement
+from regtask.errors import Fault
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -176,12 +177,24 @@ def objective(
 
 
 def make_guide(chosen: Encoder, loaded: LoadedEncoder, *, rank: int, grid: int) -> Encode:
-    """Return the encoder as a function of images of `rank`; MIND has its own form for each."""
+    """Return the encoder as a function of images of `rank`; MIND has its own form for each.
+
+    Raises:
+        ConfigError: an encoder of volumes for single slices.
+    """
     encoder = loaded.encoder
     if isinstance(encoder, SliceEncoder):
         return slice_features(encoder, grid=grid)
-    if isinstance(encoder, MindSsc):
+    if isinstance(chosen, Mind):
         return build_encoder(chosen, rank=rank)
+    if encoder.rank != rank:
+        fault = Fault(
+            "an encoder of volumes cannot guide single slices",
+            chosen.name,
+            expected=f"rank {rank}",
+            got=f"rank {encoder.rank}",
+        )
+        raise ConfigError(fault)
     return encoder
 
 

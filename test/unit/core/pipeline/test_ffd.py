@@ -7,10 +7,11 @@ from core_reference import positions, sample, smooth_noise
 from slice_encoders import MeanEncoder, load_mean
 
 from dinoreg.encoders.registry import load_encoder
+from dinoreg.errors import ConfigError
 from dinoreg.optimise.bspline import BSpline, zero_control
 from dinoreg.pipeline.config import Ffd, Mind
 from dinoreg.pipeline.encode import PairEncoder
-from dinoreg.pipeline.ffd import ImagePair, run_ffd
+from dinoreg.pipeline.ffd import ImagePair, make_guide, run_ffd
 from dinoreg.pipeline.prepare import prepare_image
 from dinoreg.pipeline.presets import load_preset
 from dinoreg.pipeline.register import register_pair
@@ -111,6 +112,14 @@ def test_without_alpha_no_guide_is_asked(rng):
     run(SLICE, rng, guides=[(Mind(), loaded)], iterations=1)
     with pytest.raises(AssertionError, match="asked"):
         run(SLICE, rng, guides=[(Mind(), loaded)], iterations=1, alpha=0.1)
+
+
+def test_an_encoder_of_volumes_is_refused_for_slices(rng):
+    volumes = load_encoder(Mind(), CPU)
+    chosen = load_preset("ffd-dinov2").features.encoders[0]
+    assert make_guide(chosen, volumes, rank=3, grid=8) is volumes.encoder
+    with pytest.raises(ConfigError, match="cannot guide single slices"):
+        make_guide(chosen, volumes, rank=2, grid=8)
 
 
 def test_the_start_stays_beneath_the_splines(rng):
