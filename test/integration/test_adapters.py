@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import SimpleITK as sitk
+from itk_images import FLIP, as_itk
 from scipy import ndimage
 
 from dinoreg.cli import oncoreg
@@ -14,7 +15,6 @@ from regtask import Grid, read_field
 
 pytestmark = pytest.mark.integration
 
-FLIP = np.diag((-1.0, -1.0, 1.0))
 ROOT = Path(__file__).resolve().parents[2]
 SHIFT_MM = np.array((3.0, -5.0, 7.0))  # RAS
 
@@ -105,14 +105,6 @@ def grid_of(shape, spacing, angle):
 
 
 FIXED, MOVING = grid_of((36, 40, 30), (2.0, -2.2, 2.6), 0.3), grid_of((50, 44, 34), (-1.6, 2.0, 2.4), -0.2)
-
-
-def as_itk(array, grid):
-    image = sitk.GetImageFromArray(np.moveaxis(array, (0, 1, 2), (2, 1, 0)))
-    image.SetOrigin((FLIP @ grid.affine[:3, 3]).tolist())
-    image.SetSpacing(grid.spacing_mm)
-    image.SetDirection((FLIP @ grid.affine[:3, :3] / grid.spacing_mm).ravel().tolist())
-    return image
 
 
 @pytest.fixture(scope="module")

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from dinoreg.cli.options import add_task_arguments, chosen_config, let_threads_sleep
 
 if TYPE_CHECKING:
     Verbs = argparse._SubParsersAction[argparse.ArgumentParser]
@@ -22,35 +23,20 @@ def add_ablate_parser(verbs: Verbs) -> None:
     )
     parser.add_argument("--dataset", type=Path, required=True, metavar="JSON", help="TASK_dataset.json")
     parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="one folder per row in it")
-    parser.add_argument("--data-dir", type=Path, metavar="DIR", help="where the JSON's paths begin")
-    parser.add_argument("--split", choices=("auto", "test", "val", "train"), default="auto")
-    source = parser.add_mutually_exclusive_group()
-    source.add_argument("--preset", default="dinoreg", help="see: dinoreg presets (default: dinoreg)")
-    source.add_argument("--config", type=Path, metavar="FILE.toml")
-    parser.add_argument(
-        "--set", action="append", default=[], metavar="KEY=VALUE", help="override, in all rows"
-    )
+    add_task_arguments(parser, preset="dinoreg", override_help="override, in all rows")
     parser.add_argument("--rows", nargs="+", metavar="ROW", help="only these (default: all)")
-    parser.add_argument("--device", default="auto", help="auto, cpu or cuda:N")
 
 
 def run_ablate(options: argparse.Namespace) -> None:
     """Run the verb from parsed options."""
-    # Read when torch is loaded: on shared cores, threads that spin while they wait cost many times the work.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    let_threads_sleep()
     from dinoreg.pipeline.ablation import TABLE_NAME, run_ablation
     from dinoreg.pipeline.ablation_rows import ablation_rows
-    from dinoreg.pipeline.presets import load_config, load_preset
     from dinoreg.pipeline.run_task import RunOptions
     from dinoreg.runtime import choose_device
     from regtask.dataset import read_dataset
 
-    base = (
-        load_config(options.config, options.set)
-        if options.config
-        else load_preset(options.preset, options.set)
-    )
-    rows = ablation_rows(base, options.rows)
+    rows = ablation_rows(chosen_config(options), options.rows)
     dataset = read_dataset(options.dataset, options.data_dir)
     run_ablation(
         dataset,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import logging
-import os
 import signal
 import sys
 from collections.abc import Callable, Sequence
@@ -13,6 +12,7 @@ from pathlib import Path
 
 from dinoreg.cli.ablate import add_ablate_parser, run_ablate
 from dinoreg.cli.motion import add_motion_parser, run_motion
+from dinoreg.cli.options import add_task_arguments, chosen_config, let_threads_sleep
 from dinoreg.cli.weights import add_weights_parser, run_weights
 from regtask.errors import TaskError
 
@@ -63,15 +63,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 def add_run_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of a run that the command and the container share."""
-    parser.add_argument("--data-dir", type=Path, metavar="DIR", help="where the JSON's paths begin")
-    parser.add_argument("--split", choices=("auto", "test", "val", "train"), default="auto")
-    source = parser.add_mutually_exclusive_group()
-    source.add_argument("--preset", default="mind", help="see: dinoreg presets (default: mind)")
-    source.add_argument("--config", type=Path, metavar="FILE.toml")
-    parser.add_argument(
-        "--set", action="append", default=[], metavar="KEY=VALUE", help="override, as in adam.0.iterations=50"
-    )
-    parser.add_argument("--device", default="auto", help="auto, cpu or cuda:N")
+    add_task_arguments(parser, preset="mind", override_help="override, as in adam.0.iterations=50")
     parser.add_argument("--on-failure", choices=("raise", "fallback"))
     parser.add_argument("--resume", action="store_true", help="skip pairs that are complete")
     parser.add_argument("--pictures", action="store_true", help="one picture per pair, in OUTPUT/pictures")
@@ -124,21 +116,14 @@ def _dispatch(options: argparse.Namespace) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Run a task from parsed options."""
-    # Read when torch is loaded: on shared cores, threads that spin while they wait cost many times the work.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    from dinoreg.pipeline.presets import load_config, load_preset
+    let_threads_sleep()
     from dinoreg.pipeline.run_task import RunOptions, run_task
     from dinoreg.runtime import choose_device
     from regtask.dataset import read_dataset
 
-    config = (
-        load_config(options.config, options.set)
-        if options.config
-        else load_preset(options.preset, options.set)
-    )
     run_task(
         read_dataset(options.dataset, options.data_dir),
-        config,
+        chosen_config(options),
         RunOptions(
             output=options.output,
             split=options.split,

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from dinoreg.cli.options import let_threads_sleep
 
 if TYPE_CHECKING:
     from dinoreg.motion.settings import MotionConfig
@@ -56,8 +57,7 @@ def add_motion_parser(verbs: Verbs) -> None:
 
 def run_motion(options: argparse.Namespace) -> None:
     """Run the verb from parsed options."""
-    # Read when torch is loaded: on shared cores, threads that spin while they wait cost many times the work.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    let_threads_sleep()
     {"train": _train, "track": _track, "evaluate": _evaluate}[options.action](options)
 
 

@@ -3,20 +3,12 @@
 import numpy as np
 import pytest
 import SimpleITK as sitk
+from itk_images import as_itk
 
 from regtask import DataError, SpaceError
 from regtask.metaimage import read_field_mha, read_volume_mha, write_field_mha
 
-FLIP = np.diag((-1.0, -1.0, 1.0))
 TYPES = (np.uint8, np.int16, np.uint16, np.int32, np.float32, np.float64)
-
-
-def as_itk(array, grid):
-    image = sitk.GetImageFromArray(np.moveaxis(array, (0, 1, 2), (2, 1, 0)))
-    image.SetOrigin((FLIP @ grid.affine[:3, 3]).tolist())
-    image.SetSpacing(grid.spacing_mm)
-    image.SetDirection((FLIP @ grid.affine[:3, :3] / grid.spacing_mm).ravel().tolist())
-    return image
 
 
 @pytest.fixture

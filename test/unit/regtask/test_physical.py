@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 import SimpleITK as sitk
+from itk_images import as_itk
 
 from regtask import Grid, SpaceError
 from regtask.physical import lps_to_voxels, voxels_to_lps
 
 SHIFT = np.array((3.0, -5.0, 7.0))
-FLIP = np.diag((-1.0, -1.0, 1.0))
 
 
 @pytest.fixture(scope="module")
@@ -29,14 +29,6 @@ def moving():
     affine[:3, :3] = turn @ np.diag([1.2, 2.0, 2.5])
     affine[:3, 3] = (-20.0, 3.0, 95.0)
     return Grid((30, 25, 28), affine)
-
-
-def as_itk(array, grid, *, vector=False):
-    image = sitk.GetImageFromArray(np.moveaxis(array, (0, 1, 2), (2, 1, 0)), isVector=vector)
-    image.SetOrigin((FLIP @ grid.affine[:3, 3]).tolist())
-    image.SetSpacing(grid.spacing_mm)
-    image.SetDirection((FLIP @ grid.affine[:3, :3] / grid.spacing_mm).ravel().tolist())
-    return image
 
 
 def as_transform(vectors_mm, grid):

@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 import SimpleITK as sitk
+from itk_images import as_itk
 
 from dinoreg.space.regrid import regrid, working_grid
 from regtask import Grid
 
-FLIP = np.diag((-1.0, -1.0, 1.0))
 OUTSIDE = -7.0
 
 
@@ -21,14 +21,6 @@ def oblique(shape, spacing, origin, angle):
 
 FIXED = oblique((18, 20, 22), (1.5, -2.0, 2.5), (-10, 40, -20), 0.3)
 MOVING = oblique((30, 25, 28), (-1.2, 1.6, 2.2), (25, 5, -25), -0.2)
-
-
-def as_itk(array, grid):
-    image = sitk.GetImageFromArray(np.moveaxis(array, (0, 1, 2), (2, 1, 0)))
-    image.SetOrigin((FLIP @ grid.affine[:3, 3]).tolist())
-    image.SetSpacing(grid.spacing_mm)
-    image.SetDirection((FLIP @ grid.affine[:3, :3] / grid.spacing_mm).ravel().tolist())
-    return image
 
 
 @pytest.mark.parametrize(("order", "filter_"), [(1, sitk.sitkLinear), (0, sitk.sitkNearestNeighbor)])
