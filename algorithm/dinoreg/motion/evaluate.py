@@ -198,4 +198,4 @@ def _score(
 
 
 def _dice(fixed: NDArray[np.bool_], warped: NDArray[np.bool_]) -> float:
-    return dice(fixed.astype(np.uint8), warped.astype(np.uint8), [1])[1]
+    return float(dice(fixed.astype(np.uint8), warped.astype(np.uint8), [1])[1])

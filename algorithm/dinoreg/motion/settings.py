@@ -80,7 +80,7 @@ class Augment(Settings):
 class Training(Settings):
     """The optimisation."""
 
-    steps: Count = 1500
+    steps: Count = 800
     frames: Annotated[int, Field(ge=2, le=1024)] = 8  # of one sequence per step
     # Every n-th pixel per axis counts in a step, beginning at a random one: the same loss on average, at less
     # cost, since the spline is evaluated at every pixel that counts.
@@ -88,7 +88,7 @@ class Training(Settings):
     learning_rate: Annotated[float, Field(gt=0, le=1)] = 1e-3  # falls to 0 along half a cosine
     weight_decay: Annotated[float, Field(ge=0, le=1)] = 1e-4
     max_gradient: Annotated[float, Field(gt=0)] = 1.0  # norm
-    checkpoint_every: Count = 250  # steps
+    checkpoint_every: Count = 100  # steps
     seed: Annotated[int, Field(ge=0)] = 0
 
 
