@@ -96,6 +96,7 @@ def config_of(
     labels: Sequence[int] | None = None,
     points: Sequence[Points] | None = None,
     masked: bool = False,
+    everywhere: bool = False,
 ) -> Config:
     """Make a configuration from a dataset description and what lies beside its images.
 
@@ -106,15 +107,18 @@ def config_of(
             in the label maps of the pairs; an empty sequence judges none.
         points: the points to judge; None takes those that have files.
         masked: whether regularity is judged within the fixed masks.
+        everywhere: of what is not given, judge only what every pair has: an official configuration knows no
+            pairs without.
 
     Raises:
         DataError: no pairs, or a label map cannot be read.
     """
     pairs = dataset.pairs(split)
+    enough = all if everywhere else any
     if labels is None:
-        labels = _labels_of(dataset, pairs)
+        labels = _labels_of(dataset, pairs) if enough(None not in pair.labels() for pair in pairs) else ()
     if points is None:
-        points = [kind for kind in get_args(Points) if any(_has_points(pair, kind) for pair in pairs)]
+        points = [kind for kind in get_args(Points) if enough(_has_points(pair, kind) for pair in pairs)]
     methods = [Method("LogJacDetStd", "sdlogj")]
     if labels:
         methods += [Method("DSC", "dice", tuple(labels)), Method("HD95", "hd95", tuple(labels))]

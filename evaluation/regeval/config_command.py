@@ -38,13 +38,13 @@ def add_parser(verbs: "Verbs") -> None:
         "--labels",
         nargs="*",
         metavar="LABEL",
-        help="labels or ranges such as 1-13; default: all; none: no Dice",
+        help="labels or ranges such as 1-13; default: all, if every pair has label maps; none: no Dice",
     )
     parser.add_argument(
         "--landmarks",
         nargs="*",
         choices=get_args(Points),
-        help="default: those that have files; none: no TRE",
+        help="default: those that every pair has; none: no TRE",
     )
     parser.add_argument("--masked", action="store_true", help="judge regularity within the fixed masks")
     parser.set_defaults(run=run)
@@ -58,7 +58,14 @@ def run(options: argparse.Namespace) -> int:
     """
     dataset = read_dataset(options.dataset, options.data)
     labels = None if options.labels is None else _labels(options.labels)
-    config = config_of(dataset, options.split, labels=labels, points=options.landmarks, masked=options.masked)
+    config = config_of(
+        dataset,
+        options.split,
+        labels=labels,
+        points=options.landmarks,
+        masked=options.masked,
+        everywhere=True,
+    )
     content = as_official(config, dataset.root)
     atomic_write_text(options.output, json.dumps(content, indent=1) + "\n")
     names = ", ".join(method.name for method in config.methods)

@@ -62,19 +62,19 @@ def task(tmp_path, fixed_labels, moving_labels) -> Path:
     with_extra[0, 0, 0] = 9
     for subject in ("0001", "0002"):
         for modality in ("0000", "0001"):
-            write_volume(tmp_path / f"imagesTr/Toy_{subject}_{modality}.nii.gz", np.zeros(SHAPE), grid)
-    write_volume(tmp_path / "labelsTr/Toy_0001_0000.nii.gz", fixed_labels, grid, np.int16)
-    write_volume(tmp_path / "labelsTr/Toy_0001_0001.nii.gz", with_extra, grid, np.int16)
+            write_volume(tmp_path / f"imagesTr/Knee_{subject}_{modality}.nii.gz", np.zeros(SHAPE), grid)
+    write_volume(tmp_path / "labelsTr/Knee_0001_0000.nii.gz", fixed_labels, grid, np.int16)
+    write_volume(tmp_path / "labelsTr/Knee_0001_0001.nii.gz", with_extra, grid, np.int16)
     mask = np.zeros(SHAPE, np.uint8)
     mask[4:-4, 4:-4, 4:-4] = 1
-    write_volume(tmp_path / "masksTr/Toy_0001_0000.nii.gz", mask, grid, np.uint8)
+    write_volume(tmp_path / "masksTr/Knee_0001_0000.nii.gz", mask, grid, np.uint8)
     points = np.array([[10.0, 12.0, 9.5], [8.0, 20.5, 15.0]])
-    write_landmarks(tmp_path / "landmarksTr/Toy_0001_0000.csv", points)
-    write_landmarks(tmp_path / "landmarksTr/Toy_0001_0001.csv", points + SHIFT)
+    write_landmarks(tmp_path / "landmarksTr/Knee_0001_0000.csv", points)
+    write_landmarks(tmp_path / "landmarksTr/Knee_0001_0001.csv", points + SHIFT)
     pairs = [
-        {"fixed": f"./imagesTr/Toy_{s}_0000.nii.gz", "moving": f"./imagesTr/Toy_{s}_0001.nii.gz"}
+        {"fixed": f"./imagesTr/Knee_{s}_0000.nii.gz", "moving": f"./imagesTr/Knee_{s}_0001.nii.gz"}
         for s in ("0001", "0002")
     ]
-    path = tmp_path / "Toy_dataset.json"
-    path.write_text(json.dumps({"name": "Toy", "registration_val": pairs}), encoding="utf-8")
+    path = tmp_path / "Knee_dataset.json"
+    path.write_text(json.dumps({"name": "Knee", "registration_val": pairs}), encoding="utf-8")
     return path

@@ -35,7 +35,7 @@ def command(task, predictions):
 def test_table(command, capsys):
     assert main(command) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0].startswith("Toy, 2 pairs, mode strict")
+    assert lines[0].startswith("Knee, 2 pairs, mode strict")
     assert lines[2].split() == ["pair", "DSC", "HD95", "mm", "TRE_lm", "mm", "folds", "%", "sdLogJ"]
     row = next(line for line in lines if line.startswith("0001_0000<--0001_0001"))
     assert "0.000 ->  1.000" in row
@@ -95,11 +95,11 @@ def test_gates(command, capsys):
 
 def test_config_then_zip_in_two_processes(task, command, predictions, tmp_path):
     config, first, second = (tmp_path / f"{name}.json" for name in ("config", "first", "second"))
-    assert main(["config", "--dataset", str(task), "--output", str(config), "--masked"]) == 0
     for file in (task.parent / "labelsTr").iterdir():  # a configuration demands ground truth for every pair
         (task.parent / "labelsTr" / file.name.replace("0001_", "0002_")).write_bytes(file.read_bytes())
     for file in (task.parent / "landmarksTr").iterdir():
         (task.parent / "landmarksTr" / file.name.replace("0001_", "0002_")).write_bytes(file.read_bytes())
+    assert main(["config", "--dataset", str(task), "--output", str(config), "--masked"]) == 0
     with zipfile.ZipFile(tmp_path / "fields.zip", "w") as archive:
         for file in predictions.iterdir():
             archive.write(file, f"my fields/{file.name}")

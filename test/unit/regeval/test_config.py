@@ -12,7 +12,7 @@ from regtask import DataError, read_dataset
 CONFIGS = Path(__file__).resolve().parents[4] / "shared/data/learn2reg_official/evaluation_configs"
 
 SOUND = {
-    "task_name": "Toy",
+    "task_name": "Knee",
     "evaluation_methods": [
         {"name": "LogJacDetStd", "metric": "sdlogj"},
         {"name": "DSC", "metric": "dice", "labels": ["2", 1]},
@@ -20,7 +20,9 @@ SOUND = {
     ],
     "expected_shape": [26, 30, 34, 3],
     "eval_config_version": 0.2,
-    "eval_pairs": [{"fixed": "./imagesTr/Toy_0001_0000.nii.gz", "moving": "./imagesTr/Toy_0001_0001.nii.gz"}],
+    "eval_pairs": [
+        {"fixed": "./imagesTr/Knee_0001_0000.nii.gz", "moving": "./imagesTr/Knee_0001_0001.nii.gz"}
+    ],
 }
 
 
@@ -50,7 +52,7 @@ def test_labels_written_as_text_are_numbers(config_file, tmp_path):
     config = read_config(config_file(), tmp_path)
     assert config.methods[1].labels == (2, 1)
     assert config.shape == (26, 30, 34)
-    assert config.pairs[0].fixed == tmp_path / "imagesTr/Toy_0001_0000.nii.gz"
+    assert config.pairs[0].fixed == tmp_path / "imagesTr/Knee_0001_0000.nii.gz"
     assert not config.masked
 
 
@@ -120,7 +122,20 @@ def test_command(task, tmp_path, capsys):
     assert written["evaluation_methods"][1] == {"name": "DSC", "metric": "dice", "labels": [1, 2, 7]}
     assert written["masked_evaluation"] is True
     assert written["expected_shape"] == [26, 30, 34, 3]
-    assert written["eval_pairs"][1]["moving"] == "./imagesTr/Toy_0002_0001.nii.gz"
+    assert written["eval_pairs"][1]["moving"] == "./imagesTr/Knee_0002_0001.nii.gz"
     assert read_config(output, task.parent).methods[1].labels == (1, 2, 7)
     assert main([*arguments, "--labels", "liver"]) == 3
     assert "not a label" in capsys.readouterr().err
+
+
+def test_a_configuration_asks_only_for_what_every_pair_has(task, tmp_path):
+    """The second pair has images only; the official evaluator knows no pairs without labels or landmarks."""
+    assert main(["config", "--dataset", str(task), "--output", str(tmp_path / "c.json")]) == 0
+    written = json.loads((tmp_path / "c.json").read_text())
+    assert [method["metric"] for method in written["evaluation_methods"]] == ["sdlogj"]
+    content = json.loads(task.read_text())
+    content["registration_val"] = content["registration_val"][:1]
+    task.write_text(json.dumps(content))
+    assert main(["config", "--dataset", str(task), "--output", str(tmp_path / "c.json")]) == 0
+    written = json.loads((tmp_path / "c.json").read_text())
+    assert [method["metric"] for method in written["evaluation_methods"]] == ["sdlogj", "dice", "hd95", "tre"]

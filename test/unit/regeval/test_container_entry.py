@@ -75,7 +75,7 @@ def test_outputs_of_jobs(evaluate, shift_field, grid, tmp_path):
     inputs = [
         {
             "socket": {"slug": role, "relative_path": f"images/{role}"},
-            "image": {"name": f"Toy_0001_{modality}.mha"},
+            "image": {"name": f"Knee_0001_{modality}.mha"},
         }
         for role, modality in (("fixed", "0000"), ("moving", "0001"))
     ]

@@ -201,7 +201,7 @@ def test_point_folders_of_the_official_evaluators(tmp_path):
 def test_landmarks_are_measured_in_the_moving_image(task):
     """Images of one lattice and different voxel sizes: both ends of an error lie in the moving image."""
     wide = Grid(SHAPE, np.diag([4.0, 3.0, 1.0, 1.0]))
-    write_volume(task.parent / "imagesTr/Toy_0001_0001.nii.gz", np.zeros(SHAPE), wide)
+    write_volume(task.parent / "imagesTr/Knee_0001_0001.nii.gz", np.zeros(SHAPE), wide)
     document = evaluate(config_of(read_dataset(task)), None, "strict")
     for name in ("TRE_lm", "TRE_lm_l2r"):
         expected = math.hypot(3 * 4, 5 * 3, 7)
@@ -213,10 +213,10 @@ def test_voxel_size_without_images(task):
         file.unlink()
     config = config_of(read_dataset(task))
     pair = config.pairs[0]
-    wanted = Config("Toy", config.methods, (pair,), SHAPE, False)
+    wanted = Config("Knee", config.methods, (pair,), SHAPE, False)
     assert read_truth(wanted, pair).moving_spacing_mm == pytest.approx(SPACING_MM)
     shutil.rmtree(task.parent / "labelsTr")
-    only_points = Config("Toy", (Method("TRE", "tre"),), (pair,), SHAPE, False)
+    only_points = Config("Knee", (Method("TRE", "tre"),), (pair,), SHAPE, False)
     assert read_truth(only_points, pair).official_spacing_mm == pytest.approx(SPACING_MM)  # the fixed mask
     shutil.rmtree(task.parent / "masksTr")
     with pytest.raises(DataError, match="voxel size unknown"):

@@ -8,7 +8,7 @@ from regeval.gate import Gate, read_gates
 from regtask import DataError
 
 DOCUMENT = {
-    "name": "Toy",
+    "name": "Knee",
     "aggregates": {
         "DSC": {"mean": 0.61, "per_label": {"7": {"mean": 0.5}}, "reasons": ["x"]},
         "HD": {"mean": None},

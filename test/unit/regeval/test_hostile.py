@@ -24,10 +24,10 @@ from regtask.pair import Pair
 def make_config(folder, count=1, shape=SHAPE):
     images = folder / "gt" / "imagesTr"
     pairs = [
-        Pair.of(images / f"Toy_{number:04}_0000.nii.gz", images / f"Toy_{number:04}_0001.nii.gz")
+        Pair.of(images / f"Knee_{number:04}_0000.nii.gz", images / f"Knee_{number:04}_0001.nii.gz")
         for number in range(1, count + 1)
     ]
-    return Config("Toy", (Method("LogJacDetStd", "sdlogj"),), tuple(pairs), shape, masked=False)
+    return Config("Knee", (Method("LogJacDetStd", "sdlogj"),), tuple(pairs), shape, masked=False)
 
 
 def faults_of(folder, config, **options):
@@ -188,9 +188,9 @@ def test_random_damage_never_escapes_as_another_exception(folder):
 def test_command_line_has_no_traceback(folder, tmp_path):
     (folder / "disp_0001_0001.nii").write_bytes(BAD_FIELDS["asks for 108 GB, not packed"][1])
     (tmp_path / "config.json").write_text(
-        '{"task_name": "Toy", "evaluation_methods": [{"name": "J", "metric": "sdlogj"}],'
-        '"expected_shape": [6, 5, 4, 3], "eval_pairs": [{"fixed": "./imagesTr/Toy_0001_0000.nii.gz",'
-        '"moving": "./imagesTr/Toy_0001_0001.nii.gz"}]}'
+        '{"task_name": "Knee", "evaluation_methods": [{"name": "J", "metric": "sdlogj"}],'
+        '"expected_shape": [6, 5, 4, 3], "eval_pairs": [{"fixed": "./imagesTr/Knee_0001_0000.nii.gz",'
+        '"moving": "./imagesTr/Knee_0001_0001.nii.gz"}]}'
     )
     command = [sys.executable, "-m", "regeval", "evaluate", "--config", str(tmp_path / "config.json")]
     done = subprocess.run(

@@ -95,7 +95,7 @@ def test_bad_fields_are_all_listed(task, predictions):
 
 
 @pytest.mark.parametrize(
-    "file", ["labelsTr/Toy_0001_0001", "masksTr/Toy_0001_0000", "imagesTr/Toy_0001_0001"]
+    "file", ["labelsTr/Knee_0001_0001", "masksTr/Knee_0001_0000", "imagesTr/Knee_0001_0001"]
 )
 def test_shapes_have_to_agree(task, shift_field, file):
     write_volume(task.parent / f"{file}.nii.gz", np.ones((5, 6, 7)), Grid((5, 6, 7), np.eye(4)), np.uint8)
@@ -109,7 +109,7 @@ def test_field_of_another_shape(task):
 
 
 def test_empty_mask(task, shift_field):
-    write_volume(task.parent / "masksTr/Toy_0001_0000.nii.gz", np.zeros(SHAPE), GRID, np.uint8)
+    write_volume(task.parent / "masksTr/Knee_0001_0000.nii.gz", np.zeros(SHAPE), GRID, np.uint8)
     with pytest.raises(DataError, match="empty mask"):
         score_case(read_dataset(task).pairs()[0], shift_field)
 

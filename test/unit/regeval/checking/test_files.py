@@ -11,7 +11,7 @@ from regtask import Pair
 
 
 def pair(fixed="0001_0000", moving="0002_0000"):
-    return Pair.of(*(Path(f"imagesTr/Toy_{name}.nii.gz") for name in (fixed, moving)))
+    return Pair.of(*(Path(f"imagesTr/Knee_{name}.nii.gz") for name in (fixed, moving)))
 
 
 def judged(folder, names, *pairs):

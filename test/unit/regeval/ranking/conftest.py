@@ -18,7 +18,7 @@ def metrics_file(tmp_path: Path) -> Callable[..., Path]:
     def write(
         name: str,
         metrics: Mapping[str, Sequence[float | None]],
-        task: str = "Toy",
+        task: str = "Knee",
         cases: Sequence[str] = CASES,
     ) -> Path:
         content = {

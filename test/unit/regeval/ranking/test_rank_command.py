@@ -58,7 +58,7 @@ def close_runs():
     rng = np.random.default_rng(8)
     values = 0.5 + 0.02 * np.arange(4)[:, None] + rng.normal(0, 0.03, (4, 9))
     metric = metric_of("DSC")
-    return Results("Toy", tuple("abcd"), tuple(CASES[:9]), (metric,), values[None], {})
+    return Results("Knee", tuple("abcd"), tuple(CASES[:9]), (metric,), values[None], {})
 
 
 def intervals(results, method, seed, count):
@@ -165,7 +165,7 @@ def evaluated(path, metrics, more=None, before=None, **keys):
         }
 
     content = {
-        "name": "Toy",
+        "name": "Knee",
         "cases": cases(metrics | {"num_foldings": list(range(10))}, more or {}),
         "mode": "strict",
         "masked": False,
