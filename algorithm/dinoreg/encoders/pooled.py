@@ -10,7 +10,6 @@ from torch import Tensor
 
 from dinoreg.encoders.base import Encoder
 from dinoreg.space.lattice import Lattice, pool
-from dinoreg.space.sampling import channels_last
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +23,7 @@ class _Slab:
 
 
 @torch.no_grad()
-def encode_pooled(encoder: Encoder, image: Tensor, lattice: Lattice, *, slab_voxels: int = 1 << 19) -> Tensor:
+def encode_pooled(encoder: Encoder, image: Tensor, lattice: Lattice, *, slab_voxels: int = 3 << 17) -> Tensor:
     """Encode an image and average its features over the cells of a lattice.
 
     Equal to encoding the whole image and pooling, but at most about `slab_voxels` voxels of full-resolution
@@ -42,11 +41,13 @@ def encode_pooled(encoder: Encoder, image: Tensor, lattice: Lattice, *, slab_vox
     rows = lattice.stride[0] * max(1, slab_voxels // (image[0, 0].numel() * lattice.stride[0]))
     slabs = list(_slabs(image.shape[1], rows, encoder.margin))
     context = _mean_context(encoder, image, slabs)
-    pooled = []
+    # Channels last from the beginning: no second copy of the whole is needed for that.
+    pooled = image.new_empty(*lattice.shape, encoder.channels).movedim(-1, 0)
     for slab in slabs:
         features = encoder(image[:, slab.low : slab.high], context)
-        pooled.append(pool(features[:, slab.start - slab.low : slab.stop - slab.low], lattice.stride))
-    return channels_last(torch.cat(pooled, dim=1))
+        cells = slice(slab.start // lattice.stride[0], -(-slab.stop // lattice.stride[0]))
+        pooled[:, cells] = pool(features[:, slab.start - slab.low : slab.stop - slab.low], lattice.stride)
+    return pooled
 
 
 def _slabs(size: int, rows: int, margin: int) -> Iterator[_Slab]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -18,10 +19,32 @@ def diffusion(displacement: Tensor, spacing_mm: Sequence[float]) -> Tensor:
         displacement: (rank, *S) cells.
         spacing_mm: size of a cell.
     """
-    spacing = torch.tensor(tuple(spacing_mm), dtype=displacement.dtype, device=displacement.device)
-    millimetres = displacement * spacing.view(-1, *([1] * (displacement.ndim - 1)))
-    total = displacement.new_zeros(())
-    for axis, step in enumerate(spacing_mm, start=1):
-        if displacement.shape[axis] > 1:
-            total = total + (torch.diff(millimetres, dim=axis) / step).square().mean()
+    total: Tensor = _Diffusion.apply(displacement, tuple(spacing_mm))  # type: ignore[no-untyped-call]
     return total
+
+
+class _Diffusion(torch.autograd.Function):
+    """The value and its gradient in one go, one axis at a time: autograd would keep a field per step."""
+
+    @staticmethod
+    def forward(ctx: Any, displacement: Tensor, spacing_mm: tuple[float, ...]) -> Tensor:
+        spacing = torch.tensor(spacing_mm, dtype=displacement.dtype, device=displacement.device)
+        squared_mm = spacing.square().view(-1, *([1] * (displacement.ndim - 1)))
+        total = displacement.new_zeros(())
+        gradient = torch.zeros_like(displacement)
+        for axis, step in enumerate(spacing_mm, start=1):
+            if displacement.shape[axis] > 1:
+                slope = torch.diff(displacement, dim=axis)
+                count = slope.numel() * step**2
+                total = total + (slope.square().flatten(1).sum(dim=1) * squared_mm.flatten()).sum() / count
+                slope.mul_(2 * squared_mm / count)
+                size = slope.shape[axis]
+                gradient.narrow(axis, 1, size).add_(slope)
+                gradient.narrow(axis, 0, size).sub_(slope)
+        ctx.save_for_backward(gradient)
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor, None]:
+        (gradient,) = ctx.saved_tensors
+        return gradient * grad_outputs[0], None

@@ -21,12 +21,12 @@ def jacobian_determinant(displacement: Tensor) -> Tensor:
     """
     shape = displacement.shape[1:]
     rows = max(1, _SLAB_VOXELS // max(1, shape[1:].numel()))
-    slabs = []
+    determinant = displacement.new_empty(shape)
     for start in range(0, shape[0], rows):
         stop = min(start + rows, shape[0])
         low, high = max(0, start - 1), min(shape[0], stop + 1)
-        slabs.append(_determinant(displacement[:, low:high])[start - low : stop - low])
-    return torch.cat(slabs)
+        determinant[start:stop] = _determinant(displacement[:, low:high])[start - low : stop - low]
+    return determinant
 
 
 def _determinant(displacement: Tensor) -> Tensor:
