@@ -17,7 +17,7 @@ import os
 import statistics
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -115,13 +115,15 @@ def main() -> None:
         }
         if options.patients:
             continue
-        chosen, table = choose_on(others, options.candidates, options.work / patient, device)
+        few = [labelled_only(sequence) for sequence in others]
+        chosen, table = choose_on(few, options.candidates, options.work / patient, device)
         choices[patient] = {"chosen": str(chosen), "dice_of_training_patients": table, "seconds": seconds}
         results += tracked_results(inside, options.work / patient, chosen, device)
         for transform, smoothing in TRANSFORMS:
             for name in options.candidates:
                 every = Choice(name, transform, smoothing)
-                variants += tracked_results(inside, options.work / patient, every, device, str(every))
+                few = [labelled_only(sequence) for sequence in inside]
+                variants += tracked_results(few, options.work / patient, every, device, str(every))
         for sequence in inside:
             results += baselines(sequence, device)
         log.info("%s: %s", patient, chosen)
@@ -143,6 +145,17 @@ def main() -> None:
 def patient_of(sequence: LabelledCine) -> str:
     """Return the patient: the name without the letter of the slice."""
     return sequence.id[:-1]
+
+
+def labelled_only(sequence: LabelledCine) -> LabelledCine:
+    """Return a sequence of its labelled frames alone; frames are tracked one by one, so nothing changes."""
+    numbers = sorted({sequence.template, *sequence.labels})
+    return replace(
+        sequence,
+        cine=replace(sequence.cine, frames=sequence.cine.frames[numbers]),
+        template=numbers.index(sequence.template),
+        labels={numbers.index(number): labels for number, labels in sequence.labels.items()},
+    )
 
 
 def train_candidate(
