@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import dataclass
 
@@ -92,8 +93,7 @@ def track(net: LandmarkNet, config: MotionConfig, limits: Thresholds, sequence: 
         transform = transform_mm(config, prepared.square, own, landmarks)
         warped = None
         if labels is not None:
-            positions = pull_positions(transform, sequence.cine.frames.shape[1:], prepared.square)
-            warped = warp_labels(labels, positions)
+            warped = carry_labels(labels, transform, prepared.square)
         milliseconds = 1000 * (time.perf_counter() - begin)
         fit = judge(config, own_window, own, window, landmarks)
         found.append(
@@ -111,6 +111,23 @@ def track(net: LandmarkNet, config: MotionConfig, limits: Thresholds, sequence: 
     return Track(tuple(found), prepared.template, prepared.square, config.landmarks.transform)
 
 
+def carry_labels(labels: NDArray[np.integer], transform: Transform, square: Square) -> NDArray[np.integer]:
+    """Read the template's labels (X, Y) at the places of a frame's pixels; 0 beyond the window.
+
+    There the landmarks say nothing, and most of a frame's pixels lie there.
+    """
+    shape = labels.shape
+    low, high = (square.to_voxels(torch.full((2,), side)).tolist() for side in (-1.0, 1.0))
+    box = tuple(
+        slice(max(0, math.ceil(first)), min(n, math.floor(last) + 1))
+        for first, last, n in zip(low, high, shape, strict=True)
+    )
+    pixels = identity_positions(shape)[(slice(None), *box)]
+    carried = np.zeros_like(labels)
+    carried[box] = warp_labels(labels, _mapped(transform, pixels, square))
+    return carried
+
+
 def transform_mm(config: MotionConfig, square: Square, source: Tensor, target: Tensor) -> Transform:
     """Return the transform between landmarks (1, N, 2) of the window, solved in mm.
 
@@ -126,10 +143,7 @@ def transform_mm(config: MotionConfig, square: Square, source: Tensor, target: T
 
 def pull_positions(transform: Transform, shape: tuple[int, ...], square: Square) -> Tensor:
     """Return where each pixel of a frame is read, (2, X, Y) voxels, by a transform in mm."""
-    spacing = torch.tensor(square.spacing_mm)
-    pixels = identity_positions(shape).flatten(1).T * spacing
-    mapped = transform.apply(pixels[None])[0] / spacing
-    return mapped.T.reshape(2, *shape)
+    return _mapped(transform, identity_positions(shape), square)
 
 
 def warp_to_template(
@@ -153,6 +167,13 @@ def warp_to_template(
     positions = pull_positions(back, image.shape, track.square)
     warped: NDArray[np.float32] = sample_linear(torch.from_numpy(image)[None], positions)[0].numpy()
     return warped
+
+
+def _mapped(transform: Transform, pixels: Tensor, square: Square) -> Tensor:
+    """Map voxels (2, *S) by a transform in mm."""
+    spacing = torch.tensor(square.spacing_mm)
+    mapped = transform.apply((pixels.flatten(1).T * spacing)[None])[0] / spacing
+    return mapped.T.reshape(pixels.shape)
 
 
 def _window(prepared: Prepared, number: int, net: LandmarkNet) -> Tensor:
