@@ -5,13 +5,15 @@
     python benchmarks/bench_guidance.py curves | components | commute | pairs --data ...     (figures to docs)
 
 An encoder whose weights are not found (DINOREG_WEIGHTS) is listed as not measured. Every experiment adds its
-rows to benchmarks/results/guidance.json; the tables are written to guidance.md beside it.
+rows to benchmarks/results/guidance.json; the tables are written to guidance.md beside it. What that file has
+of the same settings is not measured again: delete it to measure anew.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import math
 import statistics
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -26,7 +28,7 @@ from common import ROOT, provenance, write_json
 from dinoreg.encoders.registry import LoadedEncoder, load_encoder
 from dinoreg.errors import WeightsError
 from dinoreg.pipeline.config import Encoder
-from dinoreg.pipeline.presets import load_preset
+from dinoreg.pipeline.presets import config_hash, load_preset
 from dinoreg.pipeline.run_task import RunOptions, run_task
 from dinoreg.runtime import choose_device
 from regeval.scores import score_task
@@ -124,7 +126,9 @@ def main() -> None:
         if row.encoder in absent:
             print(f"{row.name}: not measured, {absent[row.encoder]}")
             continue
-        result = measure(dataset, row, device, options.set)
+        digest = _digest(row, dataset, options.set)
+        result = asdict(row) | (known(options.results, digest) or measure(dataset, row, device, options.set))
+        result["digest"] = digest
         print(f"{row.name}: Dice {result['dice']:.4f}, {result['seconds']:.1f} s per pair", flush=True)
         update(options.results, options.experiment, [result], absent, None)
 
@@ -143,6 +147,20 @@ def find_encoders(
     return found, absent
 
 
+def known(path: Path, digest: str) -> dict[str, Any] | None:
+    """Return what was measured before with the same settings, in whatever experiment."""
+    rows = json.loads(path.read_text(encoding="utf-8")).get("rows", []) if path.is_file() else []
+    same = next((row for row in rows if row["digest"] == digest), None)
+    return same and {key: value for key, value in same.items() if key not in Row.__slots__}
+
+
+def _digest(row: Row, dataset: Dataset, common: Sequence[str]) -> str:
+    settings = (
+        "identity" if row.encoder is None else config_hash(load_preset("ffd-ncc", [*row.overrides, *common]))
+    )
+    return f"{dataset.name} {settings}"
+
+
 def measure(dataset: Dataset, row: Row, device: torch.device, common: Sequence[str]) -> dict[str, Any]:
     """Register and score all pairs of a task by one configuration."""
     seconds: list[float] = []
@@ -155,14 +173,17 @@ def measure(dataset: Dataset, row: Row, device: torch.device, common: Sequence[s
             scores = score_task(dataset, output)
         else:
             scores = score_task(dataset, None)
-    labels = scores[0].dice_per_label
+    labels = {label for s in scores for label in s.dice_per_label}
+    # A label that is in one of the two images only has no Dice.
+    per_label = {n: [d for s in scores if (d := s.dice_per_label.get(n, math.nan)) >= 0] for n in labels}
     return {
-        **asdict(row),
         "overrides": [*row.overrides, *common],
         "pairs": len(scores),
         "dice": statistics.fmean(s.dice for s in scores),
         "dice_sd": statistics.stdev(s.dice for s in scores),
-        "dice_per_label": {str(k): statistics.fmean(s.dice_per_label[k] for s in scores) for k in labels},
+        "dice_per_pair": {s.case: round(s.dice, 4) for s in scores},
+        "dice_per_label": {str(n): statistics.fmean(per_label[n]) for n in sorted(labels)},
+        "pairs_per_label": {str(n): len(per_label[n]) for n in sorted(labels)},
         "hd95": statistics.fmean(s.hd95_mm for s in scores),
         "hd95_sd": statistics.stdev(s.hd95_mm for s in scores),
         "sd_log_jacobian": statistics.fmean(s.sd_log_jacobian for s in scores),
@@ -192,12 +213,13 @@ def format_tables(content: dict[str, Any]) -> str:
     for experiment in dict.fromkeys(row["experiment"] for row in content["rows"]):
         rows = [row for row in content["rows"] if row["experiment"] == experiment]
         labels = list(rows[0]["dice_per_label"])
+        titles = " | ".join(f"label {n} ({rows[0]['pairs_per_label'][n]} pairs)" for n in labels)
         lines += [
             f"## {experiment}",
             "",
             f"`{content['provenance'][experiment]['command']}`",
             "",
-            f"| | Dice | {' | '.join(f'label {label}' for label in labels)} | HD95 | sdLogJ | folds % | s |",
+            f"| | Dice | {titles} | HD95 | sdLogJ | folds % | s |",
             "|---" * (6 + len(labels)) + "|",
         ]
         for row in rows:

@@ -86,7 +86,7 @@ def describe_curve(steps: NDArray[np.float64], curve: NDArray[np.float64]) -> di
     inner = curve[1:-1]
     return {
         "minimum_at": float(steps[curve.argmin()]),
-        "capture_range": float(min(reach) * (steps[1] - steps[0])),
+        "capture_range": round(float(min(reach) * (steps[1] - steps[0])), 3),
         "local_minima": int(((inner < curve[:-2]) & (inner < curve[2:])).sum()),
     }
 
