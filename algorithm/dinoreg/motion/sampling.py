@@ -53,7 +53,21 @@ def windows_of(prepared: Prepared, numbers: Tensor | None = None) -> Tensor:
     return sample_frames(frames, prepared.square, points)
 
 
-def draw_windows(prepared: Prepared, settings: Augment, frames: int, generator: torch.Generator) -> Tensor:
+@dataclass(frozen=True, slots=True, eq=False)
+class Drawn:
+    """A batch of windows.
+
+    Attributes:
+        windows: (B, 1, S, S) in [0, 1]. Any two are a pair to register.
+        own: (B, 3, 3), from the coordinates of each window to those that the batch shares; None where the
+            frames were not brought apart.
+    """
+
+    windows: Tensor
+    own: Tensor | None
+
+
+def draw_windows(prepared: Prepared, settings: Augment, frames: int, generator: torch.Generator) -> Drawn:
     """Draw frames over time and resample each under a random affine map.
 
     Args:
@@ -61,9 +75,6 @@ def draw_windows(prepared: Prepared, settings: Augment, frames: int, generator: 
         settings: sizes of the maps.
         frames: how many, in random order; with repetition where the sequence is shorter.
         generator: of all random numbers.
-
-    Returns:
-        (frames, 1, S, S) in [0, 1]. Any two are a pair to register.
     """
     count = len(prepared.frames)
     order = torch.cat([torch.randperm(count, generator=generator) for _ in range(-(-frames // count))])
@@ -76,6 +87,7 @@ def draw_windows(prepared: Prepared, settings: Augment, frames: int, generator: 
         scaling=settings.scaling,
         flips=settings.flips,
     ).expand(frames, -1, -1)
+    own = None
     if _uniform(1, generator).item() < settings.misaligned_share:
         own = _affine_maps(
             frames,
@@ -90,7 +102,7 @@ def draw_windows(prepared: Prepared, settings: Augment, frames: int, generator: 
     side = prepared.square.pixels
     windows = sample_frames(chosen, prepared.square, mapped.reshape(frames, side, side, 2))
     exponent = torch.exp(settings.gamma * (2 * _uniform(1, generator) - 1))
-    return windows.clamp_min(1e-6) ** exponent
+    return Drawn(windows.clamp_min(1e-6) ** exponent, own)
 
 
 def _affine_maps(

@@ -85,6 +85,9 @@ class Training(Settings):
     # Every n-th pixel per axis counts in a step, beginning at a random one: the same loss on average, at less
     # cost, since the spline is evaluated at every pixel that counts.
     loss_stride: Annotated[int, Field(ge=1, le=8)] = 2
+    # Of the landmarks' scatter about each other in the batches whose frames were brought apart by known maps;
+    # not in the paper. The target's own motion counts as scatter too: for large motion only.
+    equivariance_weight: Annotated[float, Field(ge=0, le=1e6)] = 0.0
     learning_rate: Annotated[float, Field(gt=0, le=1)] = 1e-3  # falls to 0 along half a cosine
     weight_decay: Annotated[float, Field(ge=0, le=1)] = 1e-4
     max_gradient: Annotated[float, Field(gt=0)] = 1.0  # norm

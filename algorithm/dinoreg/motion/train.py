@@ -132,6 +132,17 @@ def pair_loss(
     return (warp_windows(moving, mapped) - windows[:, :, rows, columns]).square().mean()
 
 
+def scatter(landmarks: Tensor, own: Tensor) -> Tensor:
+    """Return the mean squared distance of each landmark from its mean over the batch, where frames coincide.
+
+    Args:
+        landmarks: (B, N, 2) of windows that were brought apart.
+        own: (B, 3, 3), to the coordinates that they share.
+    """
+    shared = landmarks @ own[:, :2, :2].mT + own[:, None, :2, 2]
+    return (shared - shared.mean(dim=0)).square().sum(dim=2).mean()
+
+
 def _step(
     net: LandmarkNet,
     optimiser: torch.optim.Optimizer,
@@ -144,10 +155,13 @@ def _step(
     for group in optimiser.param_groups:
         group["lr"] = settings.learning_rate * 0.5 * (1 + math.cos(math.pi * step / settings.steps))
     chosen = prepared[int(torch.randint(len(prepared), (1,), generator=generator))]
-    windows = draw_windows(chosen, config.augment, settings.frames, generator)
-    windows = windows.to(next(net.parameters()).device)
+    drawn = draw_windows(chosen, config.augment, settings.frames, generator)
+    windows = drawn.windows.to(next(net.parameters()).device)
     row, column = torch.randint(settings.loss_stride, (2,), generator=generator).tolist()
-    loss = pair_loss(config, windows, net(windows), phase=(row, column))
+    landmarks = net(windows)
+    loss = pair_loss(config, windows, landmarks, phase=(row, column))
+    if drawn.own is not None and settings.equivariance_weight:
+        loss = loss + settings.equivariance_weight * scatter(landmarks, drawn.own.to(windows.device))
     optimiser.zero_grad()
     loss.backward()  # type: ignore[no-untyped-call]
     torch.nn.utils.clip_grad_norm_(net.parameters(), settings.max_gradient)

@@ -17,7 +17,7 @@ from dinoreg.motion.sampling import draw_windows, prepare
 from dinoreg.motion.settings import with_landmarks
 from dinoreg.motion.thresholds import Thresholds
 from dinoreg.motion.track import pull_positions, track
-from dinoreg.motion.train import TrainOptions, pair_loss, train
+from dinoreg.motion.train import TrainOptions, pair_loss, scatter, train
 
 CPU = torch.device("cpu")
 
@@ -125,13 +125,29 @@ def test_augmentation_reaches_its_sizes():
     )
     x, y = torch.meshgrid(torch.arange(32.0), torch.arange(32.0), indexing="ij")
 
-    def centres(windows):
+    def centres(drawn):
+        windows = drawn.windows
         bright = (windows[:, 0] > 0.6).float()
         total = bright.sum(dim=(1, 2)).clamp_min(1)
         return torch.stack([(bright * v).sum(dim=(1, 2)) / total for v in (x, y)], dim=1)
 
     assert (centres(alike).amax(0) - centres(alike).amin(0)).max() < 2.5  # the disc's own motion
     assert (centres(own).amax(0) - centres(own).amin(0)).min() > 0.2 * 32
+
+
+def test_scatter_is_zero_for_landmarks_that_move_with_the_image():
+    """What a landmark at q of the shared coordinates is in each window: the inverse of its own map of q."""
+    config = tiny_config()
+    own = draw_windows(
+        prepare(moving_disc(), config),
+        config.augment.model_copy(update={"misaligned_share": 1.0}),
+        3,
+        torch.Generator().manual_seed(0),
+    ).own
+    shared = torch.tensor([[0.2, -0.3, 1.0], [-0.5, 0.1, 1.0]])
+    landmarks = (shared @ own.inverse().mT)[..., :2]
+    assert float(scatter(landmarks, own)) == pytest.approx(0, abs=1e-10)
+    assert float(scatter(landmarks[:1].expand(3, -1, -1), own)) > 1e-2
 
 
 def test_files_of_a_track(trained, tmp_path):
