@@ -2,7 +2,9 @@
 
     python benchmarks/bench_guidance.py table --data ../shared/data/CardiacED2ES
     python benchmarks/bench_guidance.py alpha | upscaling | order --data ...
-    python benchmarks/bench_guidance.py curves | components | commute | pairs --data ...     (figures to docs)
+    python benchmarks/bench_guidance.py curves | components | commute | pairs --data ... --figures FOLDER
+
+The figures other than the curves show the scans themselves: mind their licence before handing them on.
 
 An encoder whose weights are not found (DINOREG_WEIGHTS) is listed as not measured. Every experiment adds its
 rows to benchmarks/results/guidance.json; the tables are written to guidance.md beside it. What that file has
@@ -108,7 +110,7 @@ def main() -> None:
     parser.add_argument("--device", default="auto")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="for every row")
     parser.add_argument("--results", type=Path, default=ROOT / "benchmarks/results/guidance.json")
-    parser.add_argument("--figures", type=Path, default=ROOT / "docs")
+    parser.add_argument("--figures", type=Path, default=Path(tempfile.gettempdir(), "guidance"))
     options = parser.parse_args()
     dataset = read_dataset(options.data / f"{options.data.name}_dataset.json")
     device = choose_device(options.device)
