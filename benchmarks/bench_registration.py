@@ -83,6 +83,7 @@ def _measure(dataset: Dataset, pair: Pair, method: str, options: argparse.Namesp
     row = {"task": dataset.name, "case": pair.case_key, "method": method, **asdict(scores), **asdict(cost)}
     row["dice_per_label"] = {str(label): value for label, value in scores.dice_per_label.items()}
     row["stage_seconds"] = stages
+    row["commit"] = provenance()["commit"]
     print(
         f"{dataset.name} {pair.case_key} {method}: Dice {scores.dice:.3f}, {cost.seconds:.1f} s", flush=True
     )
