@@ -1,8 +1,8 @@
 """Entry of the container: what a challenge platform mounts becomes one call of `regeval evaluate`.
 
 Zip phase: the fields lie in /input, or one zip archive with them does. Algorithm phase: predictions.json in
-/input lists jobs and their outputs. The ground truth is a Learn2Reg task with its configuration. Scores go to
-/output/metrics.json.
+/input lists jobs and their outputs. The ground truth is a Learn2Reg task, with its configuration where it has
+one. Scores go to /output/metrics.json.
 """
 
 import argparse
@@ -12,12 +12,15 @@ import shlex
 import sys
 import tempfile
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from regeval import cli
 from regeval.algorithm_phase import PREDICTIONS, gather_fields
 from regeval.config import read_config
+from regtask.dataset import read_dataset
 from regtask.errors import DataError, Fault, TaskError
+from regtask.pair import Pair
 from regtask.verify import raise_for
 
 # Platforms start a container without arguments: those of this variable come before any that are given.
@@ -39,47 +42,54 @@ def main(arguments: Sequence[str] | None = None) -> int:
     words = [*shlex.split(os.environ.get(ARGUMENTS_VARIABLE, "")), *given]
     options, others = _parser().parse_known_args(words)
     try:
-        config = find_config(options.ground_truth)
+        truth = find_truth(options.ground_truth)
         with tempfile.TemporaryDirectory(prefix="regeval-") as folder:
             submission = options.input
             if (options.input / PREDICTIONS).is_file():
                 submission = Path(folder)
-                pairs = read_config(config, options.ground_truth).pairs
-                raise_for(gather_fields(options.input, pairs, _slugs(options.socket), submission))
+                raise_for(gather_fields(options.input, truth.pairs, _slugs(options.socket), submission))
             elif archive := _only_archive(options.input):
                 submission = archive
-            paths = {
-                "--predictions": submission,
-                "--data": options.ground_truth,
-                "--config": config,
-                "--output": options.output / "metrics.json",
-            }
-            mounted = [str(word) for item in paths.items() for word in item]
+            mounted = ["--predictions", str(submission), "--output", str(options.output / "metrics.json")]
+            mounted += truth.arguments
             return cli.main(["evaluate", *mounted, "--strict-json", *others])
     except TaskError as error:
         sys.stderr.write(f"regeval: {error}\n")
         return error.exit_code
 
 
-def find_config(folder: Path) -> Path:
-    """Return the configuration in the folder of the ground truth.
+@dataclass(frozen=True, slots=True)
+class Truth:
+    """The ground truth: how `regeval evaluate` is told of it, and its pairs."""
 
-    It is `evaluation_config.json`, or the one JSON file there that lists evaluation methods.
+    arguments: list[str]
+    pairs: tuple[Pair, ...]
+
+
+def find_truth(folder: Path) -> Truth:
+    """Return what the folder of the ground truth offers.
+
+    It is `evaluation_config.json`, or the one JSON file there that lists evaluation methods; where there is
+    none, the one `*_dataset.json`, of whose pairs is judged what lies beside the images.
 
     Raises:
-        DataError: there is none, or more than one.
+        DataError: there is neither, or more than one.
     """
+    configs = [path for path in sorted(folder.glob("*.json")) if _lists_methods(path)]
     if (folder / _CONFIG_NAME).is_file():
-        return folder / _CONFIG_NAME
-    found = [path for path in sorted(folder.glob("*.json")) if _lists_methods(path)]
-    if len(found) == 1:
-        return found[0]
+        configs = [folder / _CONFIG_NAME]
+    if len(configs) == 1:
+        arguments = ["--config", str(configs[0]), "--data", str(folder)]
+        return Truth(arguments, read_config(configs[0], folder).pairs)
+    datasets = sorted(folder.glob("*_dataset.json"))
+    if not configs and len(datasets) == 1:
+        return Truth(["--dataset", str(datasets[0])], read_dataset(datasets[0]).pairs("auto"))
     raise DataError(
         Fault(
             "one evaluation configuration is needed",
             str(folder),
-            f"{_CONFIG_NAME}, or one JSON file with evaluation_methods",
-            ", ".join(path.name for path in found) or "none",
+            f"{_CONFIG_NAME}, one JSON file with evaluation_methods, or one *_dataset.json",
+            ", ".join(path.name for path in configs or datasets) or "none",
             "make one with `regeval config`, and mount the ground truth there",
         )
     )

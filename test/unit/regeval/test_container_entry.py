@@ -110,9 +110,18 @@ def test_values_that_json_lacks_are_null(evaluate, fields, shift_field, grid):
 
 
 def test_configuration_of_another_name(evaluate, fields, tmp_path):
-    (tmp_path / "evaluation_config.json").rename(tmp_path / "toy.json")
+    (tmp_path / "evaluation_config.json").rename(tmp_path / "other.json")
     assert evaluate(fields)[0] == 0
-    (tmp_path / "second.json").write_text((tmp_path / "toy.json").read_text())
+    (tmp_path / "second.json").write_text((tmp_path / "other.json").read_text())
+    assert evaluate(fields)[0] == 3
+
+
+def test_a_task_without_configuration(evaluate, fields, tmp_path):
+    (tmp_path / "evaluation_config.json").unlink()
+    code, metrics = evaluate(fields)
+    assert code == 0
+    assert metrics["aggregates"]["DSC"]["cases"] == 1
+    (tmp_path / "Knee_dataset.json").rename(tmp_path / "Knee.json")
     assert evaluate(fields)[0] == 3
 
 
