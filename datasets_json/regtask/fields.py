@@ -39,13 +39,28 @@ def write_field(path: Path, vectors: NDArray[np.floating], grid: Grid) -> None:
         DataError: a component is not finite.
         OutputError: disk full, read-only, no permission, or the folder does not exist.
     """
+    write_nifti(path, vectors_to_write(path, vectors, grid), grid)
+
+
+def vectors_to_write(path: Path, vectors: NDArray[np.floating], grid: Grid) -> NDArray[np.float32]:
+    """Return vectors as float32 if they may go into a file.
+
+    Args:
+        path: named in the messages.
+        vectors: (I, J, K, 3).
+        grid: grid of the fixed image.
+
+    Raises:
+        SpaceError: the vectors do not have the grid's shape.
+        DataError: a component is not finite.
+    """
     if vectors.shape != (*grid.shape, 3):
         expected = f"shape {(*grid.shape, 3)}"
         raise SpaceError(Fault("field and grid differ", str(path), expected, str(vectors.shape)))
     array = as_float32(vectors)
     if fault := nonfinite_fault(array, str(path)):
         raise DataError(fault)
-    write_nifti(path, array, grid)
+    return array
 
 
 def read_field(

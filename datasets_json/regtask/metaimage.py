@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from regtask.atomic import atomic_path
 from regtask.errors import DataError, Fault, SpaceError
+from regtask.fields import vectors_to_write
 from regtask.grid import Grid
 from regtask.images import Volume
 from regtask.nifti_header import MAX_DEFLATE_RATIO, MAX_VALUES
@@ -90,12 +91,7 @@ def write_field_mha(path: Path, vectors_mm: NDArray[np.floating], grid: Grid) ->
         DataError: a component is not finite.
         OutputError: disk full, read-only, no permission, or the folder does not exist.
     """
-    if vectors_mm.shape != (*grid.shape, 3):
-        expected = f"shape {(*grid.shape, 3)}"
-        raise SpaceError(Fault("field and grid differ", str(path), expected, str(vectors_mm.shape)))
-    array = as_float32(vectors_mm)
-    if fault := nonfinite_fault(array, str(path)):
-        raise DataError(fault)
+    array = vectors_to_write(path, vectors_mm, grid)
     lps = _RAS_FROM_LPS @ grid.affine
     directions = np.eye(4)
     directions[:3, :3] = (lps[:3, :3] / grid.spacing_mm).T

@@ -14,11 +14,11 @@ from types import MappingProxyType
 
 from dinoreg.cli.batch import container_arguments, container_parser
 from dinoreg.cli.main import guarded, run
+from dinoreg.encoders.weights import WEIGHTS_VARIABLE
 from regtask.errors import DataError, Fault
 
 _SPLITS = MappingProxyType({"Tr": "train", "Val": "val", "Ts": "test"})
 _DESCRIPTIONS = Path("/opt/dinoreg/datasets_json")  # where the image keeps them
-_WEIGHTS_VARIABLE = "DINOREG_WEIGHTS"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -32,7 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--descriptions",
         type=Path,
-        default=Path("/opt/dinoreg/datasets_json"),
+        default=_DESCRIPTIONS,
         metavar="DIR",
         help="descriptions for data without one",
     )
@@ -78,7 +78,7 @@ def find_description(task: str, data: Path, descriptions: Path) -> Path:
 def _use_mounted_weights(model: Path) -> None:
     """Let weights in the folder that this call mounts for models count, unless others were named."""
     if model.is_dir() and any(model.iterdir()):
-        os.environ.setdefault(_WEIGHTS_VARIABLE, str(model))
+        os.environ.setdefault(WEIGHTS_VARIABLE, str(model))
 
 
 if __name__ == "__main__":

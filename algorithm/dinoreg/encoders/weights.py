@@ -19,7 +19,7 @@ from dinoreg.errors import WeightsError
 from regtask.errors import Fault, nearest
 
 _BASE_URL = "https://dl.fbaipublicfiles.com/dinov2"
-_VARIABLE = "DINOREG_WEIGHTS"
+WEIGHTS_VARIABLE = "DINOREG_WEIGHTS"
 _MOUNT = Path("/opt/ml/model")  # where Grand Challenge unpacks a model tarball
 _IN_IMAGE = Path("/opt/dinoreg/weights")  # where ./build.sh --weights puts them
 MODEL_FILE = "model.safetensors"  # of a Hugging Face folder
@@ -114,7 +114,7 @@ def official_file(variant: str) -> OfficialFile:
 
 def search_folders() -> tuple[Path, ...]:
     """Return the folders that weights are looked for in, in this order."""
-    named = os.environ.get(_VARIABLE)
+    named = os.environ.get(WEIGHTS_VARIABLE)
     return (*([Path(named)] if named else []), _MOUNT, _IN_IMAGE)
 
 
