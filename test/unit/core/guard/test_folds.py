@@ -3,6 +3,7 @@ import pytest
 import torch
 from core_reference import SHAPE, smooth_displacement
 
+from dinoreg.guard import folds
 from dinoreg.guard.folds import repair_folds
 from dinoreg.space.jacobian import jacobian_determinant
 
@@ -73,3 +74,13 @@ def test_few_enough_folds_are_left_alone():
     repaired, report = repair_folds(field, max_fraction=0.99 * share)
     assert repaired is not field
     assert report.after < before
+
+
+def test_working_in_a_box_around_the_folds_changes_nothing(rng, monkeypatch):
+    field = _folded((30, 34, 40), rng)
+    field[1, 20:23, 20:23, 26:29] += 9.0  # takes a larger reach than the first fold
+    boxed, report = repair_folds(field, max_fraction=0.0)
+    assert report.after == 0
+    monkeypatch.setattr(folds, "_around", lambda bad, margin: tuple(slice(0, n) for n in bad.shape))
+    whole, _ = repair_folds(field, max_fraction=0.0)
+    torch.testing.assert_close(boxed, whole, atol=1e-5, rtol=0)
