@@ -1,0 +1,132 @@
+"""The network of `dino3d`: a small 3D U-Net that gives every voxel of half resolution a unit vector.
+
+Every operation is local (convolutions, a norm over the channels of one voxel), so a volume may be encoded in
+tiles that overlap by `REACH` voxels and the result is that of the whole.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+STRIDE = 2  # voxels per feature, along every axis
+_EPSILON = 1e-6
+
+
+class ChannelNorm(nn.Module):
+    """Root-mean-square norm over the channels of each voxel (Zhang and Sennrich 2019)."""
+
+    def __init__(self, channels: int) -> None:
+        """Start with a scale of 1."""
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones(channels))
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Normalise (B, C, I, J, K)."""
+        last = features.permute(0, 2, 3, 4, 1)
+        normed = F.rms_norm(last, (last.shape[-1],), self.scale.to(last.dtype), _EPSILON)
+        return normed.permute(0, 4, 1, 2, 3)
+
+
+class Block(nn.Module):
+    """Two convolutions around a non-linearity, beside a shortcut."""
+
+    def __init__(self, channels: int) -> None:
+        """Build a block that begins as the identity."""
+        super().__init__()
+        self.norm = ChannelNorm(channels)
+        self.first = nn.Conv3d(channels, channels, 3, padding=1)
+        self.second = nn.Conv3d(channels, channels, 3, padding=1)
+        nn.init.zeros_(self.second.weight)
+        nn.init.zeros_(self.second.bias)  # type: ignore[arg-type]
+
+    def forward(self, features: Tensor) -> Tensor:
+        """(B, C, I, J, K) to the same shape."""
+        out: Tensor = features + self.second(F.silu(self.first(self.norm(features))))
+        return out
+
+
+class Dino3dNetwork(nn.Module):
+    """U-Net over cells of 2, 4, 8, ... voxels.
+
+    Attributes:
+        widths: channels per level, the finest first.
+        depths: blocks per level on the way down; on the way up it is one.
+        channels: of the result.
+    """
+
+    def __init__(self, widths: Sequence[int], depths: Sequence[int], channels: int) -> None:
+        """Build a network of random weights."""
+        super().__init__()
+        if len(widths) != len(depths):
+            raise ValueError(f"expected as many depths as widths, got {len(depths)} and {len(widths)}")
+        self.widths, self.depths, self.channels = tuple(widths), tuple(depths), channels
+        self.stem = nn.Conv3d(STRIDE**3, widths[0], 3, padding=1)
+        self.encoder = nn.ModuleList(
+            nn.Sequential(*(Block(c) for _ in range(n))) for c, n in zip(widths, depths, strict=True)
+        )
+        self.down = nn.ModuleList(nn.Conv3d(fine, coarse, 2, stride=2) for fine, coarse in pairwise(widths))
+        self.up = nn.ModuleList(nn.Conv3d(coarse, fine, 1) for fine, coarse in pairwise(widths))
+        self.decoder = nn.ModuleList(Block(c) for c in widths[:-1])
+        self.norm = ChannelNorm(widths[0])
+        self.head = nn.Conv3d(widths[0], channels, 1)
+        # In place of what a masked cell shows, in training (Zhou et al. 2022, iBOT).
+        self.mask_token = nn.Parameter(torch.zeros(widths[0]))
+
+    @property
+    def multiple(self) -> int:
+        """Sizes of the input must be multiples of it, voxels."""
+        return int(STRIDE * 2 ** (len(self.widths) - 1))
+
+    @property
+    def reach(self) -> int:
+        """Voxels of its surroundings that a feature depends on at most, per side."""
+        reach, cell = 2 * STRIDE, STRIDE
+        for level, depth in enumerate(self.depths):
+            up = 2 if level < len(self.depths) - 1 else 0
+            reach += (2 * depth + up) * cell + (cell if level else 0)
+            cell *= 2
+        return reach
+
+    def forward(self, image: Tensor, hidden: Tensor | None = None) -> Tensor:
+        """Return a unit vector per cell of `STRIDE` voxels.
+
+        Args:
+            image: (B, 1, I, J, K) in [0, 1], sizes multiples of `multiple`.
+            hidden: (B, 1, I/2, J/2, K/2) bool, cells whose content the network does not see.
+
+        Returns:
+            (B, channels, I/2, J/2, K/2) float32.
+        """
+        dense, _ = self.dense_and_context(image, hidden)
+        return F.normalize(self.head(dense).float(), dim=1)
+
+    def dense_and_context(self, image: Tensor, hidden: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Return what the head reads, (B, widths[0], I/2, J/2, K/2), and the mean of the coarsest level,
+        (B, widths[-1])."""
+        features = self.stem(_cells(image))
+        if hidden is not None:
+            features = torch.where(hidden, self.mask_token.to(features.dtype).view(1, -1, 1, 1, 1), features)
+        skipped = []
+        for level, blocks in enumerate(self.encoder):
+            features = blocks(features)
+            if level < len(self.down):
+                skipped.append(features)
+                features = self.down[level](features)
+        context = features.float().mean(dim=(2, 3, 4))
+        for level in reversed(range(len(self.down))):
+            raised = F.interpolate(self.up[level](features), scale_factor=2, mode="nearest")
+            features = self.decoder[level](skipped[level] + raised)
+        return self.norm(features), context
+
+
+def _cells(image: Tensor) -> Tensor:
+    """Put the voxels of a cell into channels: (B, 1, I, J, K) to (B, 8, I/2, J/2, K/2), channels last."""
+    batch, _, i, j, k = image.shape
+    split = image.reshape(batch, i // STRIDE, STRIDE, j // STRIDE, STRIDE, k // STRIDE, STRIDE)
+    channels = split.permute(0, 1, 3, 5, 2, 4, 6).reshape(batch, i // STRIDE, j // STRIDE, k // STRIDE, -1)
+    return channels.permute(0, 4, 1, 2, 3)
