@@ -9,9 +9,11 @@ from typing import Any
 
 from dinoreg.encoders.weights import (
     OFFICIAL,
+    SHIPPED,
     OfficialFile,
     WeightsFile,
     find_weights,
+    known_file,
     locate,
     official_file,
     search_folders,
@@ -39,7 +41,7 @@ def run_weights(options: argparse.Namespace) -> None:
     if options.action == "list":
         _list()
     elif options.action == "verify":
-        _verify([official_file(name) for name in options.names], options.path)
+        _verify([known_file(name) for name in options.names], options.path)
     else:
         from dinoreg.encoders.fetch import fetch_weights
 
@@ -48,10 +50,14 @@ def run_weights(options: argparse.Namespace) -> None:
         sys.stdout.write(f"{fetch_weights(file, options.output, url=url)}: official\n")
 
 
+def _known() -> list[OfficialFile]:
+    return [*OFFICIAL.values(), SHIPPED]
+
+
 def _list() -> None:
     folders = search_folders()
     sys.stdout.write(f"looked for in: {', '.join(map(str, folders))}\n")
-    for file in OFFICIAL.values():
+    for file in _known():
         path = locate(file, folders)
         state = "absent" if path is None else _state(file, path)
         size = f"{file.size / 1e6:.0f} MB" if file.size else ""
@@ -68,14 +74,14 @@ def _state(file: OfficialFile, path: Path) -> str:
 
 def _verify(files: list[OfficialFile], path: Path | None) -> None:
     if not files and path is not None and path.is_file():
-        files = [file for file in OFFICIAL.values() if file.name == path.name]
+        files = [file for file in _known() if file.name == path.name]
         if not files:
             raise WeightsError(
                 Fault("which variant is it?", str(path), remedy="name it: dinoreg weights verify NAME --path")
             )
     folders = search_folders() if path is None else (path,)
     if not files:
-        files = [file for file in OFFICIAL.values() if locate(file, folders)]
+        files = [file for file in _known() if locate(file, folders)]
     if not files:
         where = ", ".join(map(str, folders))
         raise WeightsError(

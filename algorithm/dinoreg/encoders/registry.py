@@ -9,10 +9,12 @@ from pathlib import Path
 import torch
 
 from dinoreg.encoders import base
+from dinoreg.encoders.dino3d import Dino3dEncoder
+from dinoreg.encoders.dino3d_weights import read_dino3d
 from dinoreg.encoders.mind import MindSsc
 from dinoreg.encoders.slice_encoder import SliceEncoder
 from dinoreg.encoders.weights import WeightsFile, find_weights, in_search_folders, own_weights
-from dinoreg.pipeline.config import Dinov2, Encoder, Mind, Sam
+from dinoreg.pipeline.config import Dino3d, Dinov2, Encoder, Mind, Sam
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -24,7 +26,7 @@ class LoadedEncoder:
         weights: None for an encoder without weights.
     """
 
-    encoder: base.Encoder | SliceEncoder
+    encoder: base.Encoder | SliceEncoder | Dino3dEncoder
     weights: WeightsFile | None = None
 
 
@@ -46,6 +48,11 @@ def load_encoder(settings: Encoder, device: torch.device) -> LoadedEncoder:
     if isinstance(settings, Mind):
         return LoadedEncoder(build_encoder(settings))
     sha256 = settings.sha256 or None
+    if isinstance(settings, Dino3d):
+        named = in_search_folders(Path(settings.weights)) if settings.weights else None
+        weights = find_weights(settings.name, named, sha256=sha256)
+        network, described = read_dino3d(weights.path)
+        return LoadedEncoder(Dino3dEncoder(network.to(device), float(described["spacing_mm"])), weights)
     if isinstance(settings, Dinov2):
         from dinoreg.encoders.dinov2 import load_dinov2  # transformers is slow to import
 

@@ -1,6 +1,6 @@
 """Where the weights of the encoders come from, and whether they are the ones that were meant. No torch here.
 
-Meta publishes no digests of these files. The ones below were compared, on 2026-11-21, with those that other
+Meta publishes no digests of its files. The ones below were compared, on 2026-11-21, with those that other
 public projects state for the same file names; `OfficialFile.seen_in` says in how many such files.
 """
 
@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,21 +23,24 @@ _BASE_URL = "https://dl.fbaipublicfiles.com/dinov2"
 WEIGHTS_VARIABLE = "DINOREG_WEIGHTS"
 _MOUNT = Path("/opt/ml/model")  # where Grand Challenge unpacks a model tarball
 _IN_IMAGE = Path("/opt/dinoreg/weights")  # where ./build.sh --weights puts them
+# Where those lie that come with the project: beside the package in a checkout, else below the prefix.
+_WITH_PROJECT = (Path(__file__).parents[2] / "weights", Path(sys.prefix) / "share" / "dinoreg" / "weights")
 MODEL_FILE = "model.safetensors"  # of a Hugging Face folder
 _THREE_WAYS = (
     "one of: `dinoreg weights fetch {variant} --output DIR` and DINOREG_WEIGHTS=DIR; "
     "`./build.sh --weights DIR` to bake DIR into the image; "
     "or mount the folder that holds {name} at /opt/ml/model"
 )
+_COMES_ALONG = "it lies in algorithm/weights of the project: DINOREG_WEIGHTS=DIR names that folder"
 
 
 @dataclass(frozen=True, slots=True)
 class OfficialFile:
-    """A checkpoint as Meta publishes it (Apache-2.0).
+    """A checkpoint as Meta publishes it (Apache-2.0), or one that comes with this project.
 
     Attributes:
         variant: our name of it.
-        model: folder of it at the publisher's.
+        model: folder of it at the publisher's; empty where it comes along.
         name: of the file.
         sha256: of the file.
         size: bytes, None where no source states it.
@@ -94,6 +98,7 @@ _FILES = (
     for letter, registers, sha256, size, seen_in in _PINNED
 )
 OFFICIAL = MappingProxyType({file.variant: file for file in _FILES})
+SHIPPED = OfficialFile("dino3d", "", "dino3d.safetensors", "0" * 64, None, 0)
 
 
 def official_file(variant: str) -> OfficialFile:
@@ -112,10 +117,15 @@ def official_file(variant: str) -> OfficialFile:
     )
 
 
+def known_file(variant: str) -> OfficialFile:
+    """Return the file that comes along or, as `official_file`, one of DINOv2."""
+    return SHIPPED if variant in (SHIPPED.variant, SHIPPED.name) else official_file(variant)
+
+
 def search_folders() -> tuple[Path, ...]:
     """Return the folders that weights are looked for in, in this order."""
     named = os.environ.get(WEIGHTS_VARIABLE)
-    return (*([Path(named)] if named else []), _MOUNT, _IN_IMAGE)
+    return (*([Path(named)] if named else []), _MOUNT, _IN_IMAGE, *_WITH_PROJECT)
 
 
 def find_weights(
@@ -125,7 +135,7 @@ def find_weights(
     sha256: str | None = None,
     folders: Sequence[Path] | None = None,
 ) -> WeightsFile:
-    """Find the weights of a DINOv2 variant and check their digest.
+    """Find the weights of a DINOv2 variant or of "dino3d" and check their digest.
 
     A file under the official name must have the pinned digest. Any other file is "custom": it needs either
     an explicit path or its digest. In a folder the official name comes first, then `VARIANT.pth`,
@@ -141,7 +151,7 @@ def find_weights(
     Raises:
         WeightsError: unknown variant, nothing found, wrong digest, or a custom file that nobody vouched for.
     """
-    official = official_file(variant)
+    official = known_file(variant)
     if explicit is not None and (explicit.is_file() or is_model_folder(explicit)):
         return _checked(explicit, official, sha256, vouched=True)
     if explicit is not None:
@@ -156,7 +166,9 @@ def find_weights(
             f"no weights for {official.variant}",
             ", ".join(str(folder) for folder in folders),
             expected=official.name,
-            remedy=_THREE_WAYS.format(variant=official.variant, name=official.name),
+            remedy=(_THREE_WAYS if official.model else _COMES_ALONG).format(
+                variant=official.variant, name=official.name
+            ),
         )
     )
 

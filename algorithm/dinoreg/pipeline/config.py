@@ -7,20 +7,38 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
-Millimetres = Annotated[float, Field(gt=0, le=1000)]
-Range = Annotated[float, Field(ge=0, le=1000)]
-Share = Annotated[float, Field(ge=0, le=1)]
-Count = Annotated[int, Field(ge=1, le=100_000)]
-Weight = Annotated[float, Field(gt=0, le=1000)]
-Sha256 = Annotated[str, Field(pattern="^([0-9a-f]{64})?$")]
+from dinoreg.pipeline.encoder_settings import Dino3d, Dinov2, Dinov3, Encoder, Mind, Sam, TokenSettings
+from dinoreg.pipeline.settings import Count, Millimetres, Range, Settings, Share
 
-
-class Settings(BaseModel):
-    """Base of all settings: frozen, no unknown keys, no silent conversion between types."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+__all__ = [
+    "Adam",
+    "AffineStart",
+    "CentresStart",
+    "Config",
+    "Count",
+    "Dino3d",
+    "Dinov2",
+    "Dinov3",
+    "Discrete",
+    "Encoder",
+    "FeatureSettings",
+    "Ffd",
+    "Guard",
+    "HypothesesStart",
+    "Millimetres",
+    "Mind",
+    "Output",
+    "Preprocess",
+    "Range",
+    "Sam",
+    "Settings",
+    "Share",
+    "SlicesStart",
+    "Start",
+    "TokenSettings",
+]
 
 
 class Preprocess(Settings):
@@ -34,71 +52,6 @@ class Preprocess(Settings):
     # else threshold; "none": everything is foreground.
     # "task-or-all": masks where the task has them, else everything.
     foreground: Literal["auto", "task", "task-or-all", "threshold", "none"] = "auto"
-
-
-class Mind(Settings):
-    """MIND-SSC; voxels."""
-
-    name: Literal["mind"] = "mind"
-    weight: Weight = 1.0  # share of this encoder among several
-    radius: Annotated[int, Field(ge=1, le=10)] = 1  # half width of the patch
-    dilation: Annotated[int, Field(ge=1, le=10)] = 2  # distance of the neighbours
-
-
-class TokenSettings(Settings):
-    """A 2D token encoder, slice by slice, and the joint PCA of its tokens (Song et al. 2024)."""
-
-    weight: Weight = 1.0  # share of this encoder among several
-    sha256: Sha256 = ""  # digest that the weights must have; empty: that of the official file
-    axis: Annotated[int, Field(ge=0, le=2)] = 2  # array axis across the slices
-    up_sampling: Annotated[float, Field(ge=0.1, le=32)] = 5.3  # pixels per voxel of the finer in-plane axis
-    slice_step: Annotated[int, Field(ge=1, le=100)] = 3  # every n-th slice is encoded, and the last one
-    components: Annotated[int, Field(ge=1, le=1024)] = 24  # of the joint PCA
-    # "centred": the mean token becomes 0, as the background is; "uncentred": as published.
-    projection: Literal["centred", "uncentred"] = "centred"
-    foreground_share: Share = 0.99  # patches with more foreground than this count, the others become 0
-    basis: str = ""  # .safetensors with a saved basis; empty: fitted to the pair
-    batch: Count = 8  # slices at a time
-    # On a GPU; "auto" is float16. A CPU always computes in float32.
-    precision: Literal["auto", "float32", "float16", "bfloat16"] = "auto"
-    storage: Literal["float16", "float32"] = "float16"  # of the tokens between encoder and PCA
-
-
-class Dino(TokenSettings):
-    """What DINOv2 and DINOv3 have in common."""
-
-    # "none": intensities in [0, 1] go in as they are, as published; "imagenet": by its mean and deviation.
-    normalisation: Literal["none", "imagenet"] = "none"
-
-
-class Dinov2(Dino):
-    """DINOv2 by its official weights."""
-
-    name: Literal["dinov2"] = "dinov2"
-    variant: Literal[
-        "vits14", "vitb14", "vitl14", "vitg14", "vits14-reg", "vitb14-reg", "vitl14-reg", "vitg14-reg"
-    ] = "vitl14-reg"
-    weights: str = ""  # file or folder; empty: $DINOREG_WEIGHTS, /opt/ml/model, the image
-
-
-class Dinov3(Dino):
-    """DINOv3 by a checkpoint of your own: its licence lets nobody hand it out with this program."""
-
-    name: Literal["dinov3"] = "dinov3"
-    weights: Annotated[str, Field(min_length=1)]  # file or folder
-
-
-class Sam(TokenSettings):
-    """The image encoder of SAM or MedSAM; without a cls token, the mean over the slice stands for it."""
-
-    name: Literal["sam"] = "sam"
-    # File or folder; one that is not there is looked for in $DINOREG_WEIGHTS, /opt/ml/model and the image.
-    weights: Annotated[str, Field(min_length=1)] = "sam_vit_b_01ec64.pth"
-    # What the checkpoint was trained on; "auto" goes by its name: medsam..., or sam_...
-    intensities: Literal["auto", "sam", "medsam"] = "auto"
-
-
-Encoder = Annotated[Mind | Dinov2 | Dinov3 | Sam, Field(discriminator="name")]
 
 
 class FeatureSettings(Settings):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,20 +13,18 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from dinoreg.encoders.base import Encoder
 from dinoreg.encoders.cache import FeatureCache
 from dinoreg.encoders.features import REFERENCE_ENERGY, Features, scale_pair
 from dinoreg.encoders.pca import PcaBasis, read_basis
-from dinoreg.encoders.pooled import encode_pooled
 from dinoreg.encoders.registry import Load, LoadedEncoder, load_encoder
 from dinoreg.encoders.slice_encoder import SliceEncoder
 from dinoreg.encoders.weights import file_digest
-from dinoreg.pipeline.config import Config, TokenSettings
+from dinoreg.pipeline.config import Config, Dino3d, TokenSettings
 from dinoreg.pipeline.config import Encoder as EncoderSettings
 from dinoreg.pipeline.plan import Plan
 from dinoreg.pipeline.prepare import PreparedImage
-from dinoreg.pipeline.tokens import JointTokens, TokenMaker, join_tokens
-from dinoreg.space.lattice import Lattice, pool
+from dinoreg.pipeline.tokens import TokenMaker, join_tokens
+from dinoreg.pipeline.volumes import VolumeMaker, join_features
 from dinoreg.start.slices import SliceCodes
 
 log = logging.getLogger(__name__)
@@ -52,23 +50,21 @@ class Block:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class TokenEvidence:
-    """What a token encoder saw of a pair, small enough to be kept and drawn.
+class Evidence:
+    """What an encoder with a PCA saw of a pair, small enough to be kept and drawn.
 
     Attributes:
-        axis: array axis across the slices.
         colours: the first three principal components of fixed and of moving, each (3, *S) float32 on the
             plan's finest lattice, background 0.
         weights: (*S) float32 in [0, 1], the share of each cell that is foreground, for both.
-        codes: distances of the encoded slices by their cls tokens.
         basis: of the PCA.
+        codes: distances of the encoded slices by their cls tokens, per array axis across them.
     """
 
-    axis: int
     colours: tuple[NDArray[np.float32], NDArray[np.float32]]
     weights: tuple[NDArray[np.float32], NDArray[np.float32]]
-    codes: SliceCodes
     basis: PcaBasis
+    codes: Mapping[int, SliceCodes]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -78,16 +74,16 @@ class PairFeatures:
     Attributes:
         blocks: each is registered on its own, and the displacements averaged by weight; one block if
             several encoders were concatenated.
-        tokens: of the token encoders, in the order of the configuration.
+        evidence: of the encoders with a PCA, in the order of the configuration.
     """
 
     blocks: tuple[Block, ...]
-    tokens: tuple[TokenEvidence, ...]
+    evidence: tuple[Evidence, ...]
 
     @property
     def codes(self) -> dict[int, SliceCodes]:
         """Slices compared by cls tokens, per axis; the first encoder counts."""
-        return {token.axis: token.codes for token in reversed(self.tokens)}
+        return {axis: codes for seen in reversed(self.evidence) for axis, codes in seen.codes.items()}
 
     @property
     def joined(self) -> Block:
@@ -116,6 +112,7 @@ class PairEncoder:
         self._encoders = [load(settings, device) for settings in config.features.encoders]
         self._cache = FeatureCache(cache_bytes)
         self._tokens = TokenMaker(self._cache, device)
+        self._volumes = VolumeMaker(self._cache, device)
         self._bases = {
             n: read_basis(Path(settings.basis), channels=loaded.encoder.channels)
             for n, (settings, loaded) in enumerate(zip(config.features.encoders, self._encoders, strict=True))
@@ -170,63 +167,45 @@ class PairEncoder:
         settings = self._config.features
         total = sum(encoder.weight for encoder in settings.encoders)
         blocks: list[Block] = []
-        tokens: list[TokenEvidence] = []
+        evidence: list[Evidence] = []
         details["encoders"] = []
         for number, chosen in enumerate(settings.encoders):
             found: dict[str, Any] = {"name": chosen.name}
-            pair, evidence = self._one_encoder(number, (fixed, moving), plan, found)
-            if evidence is not None:
-                tokens.append(evidence)
+            pair, seen = self._one_encoder(number, (fixed, moving), plan, found)
+            if seen is not None:
+                evidence.append(seen)
             found["channels"] = pair[0].values.shape[0]
             details["encoders"].append(found)
             blocks.append(Block(*pair, parts=((found["channels"], 1.0),), weight=chosen.weight / total))
         if settings.ensemble == "concatenate" and len(blocks) > 1:
             blocks = [concatenate(blocks)]
         details["channels"] = sum(block.fixed.values.shape[0] for block in blocks)
-        return PairFeatures(tuple(blocks), tuple(tokens))
+        return PairFeatures(tuple(blocks), tuple(evidence))
 
     def _one_encoder(
         self, number: int, images: tuple[PreparedImage, PreparedImage], plan: Plan, found: dict[str, Any]
-    ) -> tuple[tuple[Features, Features], TokenEvidence | None]:
+    ) -> tuple[tuple[Features, Features], Evidence | None]:
         """Features of a pair by one encoder, scaled if that is wanted; what has no scale yet ends here."""
         chosen, loaded = self._config.features.encoders[number], self._encoders[number]
         evidence = None
         if isinstance(chosen, TokenSettings):
             assert isinstance(loaded.encoder, SliceEncoder)
             volumes = self._tokens.encode(chosen, loaded.encoder, images, plan, found)
-            basis = self._bases.get(number)
-            joint = join_tokens(chosen, volumes, images, plan, self._device, found, basis=basis)
-            evidence, pair = _evidence(chosen.axis, joint), joint.features
+            saved = self._bases.get(number)
+            joint = join_tokens(chosen, volumes, images, plan, self._device, found, basis=saved)
+            pair = joint.features
+            evidence = _evidence(pair, joint.basis, {chosen.axis: joint.codes})
         else:
-            pair = self._volume_features(loaded, images, plan, chosen)
+            assert not isinstance(loaded.encoder, SliceEncoder)
+            pair = self._volumes.encode(chosen, loaded.encoder, images, plan, found)
+            if isinstance(chosen, Dino3d) and chosen.components:
+                pair, basis = join_features(pair, chosen.components, found)
+                evidence = _evidence(pair, basis, {})
         if not self._config.features.unit_scale:
             return pair, evidence
         scaled = scale_pair(*pair)
         found["energy"] = _energy(pair[0], scaled[0])
         return scaled, evidence
-
-    def _volume_features(
-        self, loaded: LoadedEncoder, images: Sequence[PreparedImage], plan: Plan, key: object
-    ) -> tuple[Features, Features]:
-        whole = Lattice(plan.image_shape, plan.finest.stride, plan.finest.spacing_mm)
-        encoder = loaded.encoder
-        assert isinstance(encoder, Encoder)
-
-        def one(image: PreparedImage) -> Features:
-            def make() -> Features:
-                return encode_volume(image, whole, encoder, self._device)
-
-            features = self._cache.get((image.name, key, whole), make) if image.name else make()
-            return features.block(plan.block)
-
-        return one(images[0]), one(images[1])
-
-
-def encode_volume(image: PreparedImage, lattice: Lattice, encoder: Encoder, device: torch.device) -> Features:
-    """Encode one image by a volume encoder and keep its features and foreground on a lattice."""
-    values = torch.from_numpy(image.values).to(device).unsqueeze(0)
-    foreground = torch.from_numpy(image.foreground).to(device, torch.float32).unsqueeze(0)
-    return Features(encode_pooled(encoder, values, lattice), pool(foreground, lattice.stride), lattice)
 
 
 def _energy(raw: Features, scaled: Features) -> float:
@@ -235,7 +214,7 @@ def _energy(raw: Features, scaled: Features) -> float:
     return REFERENCE_ENERGY * (float(raw.values.norm()) / norm) ** 2 if norm > 0 else 0.0
 
 
-def _evidence(axis: int, joint: JointTokens) -> TokenEvidence:
+def _evidence(pair: tuple[Features, Features], basis: PcaBasis, codes: Mapping[int, SliceCodes]) -> Evidence:
     """Keep three channels of both images on the CPU; where there are fewer, zeros fill up."""
 
     def colours(features: Features) -> NDArray[np.float32]:
@@ -246,10 +225,8 @@ def _evidence(axis: int, joint: JointTokens) -> TokenEvidence:
         array: NDArray[np.float32] = features.weight[0].cpu().numpy()
         return array
 
-    fixed, moving = joint.features
-    return TokenEvidence(
-        axis, (colours(fixed), colours(moving)), (weight(fixed), weight(moving)), joint.codes, joint.basis
-    )
+    fixed, moving = pair
+    return Evidence((colours(fixed), colours(moving)), (weight(fixed), weight(moving)), basis, codes)
 
 
 def concatenate(blocks: Sequence[Block]) -> Block:

@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from dinoreg.encoders.dino3d import Dino3dEncoder
 from dinoreg.encoders.registry import LoadedEncoder, build_encoder
 from dinoreg.encoders.slice_encoder import SliceEncoder
 from dinoreg.errors import ConfigError
@@ -180,13 +181,17 @@ def make_guide(chosen: Encoder, loaded: LoadedEncoder, *, rank: int, grid: int) 
     """Return the encoder as a function of images of `rank`; MIND has its own form for each.
 
     Raises:
-        ConfigError: an encoder of volumes for single slices.
+        ConfigError: an encoder of volumes for single slices, or one that is no function of an image alone.
     """
     encoder = loaded.encoder
     if isinstance(encoder, SliceEncoder):
         return slice_features(encoder, grid=grid)
     if isinstance(chosen, Mind):
         return build_encoder(chosen, rank=rank)
+    if isinstance(encoder, Dino3dEncoder):
+        raise ConfigError(
+            Fault("cannot guide a free-form stage", chosen.name, expected="mind, dinov2, dinov3 or sam")
+        )
     if encoder.rank != rank:
         fault = Fault(
             "an encoder of volumes cannot guide single slices",

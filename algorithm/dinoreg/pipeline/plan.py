@@ -9,6 +9,7 @@ from typing import Any
 
 from dinoreg.pipeline.config import Config, HypothesesStart
 from dinoreg.space.lattice import Lattice, finest_lattice_within, make_lattice
+from dinoreg.space.orientation import RAS
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,6 +18,7 @@ class Plan:
 
     Attributes:
         image_shape: of the whole image, voxels.
+        orientation: of the image, as `space.orientation` has it.
         block: first and past-the-last voxel per axis of the block with content.
         length_scale: factor applied to every length of the configuration.
         finest: where the features are kept.
@@ -28,6 +30,7 @@ class Plan:
     """
 
     image_shape: tuple[int, ...]
+    orientation: str
     block: tuple[tuple[int, int], ...]
     length_scale: float
     finest: Lattice
@@ -47,6 +50,8 @@ def make_plan(
     image_shape: Sequence[int],
     spacing_mm: Sequence[float],
     content: Sequence[slice] | None = None,
+    *,
+    orientation: str = RAS,
 ) -> Plan:
     """Turn millimetres into cells.
 
@@ -55,6 +60,7 @@ def make_plan(
         image_shape: of fixed and moving.
         spacing_mm: of fixed.
         content: the smallest box that holds what varies in either image; by default the whole image.
+        orientation: of the image.
     """
     shape = tuple(image_shape)
     spacing = (1.0,) * len(shape) if config.voxel_lengths else tuple(float(s) for s in spacing_mm)
@@ -86,6 +92,7 @@ def make_plan(
 
     return Plan(
         image_shape=shape,
+        orientation=orientation,
         block=block,
         length_scale=scale,
         finest=cut(finest),

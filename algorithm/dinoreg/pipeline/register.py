@@ -23,13 +23,14 @@ from dinoreg.optimise.parameterise import SmoothedDense
 from dinoreg.optimise.published import refine_published, search_published
 from dinoreg.optimise.similarity import Similarity, lcc
 from dinoreg.pipeline.config import Adam, Config
-from dinoreg.pipeline.encode import Block, PairEncoder, PairFeatures, TokenEvidence
+from dinoreg.pipeline.encode import Block, Evidence, PairEncoder, PairFeatures
 from dinoreg.pipeline.ffd import cut_images, deform_freely
 from dinoreg.pipeline.plan import Plan, cells_within, make_plan
 from dinoreg.pipeline.prepare import PreparedImage
 from dinoreg.pipeline.reports import Progress, StageClock, StageReport
 from dinoreg.pipeline.starts import run_start
 from dinoreg.space.lattice import Lattice, resize_displacement
+from dinoreg.space.orientation import orientation_of
 from dinoreg.start.slices import SliceMatch
 from regtask.errors import Fault
 
@@ -45,14 +46,14 @@ class Registration:
         displacement: (I, J, K, 3) float32, voxels of the fixed image, pull, identity not included.
         plan: every number that was used.
         stages: in the order in which they ran.
-        evidence: what the token encoders saw, to be drawn or written.
+        evidence: what the encoders with a PCA saw, to be drawn or written.
         matches: how slices were matched, to be drawn.
     """
 
     displacement: NDArray[np.float32]
     plan: Plan
     stages: tuple[StageReport, ...]
-    evidence: tuple[TokenEvidence, ...] = ()
+    evidence: tuple[Evidence, ...] = ()
     matches: tuple[SliceMatch, ...] = ()
 
 
@@ -63,6 +64,7 @@ def register_pair(
     config: Config,
     *,
     device: torch.device,
+    affine: NDArray[np.float64] | None = None,
     encoder: PairEncoder | None = None,
     progress: Progress = lambda stage: None,
     keep_start: Callable[[MakeField], None] = lambda make: None,
@@ -75,6 +77,8 @@ def register_pair(
         spacing_mm: of the fixed image.
         config: all settings.
         device: where to compute.
+        affine: (4, 4) index -> RAS mm of the fixed image, for the orientation of both: they are joined voxel
+            to voxel. By default the axes are taken as right, anterior, superior.
         encoder: of the whole run, so that encoders are loaded and images encoded once; by default a new one.
         progress: told the name of each stage.
         keep_start: given the start as soon as there is one, as a function that makes its displacement in the
@@ -89,17 +93,18 @@ def register_pair(
         for a, b in zip(fixed.content, moving.content, strict=True)
     ]
     # Without masks the background is part of the images: what lies beside the content counts.
-    plan = make_plan(config, fixed.values.shape, spacing_mm, content if config.masked else None)
+    within = content if config.masked else None
+    plan = make_plan(config, fixed.values.shape, spacing_mm, within, orientation=orientation_of(affine))
     displacement = torch.zeros(3, *plan.finest.shape, device=device)
     lattice = plan.finest
-    evidence: tuple[TokenEvidence, ...] = ()
+    evidence: tuple[Evidence, ...] = ()
     matches: list[SliceMatch] = []
 
     if config.start or config.discrete or config.adam:
         encoder = encoder or PairEncoder(config, device)
         with clock.stage("features") as details:
             features = encoder.encode(fixed, moving, plan, details)
-        evidence = features.tokens
+        evidence = features.evidence
         if config.start:
             displacement, lattice = _start(config, plan, features, displacement, clock, matches.append)
             keep_start(partial(_start_field, displacement, lattice, plan))

@@ -183,6 +183,7 @@ class _Run:
                 fixed.grid.spacing_mm,
                 self._config,
                 device=self._options.device,
+                affine=fixed.grid.affine,
                 encoder=self._encoder,
                 progress=lambda stage: progress.stage(pair.case_key, stage),
                 keep_start=starts.append,
@@ -228,13 +229,13 @@ class _Run:
         return files
 
     def _write_bases(self, pair: Pair, result: Registration) -> None:
-        """Write the PCA basis of each token encoder, where that is wanted."""
+        """Write the PCA basis of each encoder that has one, where that is wanted."""
         if not self._config.output.basis:
             return
         folder = self._options.output / "basis"
         folder.mkdir(exist_ok=True)
-        for n, token in enumerate(result.evidence):
-            write_basis(folder / f"{pair.fixed_id}_{pair.moving_id}_{n}.safetensors", token.basis)
+        for n, seen in enumerate(result.evidence):
+            write_basis(folder / f"{pair.fixed_id}_{pair.moving_id}_{n}.safetensors", seen.basis)
 
     def _write_safe(self, pair: Pair, starts: list[MakeField]) -> tuple[dict[str, int], str]:
         """Write the start if the pair came that far, else the identity; nothing where no grid is known."""

@@ -31,11 +31,11 @@ def draw_pictures(folder: Path, pair: Pair, fixed: Volume, moving: Volume, resul
     stem = f"{pair.fixed_id}_{pair.moving_id}"
     folder.mkdir(parents=True, exist_ok=True)
     draw_registration(folder / f"{stem}.png", pair, fixed, moving, result.displacement)
-    for n, token in enumerate(result.evidence):
+    for n, seen in enumerate(result.evidence):
         draw_features(
             folder / f"{stem}_features{n or ''}.png",
-            *token.colours,
-            *token.weights,
+            *seen.colours,
+            *seen.weights,
             result.plan.finest.spacing_mm,
             title=pair.case_key,
             affine=fixed.grid.affine,

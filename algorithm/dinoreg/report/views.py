@@ -7,16 +7,13 @@ left; sagittal with the front on the left; anterior or superior is up.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from nibabel.orientations import io_orientation
 from numpy.typing import NDArray
 
-# nibabel carries no types here.
-_orientation_of: Callable[..., NDArray[np.float64]] = io_orientation
+from dinoreg.space.orientation import orientation_of, ras_axes, states_orientation
 
 # Name, anatomical axis (0 to the right, 1 to the front, 2 up) across and up the page, and the letters at the
 # left, right, bottom and top edge. Across the page all three run against their axis.
@@ -74,19 +71,6 @@ class View:
         return (0.0, self.size_mm[0], 0.0, self.size_mm[1])
 
 
-def states_orientation(affine: NDArray[Any]) -> bool:
-    """Tell whether an affine was made by a scanner rather than put in where none was known.
-
-    Challenge files often carry the spacing on the diagonal, no rotation and the origin 0, whatever way the
-    patient lies in the array: letters drawn by such a header would lie.
-
-    Args:
-        affine: (4, 4) index -> RAS mm.
-    """
-    placeholder = np.diag(np.abs(np.diag(affine)))
-    return not np.array_equal(affine, placeholder)
-
-
 def make_views(
     centre: tuple[int, ...],
     shape: tuple[int, ...],
@@ -106,10 +90,7 @@ def make_views(
         One view per anatomical plane that is more than a line: one for a 2D image, else three.
     """
     known = affine is not None and states_orientation(affine)
-    orientation = _orientation_of(affine if known else np.eye(4))
-    # Anatomical axis -> array axis and whether the index rises along it (towards right, anterior, superior).
-    axis_of = {int(anatomical): axis for axis, anatomical in enumerate(orientation[:, 0])}
-    rises = {int(anatomical): sign > 0 for anatomical, sign in orientation}
+    axis_of, falls = ras_axes(orientation_of(affine))
     views = []
     for name, horizontal, vertical, letters in _PLANES:
         across, up = axis_of[horizontal], axis_of[vertical]
@@ -123,7 +104,7 @@ def make_views(
                 index=centre[normal],
                 across=across,
                 up=up,
-                flipped=(rises[horizontal], not rises[vertical]),
+                flipped=(not falls[horizontal], falls[vertical]),
                 size_mm=(shape[across] * spacing_mm[across], shape[up] * spacing_mm[up]),
                 edges=letters if known else "",
             )
