@@ -13,6 +13,7 @@ from pathlib import Path
 from dinoreg.cli.ablate import add_ablate_parser, run_ablate
 from dinoreg.cli.motion import add_motion_parser, run_motion
 from dinoreg.cli.options import add_task_arguments, chosen_config, let_threads_sleep
+from dinoreg.cli.pretrain import add_pretrain_parser, run_pretrain
 from dinoreg.cli.weights import add_weights_parser, run_weights
 from regtask.errors import TaskError
 
@@ -53,6 +54,7 @@ def build_parser() -> argparse.ArgumentParser:
 
     add_ablate_parser(verbs)
     add_motion_parser(verbs)
+    add_pretrain_parser(verbs)
     add_weights_parser(verbs)
     phantom = verbs.add_parser("phantom", help="write a sample task whose true deformation is known")
     phantom.add_argument("--output", type=Path, required=True, metavar="DIR")
@@ -106,6 +108,8 @@ def _dispatch(options: argparse.Namespace) -> None:
         run_ablate(options)
     elif options.verb == "motion":
         run_motion(options)
+    elif options.verb == "pretrain":
+        run_pretrain(options)
     elif options.verb == "weights":
         run_weights(options)
     else:

@@ -1,0 +1,1 @@
+"""Synthetic anatomy: label volumes of random bodies and of torsos."""

@@ -1,0 +1,77 @@
+"""Torsos: the phantom's patients, with a wider spread than its registration task has."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dinoreg.phantom.anatomy import Anatomy
+from dinoreg.phantom.lattice import Lattice
+from dinoreg.phantom.patient import PatientVariation
+from dinoreg.phantom.tissues import Tissue
+from dinoreg.pretrain.anatomy.labels import Kind, LabelVolume, Shape3
+
+_SIZE_MM = (400.0, 300.0, 560.0)  # from the pelvis to above the lungs
+_CENTRE_MM = (0.0, -5.0, 25.0)
+_SLAB = 12  # voxels along every axis that are evaluated at a time
+
+_KINDS = {
+    Kind.AIR: (Tissue.AIR,),
+    Kind.GAS: (Tissue.AIRWAY, Tissue.STOMACH_GAS, Tissue.GAS),
+    Kind.LUNG: (Tissue.LUNG_RIGHT, Tissue.LUNG_LEFT),
+    Kind.FAT: (Tissue.FAT, Tissue.VISCERAL_FAT),
+    Kind.MUSCLE: (
+        Tissue.SKIN, Tissue.MUSCLE, Tissue.MYOCARDIUM, Tissue.STOMACH_WALL, Tissue.BOWEL_WALL,
+        Tissue.CARTILAGE, Tissue.OESOPHAGUS,
+    ),
+    Kind.ORGAN: (
+        Tissue.LIVER, Tissue.SPLEEN, Tissue.CORTEX_RIGHT, Tissue.CORTEX_LEFT, Tissue.MEDULLA_RIGHT,
+        Tissue.MEDULLA_LEFT, Tissue.PANCREAS, Tissue.DISC, Tissue.SPINAL_CORD, Tissue.BOWEL_CONTENT,
+    ),
+    Kind.FLUID: (Tissue.GALL_BLADDER, Tissue.RENAL_PELVIS, Tissue.STOMACH_FLUID, Tissue.SPINAL_FLUID),
+    Kind.BLOOD: (
+        Tissue.LUNG_VESSEL_RIGHT, Tissue.LUNG_VESSEL_LEFT, Tissue.HEART_BLOOD, Tissue.LIVER_VESSEL,
+        Tissue.AORTA, Tissue.VENA_CAVA, Tissue.VESSEL,
+    ),
+    Kind.BONE: (Tissue.CORTICAL_BONE, Tissue.RIB, Tissue.PELVIC_BONE),
+    Kind.MARROW: (Tissue.MARROW, Tissue.SPONGIOSA),
+}  # fmt: skip
+
+
+def torso(spacing_mm: float, rng: np.random.Generator) -> LabelVolume:
+    """Draw a patient of the phantom, twice as variable as in its task, on an RAS lattice.
+
+    Args:
+        spacing_mm: voxel size.
+        rng: source of the patient.
+    """
+    patient = PatientVariation(
+        seed=int(rng.integers(1, 2**31)),
+        strength=float(rng.uniform(1.0, 2.0)),
+        body_scale=tuple(rng.uniform(0.86, 1.12, size=3).tolist()),
+        fat_mm=float(rng.uniform(6, 24)),
+    )
+    shape: Shape3 = tuple(round(size / spacing_mm) for size in _SIZE_MM)  # type: ignore[assignment]
+    anatomy = Anatomy.of(patient)
+    lattice = ras_lattice(shape, spacing_mm)
+    ids = np.zeros(shape, np.uint8)
+    for corner in np.ndindex(*(-(-n // _SLAB) for n in shape)):
+        box = tuple(slice(c * _SLAB, min(n, (c + 1) * _SLAB)) for c, n in zip(corner, shape, strict=True))
+        voxels = np.stack(np.meshgrid(*(np.arange(s.start, s.stop) for s in box), indexing="ij"), axis=-1)
+        ids[box] = anatomy.labels_at(lattice.to_mm(voxels.reshape(-1, 3))).reshape(voxels.shape[:3])
+    return LabelVolume(ids, tissue_kinds(), spacing_mm, oriented=True)
+
+
+def tissue_kinds() -> NDArray[np.uint8]:
+    """Return the kind of each tissue of the phantom."""
+    kinds = np.full(len(Tissue), 255, np.uint8)
+    for kind, tissues in _KINDS.items():
+        kinds[list(tissues)] = kind
+    return kinds
+
+
+def ras_lattice(shape: Shape3, spacing_mm: float) -> Lattice:
+    """Return a lattice around the middle of the torso whose axes run to the right, front and top."""
+    affine = np.diag([spacing_mm, spacing_mm, spacing_mm, 1.0])
+    affine[:3, 3] = np.asarray(_CENTRE_MM) - spacing_mm * (np.asarray(shape) - 1) / 2
+    return Lattice(shape, affine)

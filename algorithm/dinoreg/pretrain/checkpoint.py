@@ -1,0 +1,79 @@
+"""The folder of a training: configuration, checkpoint, log; each there whole or not at all."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from pickle import UnpicklingError
+from typing import Any
+
+import torch
+
+from dinoreg.errors import ConfigError, WeightsError
+from dinoreg.pretrain.objective.learner import Learner
+from dinoreg.pretrain.settings import PretrainConfig
+from regtask.atomic import atomic_path
+from regtask.errors import Fault
+
+CHECKPOINT = "checkpoint.pt"
+
+
+@dataclass(slots=True)
+class Progress:
+    """How far a training is.
+
+    Attributes:
+        step: steps done.
+        seconds: time they took.
+        steps: parts of the loss, one row per step.
+        scores: on the held-out patients, with the step they were taken at.
+    """
+
+    step: int = 0
+    seconds: float = 0.0
+    steps: list[dict[str, float]] = field(default_factory=list)
+    scores: list[dict[str, float]] = field(default_factory=list)
+
+
+def write_checkpoint(
+    folder: Path, learner: Learner, optimiser: torch.optim.Optimizer, progress: Progress
+) -> None:
+    """Write everything that the next step depends on."""
+    state = {
+        "config": learner.config.model_dump_json(),
+        "student": learner.student.state_dict(),
+        "average": learner.average.state_dict(),
+        "optimiser": optimiser.state_dict(),
+        "progress": asdict(progress),
+    }
+    with atomic_path(folder / CHECKPOINT) as temporary:
+        torch.save(state, temporary)
+
+
+def read_checkpoint(folder: Path, learner: Learner, optimiser: torch.optim.Optimizer) -> Progress | None:
+    """Take over the checkpoint in a folder, in place; None where there is none.
+
+    Raises:
+        WeightsError: the file cannot be read.
+        ConfigError: it belongs to another configuration.
+    """
+    path = folder / CHECKPOINT
+    if not path.is_file():
+        return None
+    try:
+        state: dict[str, Any] = torch.load(path, weights_only=True, map_location=learner.device)
+        theirs = PretrainConfig.model_validate_json(str(state["config"]))
+    except (OSError, RuntimeError, KeyError, ValueError, EOFError, UnpicklingError) as error:
+        raise WeightsError(Fault("checkpoint not readable", str(path), got=str(error)[:200])) from error
+    if theirs != learner.config:
+        raise ConfigError(
+            Fault(
+                "checkpoint of another configuration",
+                str(path),
+                remedy="resume with the configuration of the first run, or train into another folder",
+            )
+        )
+    learner.student.load_state_dict(state["student"])
+    learner.average.load_state_dict(state["average"])
+    optimiser.load_state_dict(state["optimiser"])
+    return Progress(**state["progress"])

@@ -1,0 +1,150 @@
+"""The configuration of a pretraining: every setting, typed, with its unit and range."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from dinoreg.pipeline.config import Count, Millimetres, Settings, Share
+from dinoreg.pipeline.presets import parse_settings, read_toml
+
+Positive = Annotated[float, Field(gt=0, le=1e6)]
+NonNegative = Annotated[float, Field(ge=0, le=1e6)]
+Number = Annotated[int, Field(ge=0, le=100_000)]
+
+
+class AnatomySettings(Settings):
+    """What is shown: synthetic anatomies, or scans of one's own."""
+
+    torsos: Number = 64  # patients of the phantom
+    torso_spacing_mm: Annotated[float, Field(ge=1, le=10)] = 2.5
+    random_bodies: Number = 128  # bodies that resemble none
+    random_size: Annotated[int, Field(ge=32, le=320)] = 128  # voxels along every axis
+    torso_share: Share = 0.6  # of the synthetic views
+    scans: str = ""  # folder of NIfTI volumes of one's own
+    scan_share: Share = 0.5  # of all views, where there are scans
+
+    @model_validator(mode="after")
+    def _something(self) -> AnatomySettings:
+        if not (self.torsos or self.random_bodies or self.scans):
+            raise ValueError("nothing to train on: torsos, random_bodies and scans are all empty")
+        return self
+
+
+class ViewSettings(Settings):
+    """Two views of one anatomy; lengths in voxels of the view unless they are millimetres."""
+
+    size: Annotated[int, Field(ge=16, le=512)] = 80  # along every axis
+    voxel_mm: tuple[Millimetres, Millimetres] = (1.9, 4.0)  # of oriented anatomies
+    rotation_degrees: Annotated[float, Field(ge=0, le=180)] = 14.0  # largest, about each axis
+    scale: Annotated[float, Field(ge=1, le=3)] = 1.2  # largest stretch of the whole; its inverse is the least
+    stretch: Annotated[float, Field(ge=1, le=2)] = 1.1  # largest stretch of single axes
+    shift: Share = 0.15  # largest, share of the size
+    elastic: tuple[NonNegative, ...] = (4.0, 1.2)  # standard deviation of each band
+    wavelength: tuple[Positive, ...] = (28.0, 10.0)  # distance of the control points of each band
+    # How often an oriented anatomy is mirrored along each axis: files may not say how the patient lies.
+    mirrored: Share = 0.12
+    hidden_borders: Share = 0.35  # how often a side of a view is cut off
+    points: Count = 1024  # pairs of positions that are compared, per pair of views
+    balanced: Share = 0.5  # of the points, drawn so that small structures get as many as large ones
+
+    @model_validator(mode="after")
+    def _bands(self) -> ViewSettings:
+        if len(self.elastic) != len(self.wavelength):
+            raise ValueError("elastic and wavelength must name as many bands")
+        if self.voxel_mm[0] > self.voxel_mm[1]:
+            raise ValueError("voxel_mm must be (smallest, largest)")
+        return self
+
+
+class NetworkSettings(Settings):
+    """The size of the network."""
+
+    widths: tuple[Annotated[int, Field(ge=4, le=2048)], ...] = (32, 64, 128, 192)  # per level, finest first
+    depths: tuple[Annotated[int, Field(ge=1, le=16)], ...] = (1, 1, 1, 2)  # blocks per level
+    channels: Annotated[int, Field(ge=4, le=1024)] = 32  # of the features
+
+    @model_validator(mode="after")
+    def _levels(self) -> NetworkSettings:
+        if not self.widths or len(self.widths) != len(self.depths):
+            raise ValueError("widths and depths must name as many levels")
+        return self
+
+
+class ContrastiveSettings(Settings):
+    """The same place against other places of the same anatomy (van den Oord et al. 2018, InfoNCE)."""
+
+    weight: NonNegative = 1.0  # 0: not used
+    temperature: Positive = 0.1
+    ignored_voxels: NonNegative = 4.0  # places nearer than this to one another are neither same nor other
+
+
+class DinoSettings(Settings):
+    """Self-distillation over prototypes (Caron et al. 2021; Zhou et al. 2022; Oquab et al. 2024)."""
+
+    weight: NonNegative = 0.0  # of the whole objective; 0: not used
+    prototypes: Annotated[int, Field(ge=8, le=131_072)] = 1024
+    hidden: Count = 256  # width of the head
+    global_weight: NonNegative = 1.0  # whole views
+    dense_weight: NonNegative = 1.0  # places in register
+    masked_weight: NonNegative = 1.0  # places that the student does not see
+    koleo_weight: NonNegative = 0.1  # spreads the views of a batch (Sablayrolles et al. 2019)
+    student_temperature: Positive = 0.1
+    teacher_temperature: tuple[Positive, Positive] = (0.04, 0.07)  # first and last of the warm-up
+    teacher_warmup: Share = 0.3  # of the steps
+    momentum: tuple[Share, Share] = (0.992, 0.998)  # of the teacher, first and last
+    centring: Literal["sinkhorn", "mean"] = "sinkhorn"
+    mask_share: tuple[Share, Share] = (0.1, 0.5)  # of the blocks of a student's view
+    mask_block: Annotated[int, Field(ge=2, le=128)] = 8  # voxels
+
+
+class Training(Settings):
+    """The schedule."""
+
+    steps: Count = 6000
+    batch: Count = 2  # pairs of views per step
+    learning_rate: Positive = 1e-3
+    warmup_steps: Number = 200
+    weight_decay: NonNegative = 0.04
+    max_gradient: Positive = 3.0
+    seed: Number = 0
+    # On a CPU "auto" is bfloat16 for convolutions where the processor has it; on a GPU bfloat16.
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    workers: Number = 0  # processes that draw views beside the training; worth it with a GPU
+    checkpoint_minutes: Positive = 3.0
+    picture_steps: Count = 500  # features of a fixed synthetic (and a fixed real) volume
+    average: Share = 0.999  # momentum of the averaged weights that are kept as the result
+
+
+class PretrainConfig(Settings):
+    """A whole pretraining."""
+
+    description: str = ""
+    anatomy: AnatomySettings = AnatomySettings()
+    views: ViewSettings = ViewSettings()
+    network: NetworkSettings = NetworkSettings()
+    contrastive: ContrastiveSettings = ContrastiveSettings()
+    dino: DinoSettings = DinoSettings()
+    training: Training = Training()
+
+    @model_validator(mode="after")
+    def _usable(self) -> PretrainConfig:
+        if not (self.contrastive.weight or self.dino.weight):
+            raise ValueError("no objective: the weights of contrastive and dino are both 0")
+        multiple = 2 ** len(self.network.widths)
+        if self.views.size % multiple:
+            raise ValueError(f"views.size must be a multiple of {multiple} for so many levels of the network")
+        return self
+
+
+def load_pretrain_config(path: Path | None = None, overrides: Sequence[str] = ()) -> PretrainConfig:
+    """Return the settings of a TOML file, or the defaults, with `key=value` overrides.
+
+    Raises:
+        ConfigError: not a TOML file, or faults in it (all of them listed).
+    """
+    values = {} if path is None else read_toml(path)
+    return parse_settings(PretrainConfig, values, where=str(path or "defaults"), overrides=overrides)

@@ -1,0 +1,157 @@
+"""The training loop; what it does in a step depends on seed and step alone, so it resumes exactly."""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from dinoreg.errors import ConfigError
+from dinoreg.pretrain.anatomy.bank import anatomy_bank
+from dinoreg.pretrain.batches import Batches, Sources, batches_from
+from dinoreg.pretrain.checkpoint import CHECKPOINT, Progress, read_checkpoint, write_checkpoint
+from dinoreg.pretrain.log import write_log
+from dinoreg.pretrain.objective.learner import Learner
+from dinoreg.pretrain.picture import FeaturePictures
+from dinoreg.pretrain.result import write_result
+from dinoreg.pretrain.settings import PretrainConfig, Training
+from dinoreg.pretrain.validate import held_out_scans, score
+from dinoreg.pretrain.views.pair import ViewPair
+from dinoreg.pretrain.views.scans import read_scans
+from regtask.atomic import atomic_write_text
+from regtask.errors import Fault
+
+log = logging.getLogger(__name__)
+
+CONFIG = "config.json"
+_LOG_EVERY = 20  # steps
+
+
+@dataclass(frozen=True, slots=True)
+class TrainOptions:
+    """What does not change the result.
+
+    Attributes:
+        folder: of the run; made if absent.
+        device: where the training runs.
+        resume: go on from the checkpoint in the folder.
+        real: a scan whose features are pictured as the training goes; it is not trained on.
+        stop_at: step to stop at for now, with a checkpoint; None: the last one.
+    """
+
+    folder: Path
+    device: torch.device
+    resume: bool = False
+    real: Path | None = None
+    stop_at: int | None = None
+
+
+def pretrain(config: PretrainConfig, options: TrainOptions) -> Progress:
+    """Train, or go on training, and write the result into the folder of the run.
+
+    Raises:
+        ConfigError: the folder holds another run, or nothing to resume.
+        WeightsError: its checkpoint cannot be read.
+        DataError: a scan cannot be read.
+    """
+    training, folder = config.training, options.folder
+    learner = Learner(config, options.device)
+    optimiser = torch.optim.AdamW(_groups(learner, training), lr=training.learning_rate, betas=(0.9, 0.98))
+    progress = _begin(learner, optimiser, options)
+    sources = _sources(config, folder)
+    scans = held_out_scans()
+    pictures = FeaturePictures(folder, scans, options.real)
+    stop = min(training.steps, options.stop_at or training.steps)
+    saved = started = time.monotonic()
+    before = progress.seconds
+    for pairs in batches_from(progress.step, Batches(sources, config), workers=training.workers):
+        if progress.step >= stop:
+            break
+        progress.steps.append(_step(learner, optimiser, training, pairs, progress.step))
+        progress.step += 1
+        progress.seconds = before + time.monotonic() - started
+        last = progress.step == stop
+        if progress.step % _LOG_EVERY == 0 or last:
+            log.info("%s", _line(progress, training))
+        if progress.step % training.picture_steps == 0 or last:
+            found = score(learner.encode, scans)
+            progress.scores.append({"step": progress.step, **asdict(found)})
+            log.info("held-out patients: %s", found)
+            pictures.draw(learner.encode, progress.step)
+        if last or time.monotonic() - saved > 60 * training.checkpoint_minutes:
+            write_checkpoint(folder, learner, optimiser, progress)
+            write_log(folder, progress)
+            saved = time.monotonic()
+    if progress.step == training.steps:
+        write_result(folder, learner, progress)
+    return progress
+
+
+def _begin(learner: Learner, optimiser: torch.optim.Optimizer, options: TrainOptions) -> Progress:
+    folder = options.folder
+    found = (folder / CHECKPOINT).is_file()
+    if found and not options.resume:
+        raise ConfigError(
+            Fault("folder holds a training", str(folder), remedy="--resume it, or choose another folder")
+        )
+    progress = read_checkpoint(folder, learner, optimiser) if options.resume else None
+    if progress is None:
+        folder.mkdir(parents=True, exist_ok=True)
+        atomic_write_text(folder / CONFIG, learner.config.model_dump_json(indent=1) + "\n")
+        return Progress()
+    log.info("resuming at step %d", progress.step)
+    return progress
+
+
+def _sources(config: PretrainConfig, folder: Path) -> Sources:
+    anatomies = anatomy_bank(folder / "anatomies", config.anatomy, config.training.seed)
+    return Sources(
+        torsos=[a for a in anatomies if a.oriented],
+        bodies=[a for a in anatomies if not a.oriented],
+        scans=read_scans(Path(config.anatomy.scans)) if config.anatomy.scans else [],
+    )
+
+
+def _groups(learner: Learner, training: Training) -> list[dict[str, object]]:
+    """Decay what multiplies, not offsets, norms and tokens."""
+    parameters = list(learner.student.parameters())
+    return [
+        {"params": [p for p in parameters if p.ndim > 1], "weight_decay": training.weight_decay},
+        {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
+    ]
+
+
+def learning_rate(step: int, training: Training) -> float:
+    """Return the rate of a step: a linear rise, then half a cosine to 0.2 % of it."""
+    if step < training.warmup_steps:
+        return training.learning_rate * (step + 1) / training.warmup_steps
+    share = (step - training.warmup_steps) / max(1, training.steps - training.warmup_steps)
+    return training.learning_rate * (0.002 + 0.998 * 0.5 * (1 + math.cos(math.pi * share)))
+
+
+def _step(
+    learner: Learner, optimiser: torch.optim.Optimizer, training: Training, pairs: list[ViewPair], step: int
+) -> dict[str, float]:
+    for group in optimiser.param_groups:
+        group["lr"] = learning_rate(step, training)
+    loss, parts = learner.loss(pairs, step)
+    optimiser.zero_grad()
+    loss.backward()  # type: ignore[no-untyped-call]
+    norm: Tensor = torch.nn.utils.clip_grad_norm_(learner.student.parameters(), training.max_gradient)
+    if not bool(norm.isfinite()):
+        raise FloatingPointError(f"gradient not finite in step {step}: {parts}")
+    optimiser.step()
+    learner.follow(step)
+    return parts
+
+
+def _line(progress: Progress, training: Training) -> str:
+    recent = progress.steps[-_LOG_EVERY:]
+    means = {name: sum(row.get(name, 0.0) for row in recent) / len(recent) for name in recent[-1]}
+    text = " ".join(f"{name} {value:.3f}" for name, value in means.items())
+    return f"step {progress.step}/{training.steps} {text} ({progress.seconds / progress.step:.2f} s per step)"

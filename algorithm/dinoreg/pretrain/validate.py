@@ -1,0 +1,129 @@
+"""How good features are, on patients that the training never saw, drawn by the phantom's own scanner."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from dinoreg.phantom.anatomy import Anatomy
+from dinoreg.phantom.deformation import SmoothDeformation
+from dinoreg.phantom.patient import PatientVariation
+from dinoreg.phantom.render import Modality, render
+from dinoreg.preprocess.intensity import clip_mr, window_ct
+from dinoreg.pretrain.anatomy.torso import ras_lattice
+from dinoreg.pretrain.objective.contrastive import retrieval
+from dinoreg.pretrain.objective.sampling import features_at
+
+HELD_OUT_SHAPE, HELD_OUT_MM = (96, 80, 96), 3.6
+_PAIRS: tuple[tuple[Modality, Modality], ...] = (("CT", "MR"), ("CBCT", "MR"))
+_SEED = 20_000_000  # far from those of a training
+_POINTS = 1500
+_NEAR_MM = 12.0
+
+# From a volume (1, 1, I, J, K) in [0, 1] to features (C, I/2, J/2, K/2).
+Encode = Callable[[Tensor], Tensor]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Scan:
+    """One held-out scan.
+
+    Attributes:
+        image: (1, 1, I, J, K) in [0, 1], 0 outside the body.
+        organs: (I, J, K) organ labels.
+        points: (N, 3) voxels, places of the anatomy.
+    """
+
+    image: Tensor
+    organs: Tensor
+    points: Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """How well places are found again.
+
+    Attributes:
+        median_mm: distance between the place found and the true one, same patient in another modality.
+        near: share found within 12 mm.
+        organ: share of places in organs that are found in the same organ of another patient.
+    """
+
+    median_mm: float
+    near: float
+    organ: float
+
+
+def held_out_scans() -> list[tuple[Scan, Scan, Scan]]:
+    """Draw, for each pair of modalities: a patient, the same one after a breath, and another patient."""
+    return [_triple(n, *modalities) for n, modalities in enumerate(_PAIRS)]
+
+
+@torch.no_grad()
+def score(encode: Encode, scans: list[tuple[Scan, Scan, Scan]]) -> Score:
+    """Judge features by finding points again; the mean over the held-out scans."""
+    distances, shares, organs = [], [], []
+    for first, second, other in scans:
+        one, two, three = (features_at(encode(scan.image), scan.points) for scan in (first, second, other))
+        distance, _ = retrieval(one, two, first.points * HELD_OUT_MM)
+        distances.append(float(distance.median()))
+        shares.append(float((distance < _NEAR_MM).float().mean()))
+        organs.append(_organ_share(one, first, three, other))
+    return Score(float(np.mean(distances)), float(np.mean(shares)), float(np.mean(organs)))
+
+
+def _organ_share(features: Tensor, scan: Scan, of_other: Tensor, other: Scan) -> float:
+    """Share of another patient's points that look most like a point of the same organ, mean of organs."""
+    wanted, offered = _labels(other), _labels(scan)
+    likeness = F.normalize(of_other, dim=1) @ F.normalize(features, dim=1).T
+    right = offered[likeness.argmax(dim=1)] == wanted
+    shares = [float(right[wanted == organ].float().mean()) for organ in sorted(set(wanted.tolist())) if organ]
+    return float(np.mean(shares))
+
+
+def _labels(scan: Scan) -> Tensor:
+    i, j, k = scan.points.round().long().unbind(dim=1)
+    return scan.organs[i, j, k]
+
+
+def _triple(number: int, fixed: Modality, moving: Modality) -> tuple[Scan, Scan, Scan]:
+    rng = np.random.default_rng((_SEED, number))
+    patients = [
+        Anatomy.of(
+            PatientVariation(int(rng.integers(_SEED, 2 * _SEED)), 1.3, fat_mm=float(rng.uniform(8, 20)))
+        )
+        for _ in range(2)
+    ]
+    breath = SmoothDeformation.breathing(rng, breath_mm=18, wobble_mm=12)
+    first = _scan(patients[0], SmoothDeformation(), fixed, rng, None)
+    lattice = ras_lattice(HELD_OUT_SHAPE, HELD_OUT_MM)
+    moved = lattice.to_voxels(breath.inverse_at(lattice.to_mm(first.points.numpy().astype(np.float64))))
+    second = _scan(patients[0], breath, moving, rng, torch.from_numpy(moved.astype(np.float32)))
+    return first, second, _scan(patients[1], SmoothDeformation(), moving, rng, None)
+
+
+def _scan(
+    anatomy: Anatomy,
+    deformation: SmoothDeformation,
+    modality: Modality,
+    rng: np.random.Generator,
+    points: Tensor | None,
+) -> Scan:
+    rendered = render(modality, anatomy, deformation, ras_lattice(HELD_OUT_SHAPE, HELD_OUT_MM), rng)
+    seen = rendered.mask.astype(bool)
+    if modality == "MR":
+        image = clip_mr(rendered.intensities, percentile=97, foreground=seen)
+    else:
+        image = window_ct(rendered.intensities, level_hu=50, width_hu=400)
+    if points is None:
+        organ = rng.choice(np.flatnonzero(rendered.organs), _POINTS // 2, replace=False)
+        body = rng.choice(np.flatnonzero(seen), _POINTS // 2, replace=False)
+        chosen = np.stack(np.unravel_index(np.concatenate([organ, body]), HELD_OUT_SHAPE), axis=-1)
+        points = torch.from_numpy(chosen.astype(np.float32))
+    masked = torch.from_numpy(np.where(seen, image, np.float32(0)))[None, None]
+    return Scan(masked, torch.from_numpy(rendered.organs), points)

@@ -1,0 +1,1 @@
+"""Two views of one anatomy, with the exact map between them."""

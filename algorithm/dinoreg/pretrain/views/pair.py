@@ -1,0 +1,143 @@
+"""A pair of views: one anatomy, two contrasts, two geometries, and points that correspond exactly."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from dinoreg.pretrain.anatomy.labels import LabelVolume
+from dinoreg.pretrain.settings import ViewSettings
+from dinoreg.pretrain.views.geometry import ViewGeometry, draw_geometry
+from dinoreg.pretrain.views.render import RenderedView, draw_textures, read_labels, render_view
+
+_CANDIDATES = 30_000  # voxels from which the points are drawn
+_ATTEMPTS = 4
+_LEAST_SEEN = 0.08  # share of a view that shows the body
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ViewPair:
+    """Two views of one anatomy.
+
+    Attributes:
+        images: (2, S, S, S) in [0, 1].
+        seen: (2, S, S, S) bool, body inside the field of view.
+        points: (2, N, 3) voxels of either view; row n of both is the same place of the anatomy. N varies, and
+            may be 0.
+    """
+
+    images: Tensor
+    seen: Tensor
+    points: Tensor
+
+
+def draw_pair(volume: LabelVolume, settings: ViewSettings, rng: np.random.Generator) -> ViewPair:
+    """Draw two views of a label volume, different in contrast, geometry, field of view and artefacts."""
+    linear = _orientation(volume, settings, rng)
+    for _ in range(_ATTEMPTS):
+        geometry = draw_geometry(linear, _centre(volume, rng), settings, rng)
+        ids = read_labels(volume, geometry.first), read_labels(volume, geometry.second)
+        if min(float((i > 0).mean()) for i in ids) >= _LEAST_SEEN:
+            break
+    textures = draw_textures(rng)
+    fields = draw_field(settings, rng), draw_field(settings, rng)
+    first = render_view(ids[0], volume.kinds, geometry.first, textures, fields[0], rng)
+    second = render_view(ids[1], volume.kinds, geometry.second, textures, fields[1], rng)
+    return assemble(first, second, geometry, ids[1], settings, rng)
+
+
+def assemble(
+    first: RenderedView,
+    second: RenderedView,
+    geometry: ViewGeometry,
+    ids: NDArray[np.uint8],
+    settings: ViewSettings,
+    rng: np.random.Generator,
+) -> ViewPair:
+    """Put two views together and draw their points.
+
+    Args:
+        first: view that `geometry.between` points into.
+        second: view whose voxels the points are drawn from.
+        geometry: of both.
+        ids: (S, S, S), structures of the second view, among which the balanced points are shared out.
+        settings: number of points.
+        rng: source of the points.
+    """
+    points = _points(first.seen, second.seen, geometry.between, ids, settings, rng)
+    return ViewPair(torch.stack([first.image, second.image]), torch.stack([first.seen, second.seen]), points)
+
+
+def _points(
+    first_seen: Tensor,
+    second_seen: Tensor,
+    between: Tensor,
+    ids: NDArray[np.uint8],
+    settings: ViewSettings,
+    rng: np.random.Generator,
+) -> Tensor:
+    """Draw points seen in both views, (2, N, 3); a share of them with small structures as likely as large."""
+    size = second_seen.shape[0]
+    candidates = np.flatnonzero(second_seen.numpy())
+    if candidates.size > _CANDIDATES:
+        candidates = rng.choice(candidates, _CANDIDATES, replace=False)
+    in_first = between.reshape(3, -1).numpy()[:, candidates]
+    nearest = np.rint(in_first).astype(np.int64)
+    inside = ((nearest >= 0) & (nearest < size)).all(axis=0)
+    flat = np.ravel_multi_index(tuple(np.clip(nearest, 0, size - 1)), (size,) * 3)
+    visible = inside & first_seen.numpy().ravel()[flat]
+    candidates, in_first = candidates[visible], in_first[:, visible]
+    count = min(settings.points, candidates.size)
+    if not count:
+        return torch.zeros(2, 0, 3)
+    own_ids = ids.ravel()[candidates]
+    frequency = np.bincount(own_ids, minlength=256)
+    balanced = 1.0 / frequency[own_ids]
+    chance = settings.balanced * balanced / balanced.sum() + (1 - settings.balanced) / candidates.size
+    chosen = rng.choice(candidates.size, count, replace=False, p=chance / chance.sum())
+    second = np.stack(np.unravel_index(candidates[chosen], (size,) * 3), axis=-1)
+    pairs = np.stack([in_first[:, chosen].T, second]).astype(np.float32)
+    return torch.from_numpy(pairs)
+
+
+def _orientation(
+    volume: LabelVolume, settings: ViewSettings, rng: np.random.Generator
+) -> NDArray[np.float64]:
+    """Voxels of a view to voxels of the anatomy: scale and, where no axis is special, any order of axes."""
+    if volume.oriented:
+        low, high = np.log(settings.voxel_mm)
+        mirror = np.where(rng.random(3) < settings.mirrored, -1.0, 1.0)
+        scale = float(np.exp(rng.uniform(low, high))) / volume.spacing_mm
+        return np.diag(scale * mirror)
+    axes = np.eye(3)[rng.permutation(3)] * rng.choice([-1.0, 1.0], size=(3, 1))
+    # Bodies without a size of their own are shown whole or in part.
+    whole = min(volume.ids.shape) / settings.size
+    return np.asarray(axes * whole * float(np.exp(rng.uniform(np.log(0.45), np.log(1.1)))), np.float64)
+
+
+def _centre(volume: LabelVolume, rng: np.random.Generator) -> NDArray[np.float64]:
+    """Return a place in the middle parts of the anatomy, voxels."""
+    shape = np.array(volume.ids.shape)
+    middle = (shape - 1) / 2
+    reach = np.where(shape == shape.max(), 0.32, 0.2) * shape
+    return np.asarray(middle + rng.uniform(-1, 1, size=3) * reach, np.float64)
+
+
+def draw_field(settings: ViewSettings, rng: np.random.Generator) -> Tensor:
+    """Draw a field of view, (S, S, S) bool: everything, less a piece along an axis, or a cylinder."""
+    size = settings.size
+    field = torch.ones(size, size, size, dtype=torch.bool)
+    for axis in range(3):
+        if rng.random() < settings.hidden_borders:
+            cut = int(rng.uniform(0.05, 0.35) * size)
+            start = 0 if rng.random() < 0.5 else size - cut
+            field.narrow(axis, start, cut).fill_(False)
+    if rng.random() < 0.1:
+        from_middle = torch.arange(size) - (size - 1) / 2
+        radius = float(rng.uniform(0.35, 0.5)) * size
+        field &= (from_middle.view(-1, 1, 1) ** 2 + from_middle.view(1, -1, 1) ** 2) < radius**2
+    return field
