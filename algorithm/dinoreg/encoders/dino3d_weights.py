@@ -79,7 +79,8 @@ def read_dino3d(path: Path) -> tuple[Dino3dNetwork, dict[str, Any]]:
     try:
         network.load_state_dict(tensors)
     except RuntimeError as error:
-        raise WeightsError(Fault("weights do not fit", str(path), got=str(error)[:300])) from error
+        reason = " ".join(str(error).split())[:300]
+        raise WeightsError(Fault("weights do not fit", str(path), got=reason)) from error
     network.requires_grad_(False).eval()
     # The layout in which a CPU convolves fastest; mypy's stubs of torch do not know the argument.
     network.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]

@@ -38,4 +38,5 @@ def pinned(monkeypatch):
     file = weights.OfficialFile("vits14", "dinov2_vits14", "dinov2_vits14_pretrain.pth", digest, 7, 1)
     for module in (weights, command):
         monkeypatch.setattr(module, "OFFICIAL", MappingProxyType({"vits14": file}))
+    monkeypatch.setattr(weights, "_WITH_PROJECT", ())
     return file

@@ -118,11 +118,12 @@ def test_list(tmp_path, monkeypatch, pinned, capsys, name, content, state):
     if name:
         (tmp_path / name).write_bytes(content)
     command("list")
-    places, line = capsys.readouterr().out.splitlines()
+    places, line, shipped = capsys.readouterr().out.splitlines()
     assert str(tmp_path) in places
     assert line.split()[0] == "vits14"
     assert state in line
     assert (str(tmp_path) in line) == (name is not None)
+    assert shipped.split()[::2] == ["dino3d", "absent"]
 
 
 def test_verify(tmp_path, monkeypatch, pinned, capsys):
@@ -150,7 +151,7 @@ def test_exit_code_and_real_catalogue(tmp_path):
     run = functools.partial(subprocess.run, env=environment, capture_output=True, text=True, check=False)
     listed = run([sys.executable, "-m", "dinoreg.cli.main", "weights", "list"])
     assert listed.returncode == 0
-    assert len(listed.stdout.splitlines()) == 9
+    assert len(listed.stdout.splitlines()) == 10
     verified = run([sys.executable, "-m", "dinoreg.cli.main", "weights", "verify", "vitl14-reg"])
     assert verified.returncode == 2
     assert "dinoreg weights fetch vitl14-reg" in verified.stderr

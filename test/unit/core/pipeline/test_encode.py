@@ -201,7 +201,7 @@ def test_a_saved_basis_gives_the_same_features(tmp_path, rng):
     config = _config(TOKENS)
     pair = _pair(rng, config)
     fitted, _ = _encode(config, pair)
-    write_basis(tmp_path / "b.safetensors", fitted.tokens[0].basis)
+    write_basis(tmp_path / "b.safetensors", fitted.evidence[0].basis)
     assert read_basis(tmp_path / "b.safetensors", channels=3).components.shape == (3, 3)
     saved = TOKENS.model_copy(update={"basis": str(tmp_path / "b.safetensors")})
     again, _ = _encode(_config(saved), pair)
@@ -213,7 +213,7 @@ def test_a_saved_basis_gives_the_same_features(tmp_path, rng):
 def test_colours_are_three_channels_of_both(rng):
     config = _config(TOKENS.model_copy(update={"components": 2}))
     found, _ = _encode(config, _pair(rng, config))
-    fixed, moving = found.tokens[0].colours
+    fixed, moving = found.evidence[0].colours
     assert fixed.shape == moving.shape == (3, *found.blocks[0].fixed.lattice.shape)
     assert not fixed[2].any()
 

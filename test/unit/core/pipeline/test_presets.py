@@ -11,6 +11,8 @@ from dinoreg.pipeline.presets import config_hash, load_config, load_preset, pars
 EXPECTED = (
     "convexadam",
     "convexadam-published",
+    "dino3d",
+    "dino3d+mind",
     "dinoreg",
     "dinoreg-cpu",
     "dinoreg-mrct",
