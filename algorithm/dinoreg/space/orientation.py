@@ -1,4 +1,4 @@
-"""Which way the patient lies in an array, and the one place that turns a volume accordingly.
+"""Which way the patient lies in an array, and the one place that turns a volume accordingly. No torch here.
 
 Arrays are used as stored everywhere but inside an encoder that knows anatomy by its direction.
 
@@ -9,12 +9,14 @@ is right, anterior, superior; "LPS" left, posterior, superior.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from nibabel.orientations import aff2axcodes
 from numpy.typing import NDArray
-from torch import Tensor
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 RAS = "RAS"
 _OPPOSITE = {"L": "R", "P": "A", "I": "S"}
