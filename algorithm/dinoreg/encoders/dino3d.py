@@ -70,7 +70,7 @@ def encode_dino3d(
     *,
     working_mm: float,
     orientation: str = RAS,
-    tile: int = 256,
+    tile: int = 384,
     precision: torch.dtype = torch.float32,
 ) -> Dino3dFeatures:
     """Encode an image and read its features at the centres of the cells of a lattice.

@@ -41,7 +41,7 @@ def encode_tiles(
     """
     multiple = network.multiple
     overlap = -(-network.reach // multiple) * multiple
-    axes = [list(_spans(size, max(1, tile // multiple) * multiple, overlap)) for size in volume.shape[1:]]
+    axes = [list(_spans(size, tile, multiple, overlap)) for size in volume.shape[1:]]
     tiles = list(itertools.product(*axes))
     cells = [size // STRIDE for size in volume.shape[1:]]
     out = volume.new_empty(*cells, network.channels, dtype=torch.float32).movedim(-1, 0)
@@ -55,7 +55,11 @@ def encode_tiles(
     return out, len(tiles)
 
 
-def _spans(size: int, tile: int, overlap: int) -> Iterator[_Span]:
-    for start in range(0, size, tile):
-        stop = min(start + tile, size)
+def _spans(size: int, tile: int, multiple: int, overlap: int) -> Iterator[_Span]:
+    """Cut an axis into as few parts as `tile` allows, as equal as multiples can be."""
+    blocks, most = size // multiple, max(1, tile // multiple)
+    count = -(-blocks // most)
+    step = -(-blocks // count) * multiple
+    for start in range(0, size, step):
+        stop = min(start + step, size)
         yield _Span(start, stop, max(0, start - overlap), min(size, stop + overlap))

@@ -81,7 +81,7 @@ class Dino3d(Settings):
     components: Annotated[int, Field(ge=0, le=1024)] = 16  # of the joint PCA; 0: all channels as they are
     # Voxels that the network sees; 0: those it was trained on. Scaled along with all lengths (max_cells).
     spacing_mm: Range = 0.0
-    tile: Annotated[int, Field(ge=16, le=4096)] = 256  # such voxels per axis at a time, without the overlap
+    tile: Annotated[int, Field(ge=16, le=4096)] = 384  # such voxels per axis at a time, without the overlap
     # "auto": float16 on a GPU, float32 on a CPU.
     precision: Literal["auto", "float32", "float16", "bfloat16"] = "auto"
 
