@@ -88,7 +88,8 @@ class Dino3dNetwork(nn.Module):
         reach, cell = 2 * STRIDE, STRIDE
         for level, depth in enumerate(self.depths):
             up = 2 if level < len(self.depths) - 1 else 0
-            reach += (2 * depth + up) * cell + (cell if level else 0)
+            # The way down to a cell adds one of it, the interpolation on the way up another one.
+            reach += (2 * depth + up + (2 if level else 0)) * cell
             cell *= 2
         return reach
 
@@ -119,7 +120,9 @@ class Dino3dNetwork(nn.Module):
                 features = self.down[level](features)
         context = features.float().mean(dim=(2, 3, 4))
         for level in reversed(range(len(self.down))):
-            raised = F.interpolate(self.up[level](features), scale_factor=2, mode="nearest")
+            raised = F.interpolate(
+                self.up[level](features), scale_factor=2, mode="trilinear", align_corners=False
+            )
             features = self.decoder[level](skipped[level] + raised)
         return self.norm(features), context
 

@@ -42,13 +42,16 @@ class ViewSettings(Settings):
     rotation_degrees: Annotated[float, Field(ge=0, le=180)] = 14.0  # largest, about each axis
     scale: Annotated[float, Field(ge=1, le=3)] = 1.2  # largest stretch of the whole; its inverse is the least
     stretch: Annotated[float, Field(ge=1, le=2)] = 1.1  # largest stretch of single axes
-    shift: Share = 0.15  # largest, share of the size
-    elastic: tuple[NonNegative, ...] = (4.0, 1.2)  # standard deviation of each band
-    wavelength: tuple[Positive, ...] = (28.0, 10.0)  # distance of the control points of each band
+    # Largest shift, share of the size: large, or the place in the view would tell the place in the body.
+    shift: Share = 0.35
+    elastic: tuple[NonNegative, ...] = (5.0, 2.0)  # standard deviation of each band
+    wavelength: tuple[Positive, ...] = (28.0, 12.0)  # distance of the control points of each band
     # How often an oriented anatomy is mirrored along each axis: files may not say how the patient lies.
     mirrored: Share = 0.12
     hidden_borders: Share = 0.35  # how often a side of a view is cut off
     points: Count = 1024  # pairs of positions that are compared, per pair of views
+    clustered: Annotated[int, Field(ge=1, le=64)] = 4  # points that lie together, to be told from one another
+    cluster_radius: Positive = 8.0
     balanced: Share = 0.5  # of the points, drawn so that small structures get as many as large ones
 
     @model_validator(mode="after")
@@ -79,7 +82,7 @@ class ContrastiveSettings(Settings):
 
     weight: NonNegative = 1.0  # 0: not used
     temperature: Positive = 0.1
-    ignored_voxels: NonNegative = 4.0  # places nearer than this to one another are neither same nor other
+    ignored_voxels: NonNegative = 3.0  # places nearer than this to one another are neither same nor other
 
 
 class DinoSettings(Settings):

@@ -85,23 +85,35 @@ def _points(
     candidates = np.flatnonzero(second_seen.numpy())
     if candidates.size > _CANDIDATES:
         candidates = rng.choice(candidates, _CANDIDATES, replace=False)
-    in_first = between.reshape(3, -1).numpy()[:, candidates]
-    nearest = np.rint(in_first).astype(np.int64)
-    inside = ((nearest >= 0) & (nearest < size)).all(axis=0)
-    flat = np.ravel_multi_index(tuple(np.clip(nearest, 0, size - 1)), (size,) * 3)
-    visible = inside & first_seen.numpy().ravel()[flat]
-    candidates, in_first = candidates[visible], in_first[:, visible]
-    count = min(settings.points, candidates.size)
+    candidates = candidates[_visible(candidates, first_seen, between)[0]]
+    count = min(settings.points // settings.clustered, candidates.size)
     if not count:
         return torch.zeros(2, 0, 3)
     own_ids = ids.ravel()[candidates]
-    frequency = np.bincount(own_ids, minlength=256)
-    balanced = 1.0 / frequency[own_ids]
+    balanced = 1.0 / np.bincount(own_ids, minlength=256)[own_ids]
     chance = settings.balanced * balanced / balanced.sum() + (1 - settings.balanced) / candidates.size
-    chosen = rng.choice(candidates.size, count, replace=False, p=chance / chance.sum())
-    second = np.stack(np.unravel_index(candidates[chosen], (size,) * 3), axis=-1)
-    pairs = np.stack([in_first[:, chosen].T, second]).astype(np.float32)
+    chosen = rng.choice(candidates, count, replace=False, p=chance / chance.sum())
+    middles = np.stack(np.unravel_index(chosen, (size,) * 3), axis=-1)
+    offsets = rng.uniform(-1, 1, size=(settings.clustered - 1, count, 3)) * settings.cluster_radius
+    around = np.clip(np.rint(middles + offsets), 0, size - 1).astype(np.int64).reshape(-1, 3)
+    points = np.unique(np.concatenate([middles, around]), axis=0)
+    flat = np.ravel_multi_index(tuple(points.T), (size,) * 3)
+    visible, in_first = _visible(flat, first_seen, between)
+    visible &= second_seen.numpy().ravel()[flat]
+    pairs = np.stack([in_first[:, visible].T, points[visible]]).astype(np.float32)
     return torch.from_numpy(pairs)
+
+
+def _visible(
+    voxels: NDArray[np.int64], first_seen: Tensor, between: Tensor
+) -> tuple[NDArray[np.bool_], NDArray[np.float32]]:
+    """Tell which voxels of the second view, flat indices (N,), the first one sees too; and where, (3, N)."""
+    size = first_seen.shape[0]
+    in_first = between.reshape(3, -1).numpy()[:, voxels]
+    nearest = np.rint(in_first).astype(np.int64)
+    inside = ((nearest >= 0) & (nearest < size)).all(axis=0)
+    flat = np.ravel_multi_index(tuple(np.clip(nearest, 0, size - 1)), (size,) * 3)
+    return inside & first_seen.numpy().ravel()[flat], in_first
 
 
 def _orientation(
