@@ -11,10 +11,11 @@ import torch
 from dinoreg.encoders import base
 from dinoreg.encoders.dino3d import Dino3dEncoder
 from dinoreg.encoders.dino3d_weights import read_dino3d
+from dinoreg.encoders.intensity import IntensityEncoder
 from dinoreg.encoders.mind import MindSsc
 from dinoreg.encoders.slice_encoder import SliceEncoder
 from dinoreg.encoders.weights import WeightsFile, find_weights, in_search_folders, own_weights
-from dinoreg.pipeline.config import Dino3d, Dinov2, Encoder, Mind, Sam
+from dinoreg.pipeline.config import Dino3d, Dinov2, Encoder, Intensity, Mind, Sam
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -47,6 +48,8 @@ def load_encoder(settings: Encoder, device: torch.device) -> LoadedEncoder:
     """
     if isinstance(settings, Mind):
         return LoadedEncoder(build_encoder(settings))
+    if isinstance(settings, Intensity):
+        return LoadedEncoder(IntensityEncoder())
     sha256 = settings.sha256 or None
     if isinstance(settings, Dino3d):
         named = in_search_folders(Path(settings.weights)) if settings.weights else None

@@ -9,7 +9,16 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from dinoreg.pipeline.encoder_settings import Dino3d, Dinov2, Dinov3, Encoder, Mind, Sam, TokenSettings
+from dinoreg.pipeline.encoder_settings import (
+    Dino3d,
+    Dinov2,
+    Dinov3,
+    Encoder,
+    Intensity,
+    Mind,
+    Sam,
+    TokenSettings,
+)
 from dinoreg.pipeline.settings import Count, Millimetres, Range, Settings, Share
 
 __all__ = [
@@ -27,6 +36,7 @@ __all__ = [
     "Ffd",
     "Guard",
     "HypothesesStart",
+    "Intensity",
     "Millimetres",
     "Mind",
     "Output",

@@ -18,6 +18,13 @@ class Mind(Settings):
     dilation: Annotated[int, Field(ge=1, le=10)] = 2  # distance of the neighbours
 
 
+class Intensity(Settings):
+    """The prepared intensities as they are."""
+
+    name: Literal["intensity"] = "intensity"
+    weight: Weight = 1.0  # share of this encoder among several
+
+
 class TokenSettings(Settings):
     """A 2D token encoder, slice by slice, and the joint PCA of its tokens (Song et al. 2024)."""
 
@@ -86,4 +93,4 @@ class Dino3d(Settings):
     precision: Literal["auto", "float32", "float16", "bfloat16"] = "auto"
 
 
-Encoder = Annotated[Mind | Dinov2 | Dinov3 | Sam | Dino3d, Field(discriminator="name")]
+Encoder = Annotated[Mind | Intensity | Dinov2 | Dinov3 | Sam | Dino3d, Field(discriminator="name")]

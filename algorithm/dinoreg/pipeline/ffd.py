@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from dinoreg.encoders.dino3d import Dino3dEncoder
+from dinoreg.encoders.intensity import IntensityEncoder
 from dinoreg.encoders.registry import LoadedEncoder, build_encoder
 from dinoreg.encoders.slice_encoder import SliceEncoder
 from dinoreg.errors import ConfigError
@@ -181,14 +182,15 @@ def make_guide(chosen: Encoder, loaded: LoadedEncoder, *, rank: int, grid: int) 
     """Return the encoder as a function of images of `rank`; MIND has its own form for each.
 
     Raises:
-        ConfigError: an encoder of volumes for single slices, or one that is no function of an image alone.
+        ConfigError: an encoder of volumes for single slices, or one that is no guide: `dino3d` is no function
+            of an image alone, and a single channel says nothing that NCC does not.
     """
     encoder = loaded.encoder
     if isinstance(encoder, SliceEncoder):
         return slice_features(encoder, grid=grid)
     if isinstance(chosen, Mind):
         return build_encoder(chosen, rank=rank)
-    if isinstance(encoder, Dino3dEncoder):
+    if isinstance(encoder, (Dino3dEncoder, IntensityEncoder)):
         raise ConfigError(
             Fault("cannot guide a free-form stage", chosen.name, expected="mind, dinov2, dinov3 or sam")
         )

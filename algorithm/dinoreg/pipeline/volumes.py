@@ -15,7 +15,7 @@ from dinoreg.encoders.dino3d import Dino3dEncoder, encode_dino3d
 from dinoreg.encoders.features import Features
 from dinoreg.encoders.pca import PcaBasis, fit_basis
 from dinoreg.encoders.pooled import encode_pooled
-from dinoreg.pipeline.config import Dino3d, Mind
+from dinoreg.pipeline.config import Dino3d, Intensity, Mind
 from dinoreg.pipeline.plan import Plan
 from dinoreg.pipeline.prepare import PreparedImage
 from dinoreg.space.lattice import Lattice, pool
@@ -32,7 +32,7 @@ class VolumeMaker:
 
     def encode(
         self,
-        settings: Mind | Dino3d,
+        settings: Mind | Intensity | Dino3d,
         encoder: Encoder | Dino3dEncoder,
         images: tuple[PreparedImage, PreparedImage],
         plan: Plan,
@@ -67,7 +67,7 @@ class VolumeMaker:
 
     def _values(
         self,
-        settings: Mind | Dino3d,
+        settings: Mind | Intensity | Dino3d,
         encoder: Encoder | Dino3dEncoder,
         image: PreparedImage,
         lattice: Lattice,

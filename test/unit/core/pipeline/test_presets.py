@@ -24,6 +24,7 @@ EXPECTED = (
     "ffd-sam",
     "identity",
     "mind",
+    "ssd",
     "start-only",
 )
 FILES = sorted(Path(dinoreg.__file__).parent.joinpath("presets").rglob("*.toml"), key=lambda path: path.stem)
