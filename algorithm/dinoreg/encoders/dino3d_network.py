@@ -70,7 +70,12 @@ class Dino3dNetwork(nn.Module):
             nn.Sequential(*(Block(c) for _ in range(n))) for c, n in zip(widths, depths, strict=True)
         )
         self.down = nn.ModuleList(nn.Conv3d(fine, coarse, 2, stride=2) for fine, coarse in pairwise(widths))
-        self.up = nn.ModuleList(nn.Conv3d(coarse, fine, 1) for fine, coarse in pairwise(widths))
+        # Both sides of a sum are normed: coarse features grow with depth and would drown the fine ones.
+        self.up = nn.ModuleList(
+            nn.Sequential(ChannelNorm(coarse), nn.Conv3d(coarse, fine, 1))
+            for fine, coarse in pairwise(widths)
+        )
+        self.lateral = nn.ModuleList(ChannelNorm(width) for width in widths[:-1])
         self.decoder = nn.ModuleList(Block(c) for c in widths[:-1])
         self.norm = ChannelNorm(widths[0])
         self.head = nn.Conv3d(widths[0], channels, 1)
@@ -107,8 +112,15 @@ class Dino3dNetwork(nn.Module):
         return F.normalize(self.head(dense).float(), dim=1)
 
     def dense_and_context(self, image: Tensor, hidden: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Return what the head reads, (B, widths[0], I/2, J/2, K/2), and the mean of the coarsest level,
-        (B, widths[-1])."""
+        """Return what lies below the head, and a summary of the whole.
+
+        Args:
+            image: as for `forward`.
+            hidden: as for `forward`.
+
+        Returns:
+            (B, widths[0], I/2, J/2, K/2) for the head; (B, widths[-1]), the mean of the coarsest level.
+        """
         features = self.stem(_cells(image))
         if hidden is not None:
             features = torch.where(hidden, self.mask_token.to(features.dtype).view(1, -1, 1, 1, 1), features)
@@ -123,7 +135,7 @@ class Dino3dNetwork(nn.Module):
             raised = F.interpolate(
                 self.up[level](features), scale_factor=2, mode="trilinear", align_corners=False
             )
-            features = self.decoder[level](skipped[level] + raised)
+            features = self.decoder[level](self.lateral[level](skipped[level]) + raised)
         return self.norm(features), context
 
 

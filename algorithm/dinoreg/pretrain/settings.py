@@ -109,10 +109,10 @@ class Training(Settings):
 
     steps: Count = 6000
     batch: Count = 2  # pairs of views per step
-    learning_rate: Positive = 1e-3
+    learning_rate: Positive = 8e-4
     warmup_steps: Number = 200
     weight_decay: NonNegative = 0.04
-    max_gradient: Positive = 3.0
+    max_gradient: Positive = 1.0
     seed: Number = 0
     # On a CPU "auto" is bfloat16 for convolutions where the processor has it; on a GPU bfloat16.
     precision: Literal["auto", "float32", "bfloat16"] = "auto"

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
 from zipfile import BadZipFile
+from zlib import error as ZlibError
 
 import numpy as np
 import torch
@@ -78,11 +79,11 @@ def read_anatomy(path: Path) -> LabelVolume:
         ConfigError: damaged.
     """
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
             return LabelVolume(
                 file["ids"], file["kinds"], float(file["spacing_mm"]), oriented=bool(file["oriented"])
             )
-    except (OSError, ValueError, KeyError, BadZipFile) as error:
+    except (OSError, EOFError, ValueError, TypeError, KeyError, BadZipFile, ZlibError) as error:
         raise ConfigError(
             Fault(
                 "anatomy not readable", str(path), got=str(error)[:200], remedy="delete it; it is drawn again"
