@@ -1,0 +1,109 @@
+"""One pair by one method in a process of its own, scored: a row of a table; and the table of such rows."""
+
+from __future__ import annotations
+
+import json
+import statistics
+import sys
+import tempfile
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from common import provenance, run_process
+from regeval.scores import score_case
+from regtask.dataset import Dataset
+from regtask.fields import read_field
+from regtask.names import field_name_long
+from regtask.pair import Pair
+
+Row = dict[str, Any]
+# Folder for all that is written, and the field that is to be written there, to the command that does it.
+MakeCommand = Callable[[Path, Path], Sequence[str]]
+COLUMNS = ("dice", "hd95_mm", "folding_percent", "sd_log_jacobian", "seconds", "peak_memory_mib")
+
+
+def measure_preset(
+    dataset: Dataset, pair: Pair, preset: str, *, device: str, overrides: Sequence[str] = ()
+) -> Row:
+    """Register a pair by a preset, from files to the written field, and score it."""
+
+    def command(folder: Path, _: Path) -> list[str]:
+        description = folder / f"{dataset.name}_dataset.json"
+        description.write_text(json.dumps(_only(dataset, pair)), encoding="utf-8")
+        run = [sys.executable, "-m", "dinoreg.cli.main", "run", "--dataset", str(description)]
+        run += ["--data-dir", str(dataset.root), "--output", str(folder), "--preset", preset]
+        run += ["--split", "val", "--device", device]
+        return [*run, *(part for override in overrides for part in ("--set", override))]
+
+    return measure_command(dataset, pair, preset, command)
+
+
+def measure_command(dataset: Dataset, pair: Pair, method: str, make_command: MakeCommand) -> Row:
+    """Run a command that registers a pair, and score the field that it wrote.
+
+    Raises:
+        RuntimeError: the command failed.
+    """
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        field = folder / field_name_long(pair.fixed_id, pair.moving_id)
+        cost = run_process(make_command(folder, field), folder / "log.txt")
+        scores = score_case(pair, read_field(field))
+        stages = _stage_seconds(folder / "manifest.json")
+    row = {"task": dataset.name, "case": pair.case_key, "method": method, **asdict(scores), **asdict(cost)}
+    row["dice_per_label"] = {str(label): value for label, value in scores.dice_per_label.items()}
+    row["stage_seconds"] = stages
+    row["commit"] = provenance()["commit"]
+    print(
+        f"{dataset.name} {pair.case_key} {method}: Dice {scores.dice:.3f}, {cost.seconds:.1f} s", flush=True
+    )
+    return row
+
+
+def find_row(rows: Iterable[Row], task: str, pair: Pair, method: str) -> Row | None:
+    """Return what was measured of a pair by a method."""
+    of_pair = (row for row in rows if (row["task"], row["case"]) == (task, pair.case_key))
+    return next((row for row in of_pair if row["method"] == method), None)
+
+
+def group_rows(rows: Iterable[Row]) -> dict[tuple[str, str], list[Row]]:
+    """Return the rows by task and method, in order of appearance."""
+    groups: dict[tuple[str, str], list[Row]] = {}
+    for row in rows:
+        groups.setdefault((row["task"], row["method"]), []).append(row)
+    return groups
+
+
+def format_table(rows: Iterable[Row]) -> str:
+    """Return a Markdown table: one line per task and method, means over the pairs."""
+    lines = [
+        "| task | method | pairs | Dice | per pair | HD95 mm | folds % | sdLogJ | s / pair | peak MiB |",
+        "|---|---|---|---|---|---|---|---|---|---|",
+    ]
+    for (task, method), group in group_rows(rows).items():
+        mean = {key: statistics.fmean(r[key] for r in group) for key in COLUMNS}
+        each = " ".join(f"{r['dice']:.2f}".lstrip("0") for r in group)
+        peak = max(r["peak_memory_mib"] for r in group)
+        lines.append(
+            f"| {task} | {method} | {len(group)} | {mean['dice']:.3f} | {each} | {mean['hd95_mm']:.1f} |"
+            f" {mean['folding_percent']:.3f} | {mean['sd_log_jacobian']:.3f} | {mean['seconds']:.1f} |"
+            f" {peak:.0f} |"
+        )
+    return "\n".join(lines)
+
+
+def _only(dataset: Dataset, pair: Pair) -> dict[str, Any]:
+    paths = {role: f"./{getattr(pair, role).relative_to(dataset.root)}" for role in ("fixed", "moving")}
+    return {**dataset.raw, "registration_val": [paths]}
+
+
+def _stage_seconds(manifest: Path) -> dict[str, float]:
+    if not manifest.is_file():
+        return {}
+    (entry,) = json.loads(manifest.read_text(encoding="utf-8"))["pairs"].values()
+    seconds: dict[str, float] = {}
+    for stage in entry["stages"]:
+        seconds[stage["name"]] = seconds.get(stage["name"], 0.0) + stage["seconds"]
+    return seconds
