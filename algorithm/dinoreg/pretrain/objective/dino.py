@@ -51,6 +51,8 @@ def assignments(scores: Tensor, temperature: float, settings: DinoSettings, head
             the running mean of the scores.
         head: of the teacher; holds the running mean.
     """
+    if not len(scores):  # views without a point in common
+        return scores
     if settings.centring == "mean":
         assert isinstance(head, PrototypeHead)
         probabilities = ((scores - head.centre) / temperature).softmax(dim=1)
