@@ -15,15 +15,16 @@ from torch import Tensor, nn
 
 STRIDE = 2  # voxels per feature, along every axis
 _EPSILON = 1e-6
+_FINE_SHARE = 0.25
 
 
 class ChannelNorm(nn.Module):
     """Root-mean-square norm over the channels of each voxel (Zhang and Sennrich 2019)."""
 
-    def __init__(self, channels: int) -> None:
-        """Start with a scale of 1."""
+    def __init__(self, channels: int, scale: float = 1.0) -> None:
+        """Start with one scale for all channels."""
         super().__init__()
-        self.scale = nn.Parameter(torch.ones(channels))
+        self.scale = nn.Parameter(torch.full((channels,), scale))
 
     def forward(self, features: Tensor) -> Tensor:
         """Normalise (B, C, I, J, K)."""
@@ -70,12 +71,13 @@ class Dino3dNetwork(nn.Module):
             nn.Sequential(*(Block(c) for _ in range(n))) for c, n in zip(widths, depths, strict=True)
         )
         self.down = nn.ModuleList(nn.Conv3d(fine, coarse, 2, stride=2) for fine, coarse in pairwise(widths))
-        # Both sides of a sum are normed: coarse features grow with depth and would drown the fine ones.
+        # Both sides of a sum are normed: coarse features grow with depth and would drown the fine ones, which
+        # begin weaker, as what is coarse is learned first.
         self.up = nn.ModuleList(
             nn.Sequential(ChannelNorm(coarse), nn.Conv3d(coarse, fine, 1))
             for fine, coarse in pairwise(widths)
         )
-        self.lateral = nn.ModuleList(ChannelNorm(width) for width in widths[:-1])
+        self.lateral = nn.ModuleList(ChannelNorm(width, scale=_FINE_SHARE) for width in widths[:-1])
         self.decoder = nn.ModuleList(Block(c) for c in widths[:-1])
         self.norm = ChannelNorm(widths[0])
         self.head = nn.Conv3d(widths[0], channels, 1)
@@ -108,18 +110,17 @@ class Dino3dNetwork(nn.Module):
         Returns:
             (B, channels, I/2, J/2, K/2) float32.
         """
-        dense, _ = self.dense_and_context(image, hidden)
-        return F.normalize(self.head(dense).float(), dim=1)
+        return F.normalize(self.head(self.levels(image, hidden)[0]).float(), dim=1)
 
-    def dense_and_context(self, image: Tensor, hidden: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Return what lies below the head, and a summary of the whole.
+    def levels(self, image: Tensor, hidden: Tensor | None = None) -> list[Tensor]:
+        """Return the features of every level on the way up, the finest first; the first is for the head.
 
         Args:
             image: as for `forward`.
             hidden: as for `forward`.
 
         Returns:
-            (B, widths[0], I/2, J/2, K/2) for the head; (B, widths[-1]), the mean of the coarsest level.
+            (B, widths[n], I/s, J/s, K/s) with s = 2^(n + 1) for level n.
         """
         features = self.stem(_cells(image))
         if hidden is not None:
@@ -130,13 +131,14 @@ class Dino3dNetwork(nn.Module):
             if level < len(self.down):
                 skipped.append(features)
                 features = self.down[level](features)
-        context = features.float().mean(dim=(2, 3, 4))
+        found = [features]
         for level in reversed(range(len(self.down))):
             raised = F.interpolate(
                 self.up[level](features), scale_factor=2, mode="trilinear", align_corners=False
             )
             features = self.decoder[level](self.lateral[level](skipped[level]) + raised)
-        return self.norm(features), context
+            found.insert(0, features)
+        return [self.norm(features), *found[1:]]
 
 
 def _cells(image: Tensor) -> Tensor:

@@ -54,7 +54,7 @@ def read_checkpoint(folder: Path, learner: Learner, optimiser: torch.optim.Optim
     """Take over the checkpoint in a folder, in place; None where there is none.
 
     Raises:
-        WeightsError: the file cannot be read.
+        WeightsError: the file cannot be read, or holds other networks.
         ConfigError: it belongs to another configuration.
     """
     path = folder / CHECKPOINT
@@ -62,18 +62,18 @@ def read_checkpoint(folder: Path, learner: Learner, optimiser: torch.optim.Optim
         return None
     try:
         state: dict[str, Any] = torch.load(path, weights_only=True, map_location=learner.device)
-        theirs = PretrainConfig.model_validate_json(str(state["config"]))
-    except (OSError, RuntimeError, KeyError, ValueError, EOFError, UnpicklingError) as error:
-        raise WeightsError(Fault("checkpoint not readable", str(path), got=str(error)[:200])) from error
-    if theirs != learner.config:
-        raise ConfigError(
-            Fault(
-                "checkpoint of another configuration",
-                str(path),
-                remedy="resume with the configuration of the first run, or train into another folder",
-            )
+        if PretrainConfig.model_validate_json(str(state["config"])) == learner.config:
+            learner.student.load_state_dict(state["student"])
+            learner.average.load_state_dict(state["average"])
+            optimiser.load_state_dict(state["optimiser"])
+            return Progress(**state["progress"])
+    except (OSError, RuntimeError, LookupError, TypeError, ValueError, EOFError, UnpicklingError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise WeightsError(Fault("checkpoint not readable", str(path), got=reason)) from error
+    raise ConfigError(
+        Fault(
+            "checkpoint of another configuration",
+            str(path),
+            remedy="resume with the configuration of the first run, or train into another folder",
         )
-    learner.student.load_state_dict(state["student"])
-    learner.average.load_state_dict(state["average"])
-    optimiser.load_state_dict(state["optimiser"])
-    return Progress(**state["progress"])
+    )

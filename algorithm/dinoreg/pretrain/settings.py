@@ -43,12 +43,12 @@ class ViewSettings(Settings):
     scale: Annotated[float, Field(ge=1, le=3)] = 1.2  # largest stretch of the whole; its inverse is the least
     stretch: Annotated[float, Field(ge=1, le=2)] = 1.1  # largest stretch of single axes
     # Largest shift, share of the size: large, or the place in the view would tell the place in the body.
-    shift: Share = 0.35
+    shift: Share = 0.25
     elastic: tuple[NonNegative, ...] = (5.0, 2.0)  # standard deviation of each band
     wavelength: tuple[Positive, ...] = (28.0, 12.0)  # distance of the control points of each band
     # How often an oriented anatomy is mirrored along each axis: files may not say how the patient lies.
     mirrored: Share = 0.12
-    hidden_borders: Share = 0.35  # how often a side of a view is cut off
+    hidden_borders: Share = 0.25  # how often a side of a view is cut off
     points: Count = 1024  # pairs of positions that are compared, per pair of views
     clustered: Annotated[int, Field(ge=1, le=64)] = 4  # points that lie together, to be told from one another
     cluster_radius: Positive = 8.0
@@ -60,6 +60,8 @@ class ViewSettings(Settings):
             raise ValueError("elastic and wavelength must name as many bands")
         if self.voxel_mm[0] > self.voxel_mm[1]:
             raise ValueError("voxel_mm must be (smallest, largest)")
+        if self.points < self.clustered:
+            raise ValueError("points must be at least as many as those of a cluster, clustered")
         return self
 
 
@@ -83,6 +85,9 @@ class ContrastiveSettings(Settings):
     weight: NonNegative = 1.0  # 0: not used
     temperature: Positive = 0.1
     ignored_voxels: NonNegative = 3.0  # places nearer than this to one another are neither same nor other
+    # Of the coarser levels of the network, whose features learn to tell places by heads of their own (Lee et
+    # al. 2015, deep supervision); they see neighbours as one within three quarters of a cell.
+    coarse_weight: NonNegative = 0.5
 
 
 class DinoSettings(Settings):

@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from dinoreg.errors import ConfigError
+from dinoreg.errors import ConfigError, NumericalError
 from dinoreg.pretrain.anatomy.bank import anatomy_bank
 from dinoreg.pretrain.batches import Batches, Sources, batches_from
 from dinoreg.pretrain.checkpoint import CHECKPOINT, Progress, read_checkpoint, write_checkpoint
@@ -28,7 +28,7 @@ from regtask.errors import Fault
 
 log = logging.getLogger(__name__)
 
-CONFIG = "config.json"
+CONFIG, ANATOMIES = "config.json", "anatomies"
 _LOG_EVERY = 20  # steps
 
 
@@ -39,7 +39,7 @@ class TrainOptions:
     Attributes:
         folder: of the run; made if absent.
         device: where the training runs.
-        resume: go on from the checkpoint in the folder.
+        resume: go on from the checkpoint in the folder, or begin where there is none yet.
         real: a scan whose features are pictured as the training goes; it is not trained on.
         stop_at: step to stop at for now, with a checkpoint; None: the last one.
     """
@@ -55,18 +55,19 @@ def pretrain(config: PretrainConfig, options: TrainOptions) -> Progress:
     """Train, or go on training, and write the result into the folder of the run.
 
     Raises:
-        ConfigError: the folder holds another run, or nothing to resume.
+        ConfigError: the folder holds another run.
         WeightsError: its checkpoint cannot be read.
         DataError: a scan cannot be read.
+        NumericalError: a gradient is not finite.
     """
     training, folder = config.training, options.folder
     learner = Learner(config, options.device)
-    optimiser = torch.optim.AdamW(_groups(learner, training), lr=training.learning_rate, betas=(0.9, 0.98))
+    optimiser = torch.optim.AdamW(_groups(learner, training), lr=training.learning_rate, betas=(0.9, 0.95))
     progress = _begin(learner, optimiser, options)
     sources = _sources(config, folder)
     scans = held_out_scans()
     pictures = FeaturePictures(folder, scans, options.real)
-    stop = min(training.steps, options.stop_at or training.steps)
+    stop = training.steps if options.stop_at is None else min(training.steps, options.stop_at)
     saved = started = time.monotonic()
     before = progress.seconds
     for pairs in batches_from(progress.step, Batches(sources, config), workers=training.workers):
@@ -101,6 +102,7 @@ def _begin(learner: Learner, optimiser: torch.optim.Optimizer, options: TrainOpt
         )
     progress = read_checkpoint(folder, learner, optimiser) if options.resume else None
     if progress is None:
+        _check_anatomies(folder, learner.config)
         folder.mkdir(parents=True, exist_ok=True)
         atomic_write_text(folder / CONFIG, learner.config.model_dump_json(indent=1) + "\n")
         return Progress()
@@ -108,8 +110,26 @@ def _begin(learner: Learner, optimiser: torch.optim.Optimizer, options: TrainOpt
     return progress
 
 
+def _check_anatomies(folder: Path, config: PretrainConfig) -> None:
+    """Refuse anatomies that a run without a checkpoint has left behind, drawn from another seed or size."""
+    if not (folder / CONFIG).is_file() or not (folder / ANATOMIES).is_dir():
+        return
+    try:
+        left = PretrainConfig.model_validate_json((folder / CONFIG).read_text(encoding="utf-8"))
+    except ValueError:
+        left = None
+    if left is None or _drawn_from(left) != _drawn_from(config):
+        raise ConfigError(
+            Fault("anatomies of another configuration", str(folder / ANATOMIES), remedy="delete them")
+        )
+
+
+def _drawn_from(config: PretrainConfig) -> tuple[float, ...]:
+    return config.training.seed, config.anatomy.random_size, config.anatomy.torso_spacing_mm
+
+
 def _sources(config: PretrainConfig, folder: Path) -> Sources:
-    anatomies = anatomy_bank(folder / "anatomies", config.anatomy, config.training.seed)
+    anatomies = anatomy_bank(folder / ANATOMIES, config.anatomy, config.training.seed)
     return Sources(
         torsos=[a for a in anatomies if a.oriented],
         bodies=[a for a in anatomies if not a.oriented],
@@ -144,7 +164,7 @@ def _step(
     loss.backward()  # type: ignore[no-untyped-call]
     norm: Tensor = torch.nn.utils.clip_grad_norm_(learner.student.parameters(), training.max_gradient)
     if not bool(norm.isfinite()):
-        raise FloatingPointError(f"gradient not finite in step {step}: {parts}")
+        raise NumericalError(Fault("gradient not finite", f"step {step}", got=str(parts)))
     optimiser.step()
     learner.follow(step)
     return parts

@@ -87,7 +87,8 @@ def koleo(features: Tensor) -> Tensor:
     nearest = likeness.masked_fill(torch.eye(len(unit), dtype=torch.bool, device=unit.device), -2).argmax(
         dim=1
     )
-    return -(unit - unit[nearest]).norm(dim=1).clamp(min=1e-8).log().mean()
+    distance: Tensor = (unit - unit[nearest]).norm(dim=1).clamp(min=1e-8)
+    return -distance.log().mean()
 
 
 def schedule(bounds: Sequence[float], progress: float) -> float:

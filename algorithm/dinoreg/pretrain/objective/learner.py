@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from dinoreg.encoders.dino3d_network import Dino3dNetwork
+from dinoreg.encoders.dino3d_network import STRIDE, ChannelNorm, Dino3dNetwork
 from dinoreg.pretrain.objective.contrastive import contrastive_loss
 from dinoreg.pretrain.objective.dino import (
     PrototypeHead,
@@ -24,6 +24,8 @@ from dinoreg.pretrain.objective.sampling import features_at
 from dinoreg.pretrain.settings import DinoSettings, PretrainConfig
 from dinoreg.pretrain.views.pair import ViewPair
 
+_SAME_CELL = 0.75  # of a coarse cell: places nearer than this are one to its features
+
 
 class Branch(nn.Module):
     """A network and, for self-distillation, its heads.
@@ -31,6 +33,7 @@ class Branch(nn.Module):
     Attributes:
         network: what is kept in the end.
         heads: "places" and "views"; none without self-distillation.
+        coarse: features of each coarser level to unit vectors; none without deep supervision.
     """
 
     def __init__(self, config: PretrainConfig) -> None:
@@ -43,14 +46,29 @@ class Branch(nn.Module):
         self.heads = nn.ModuleDict(
             {name: PrototypeHead(width, dino.hidden, dino.prototypes) for name, width in widths.items()}
         )
+        supervised = config.contrastive.weight * config.contrastive.coarse_weight > 0
+        self.coarse = nn.ModuleList(
+            nn.Sequential(ChannelNorm(width), nn.Conv3d(width, network.channels, 1))
+            for width in (network.widths[1:] if supervised else ())
+        )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Encoded:
-    """Features of a batch of pairs, view 2 n being the first and 2 n + 1 the second of pair n."""
+    """Features of a batch of pairs, view 2 n being the first and 2 n + 1 the second of pair n.
 
-    features: Tensor
+    Attributes:
+        levels: (V, C, s, s, s) of the head, then of those of the coarser levels where there are any.
+        context: (V, widths[-1]), the mean of the coarsest level.
+    """
+
+    levels: list[Tensor]
     context: Tensor
+
+    @property
+    def features(self) -> Tensor:
+        """Of the network's head."""
+        return self.levels[0]
 
 
 class Learner:
@@ -99,32 +117,42 @@ class Learner:
     @torch.no_grad()
     def encode(self, image: Tensor) -> Tensor:
         """Encode a volume (1, 1, I, J, K) by the average; (C, I/2, J/2, K/2) float32 on the CPU."""
-        return self._encode(self.average, image.to(self.device)).features[0].cpu()
+        sizes, multiple = image.shape[2:], self.average.network.multiple
+        whole = F.pad(image, [n for size in reversed(sizes) for n in (0, -size % multiple)])
+        i, j, k = (size // STRIDE for size in sizes)
+        return self._encode(self.average, whole.to(self.device)).features[0, :, :i, :j, :k].cpu()
 
     def _encode(self, branch: Branch, images: Tensor, hidden: Tensor | None = None) -> _Encoded:
         with self._autocast:
-            dense, context = branch.network.dense_and_context(images, hidden)
-            features = branch.network.head(dense)
-        return _Encoded(features.float(), context)
+            dense, *coarser = branch.network.levels(images, hidden)
+            found = [branch.network.head(dense)]
+            found += [head(features) for head, features in zip(branch.coarse, coarser, strict=False)]
+            context = coarser[-1] if coarser else dense
+        return _Encoded([level.float() for level in found], context.float().mean(dim=(2, 3, 4)))
 
     def _contrastive(self, encoded: _Encoded, points: Sequence[Tensor], parts: dict[str, float]) -> Tensor:
         settings = self.config.contrastive
-        losses = [
-            contrastive_loss(
-                features_at(encoded.features[2 * n], places[0]),
-                features_at(encoded.features[2 * n + 1], places[1]),
-                places[1],
-                temperature=settings.temperature,
-                ignored_voxels=settings.ignored_voxels,
-            )
-            for n, places in enumerate(points)
-            if places.shape[1] > 1
-        ]
-        if not losses:
-            return encoded.features.sum() * 0
-        loss = torch.stack(losses).mean()
-        parts["contrastive"] = float(loss.detach())
-        return loss
+        losses = []
+        for level, features in enumerate(encoded.levels):
+            stride = STRIDE * 2**level
+            of_pairs = [
+                contrastive_loss(
+                    features_at(features[2 * n], places[0], stride),
+                    features_at(features[2 * n + 1], places[1], stride),
+                    places[1],
+                    temperature=settings.temperature,
+                    ignored_voxels=max(settings.ignored_voxels, _SAME_CELL * stride),
+                )
+                for n, places in enumerate(points)
+                if places.shape[1] > 1
+            ]
+            losses.append(torch.stack(of_pairs).mean() if of_pairs else features.sum() * 0)
+        parts["contrastive"] = float(losses[0].detach())
+        if len(losses) == 1:
+            return losses[0]
+        coarse = torch.stack(losses[1:]).mean()
+        parts["coarse"] = float(coarse.detach())
+        return losses[0] + settings.coarse_weight * coarse
 
     def _dino(
         self,

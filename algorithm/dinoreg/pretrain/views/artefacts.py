@@ -16,7 +16,7 @@ from dinoreg.space.separable import apply_along_axes, interpolation_matrix
 def degrade(image: Tensor, rng: np.random.Generator, *, is_ct: bool) -> Tensor:
     """Return an image (S, S, S) as a scanner might have shown it, before normalisation."""
     image = _blur(image, rng.uniform(0.3, 0.9, size=3))
-    if rng.random() < 0.3:
+    if rng.random() < 0.2:
         image = _thick_slices(image, int(rng.integers(3)), int(rng.integers(2, 5)))
     if is_ct:
         if rng.random() < 0.25:
@@ -72,7 +72,7 @@ def _cone_beam(image: Tensor, rng: np.random.Generator) -> Tensor:
 
 def _noise(image: Tensor, rng: np.random.Generator, *, rician: bool) -> Tensor:
     """Add noise, correlated over a voxel or so; the magnitude of two channels in MR."""
-    strength = 0.07 * rng.uniform() ** 1.5
+    strength = 0.06 * rng.uniform() ** 1.5
 
     def draw() -> Tensor:
         white = torch.from_numpy(rng.standard_normal(tuple(image.shape), dtype=np.float32))

@@ -74,7 +74,7 @@ _T2: Mapping[Kind, Range] = MappingProxyType(
 _SUPPRESSED_FAT: Range = (0.15, 0.06)
 _STYLES = ("random", "ct", "t1", "t2")
 _SHARES = (0.4, 0.25, 0.15, 0.2)
-_TEXTURE = 0.05
+_TEXTURE = 0.035
 
 
 def draw_contrast(kinds: NDArray[np.uint8], rng: np.random.Generator) -> Contrast:
