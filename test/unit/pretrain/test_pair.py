@@ -1,0 +1,182 @@
+import numpy as np
+import pytest
+import torch
+from pretrain_samples import at, blocks, tiny_config
+from scipy.ndimage import map_coordinates
+
+from dinoreg.pretrain.anatomy.labels import Kind, LabelVolume
+from dinoreg.pretrain.anatomy.random_body import random_body
+from dinoreg.pretrain.views import pair as pair_module
+from dinoreg.pretrain.views.pair import draw_field, draw_pair
+from dinoreg.pretrain.views.render import read_labels
+
+STILL = ("views.rotation_degrees=0", "views.scale=1", "views.stretch=1", "views.elastic=[0.0, 0.0]")
+
+
+@pytest.fixture
+def draw(monkeypatch):
+    """Draw a pair of `blocks`; returns it with its geometry and fields of view."""
+
+    def drawn(*overrides, seed=0, volume=None):
+        kept, fields = [], []
+
+        def geometry(*arguments):
+            kept.append(original[0](*arguments))
+            return kept[-1]
+
+        def field(*arguments):
+            fields.append(original[1](*arguments))
+            return fields[-1]
+
+        with monkeypatch.context() as patch:
+            original = pair_module.draw_geometry, pair_module.draw_field
+            patch.setattr(pair_module, "draw_geometry", geometry)
+            patch.setattr(pair_module, "draw_field", field)
+            settings = tiny_config("views.size=24", *overrides).views
+            pair = draw_pair(volume or blocks(), settings, np.random.default_rng(seed))
+        return pair, kept[-1], fields
+
+    return drawn
+
+
+def read(positions, points):
+    """Positions (3, S, S, S) at points (N, 3), linearly, by scipy; (3, N)."""
+    return np.stack([map_coordinates(p, points.numpy().T.astype(float), order=1) for p in positions.numpy()])
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_points_are_the_same_place_of_the_anatomy(draw, seed):
+    volume = blocks()
+    pair, geometry, _ = draw(seed=seed, volume=volume)
+    first, second = pair.points
+    assert len(first) > 20
+    one, two = read(geometry.first, first), read(geometry.second, second)
+    # Half a voxel beyond the last one of the first view, scipy sees its border.
+    within = ((first >= 0) & (first <= 23)).all(dim=1).numpy()
+    np.testing.assert_allclose(one[:, within], two[:, within], atol=1e-3)
+    # And so the same structure, but where a position lies on the edge of a voxel.
+    edge = (np.abs(two - np.floor(two) - 0.5) < 1e-3).any(axis=0)
+    clear = within & ~edge
+    assert clear.sum() > 15
+    np.testing.assert_array_equal(at(volume.ids, one.T[clear]), at(volume.ids, two.T[clear]))
+    assert (at(volume.ids, two.T) > 0).all()
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_points_are_voxels_of_the_second_view_seen_in_both(draw, seed):
+    pair, _, fields = draw("views.hidden_borders=0.8", seed=seed)
+    first, second = (points.numpy() for points in pair.points)
+    assert (second == np.rint(second)).all()
+    assert 0 < len(second) <= 96
+    assert len(np.unique(second, axis=0)) == len(second)
+    for seen, field, points in zip(pair.seen.numpy(), fields, (first, second), strict=True):
+        assert (points > -0.51).all()
+        assert (points < 23.51).all()
+        assert at(seen, points).all()
+        assert not (seen & ~field.numpy()).any()
+
+
+def test_fewer_voxels_than_points(draw):
+    pair, *_ = draw("views.points=100000", "views.clustered=1")
+    assert 0 < pair.points.shape[1] <= int(pair.seen[1].sum())
+
+
+def test_thirty_seeds_give_usable_images():
+    settings = tiny_config().views
+    volumes = [blocks(), blocks(oriented=False), random_body((32, 32, 32), np.random.default_rng(1))]
+    counts = []
+    for seed in range(30):
+        pair = draw_pair(volumes[seed % 3], settings, np.random.default_rng(seed))
+        assert pair.images.shape == pair.seen.shape == (2, 16, 16, 16)
+        assert pair.images.dtype == pair.points.dtype == torch.float32
+        assert pair.images.isfinite().all()
+        assert pair.points.isfinite().all()
+        assert pair.images.min() >= 0
+        assert pair.images.max() <= 1
+        counts.append(pair.points.shape[1])
+    assert np.median(counts) > 30
+
+
+def test_nothing_is_shown_outside_the_field_of_view(draw):
+    hidden_body = 0
+    for seed in range(24):
+        pair, geometry, fields = draw("views.hidden_borders=0.6", seed=seed)
+        volume = blocks()
+        for image, seen, field, positions in zip(
+            pair.images, pair.seen, fields, (geometry.first, geometry.second), strict=True
+        ):
+            assert not image[~field].any()
+            body = torch.from_numpy(read_labels(volume, positions) > 0)
+            assert torch.equal(seen, body & field)
+            hidden_body += not image[~body].any()
+    assert 24 < hidden_body < 48  # the mask is applied three times in four
+
+
+def test_views_differ_in_contrast(draw):
+    likeness = []
+    for seed in range(12):
+        pair, *_ = draw(*STILL, "views.shift=0", "views.hidden_borders=0", seed=seed)
+        both = pair.seen.all(dim=0)
+        likeness.append(float(torch.corrcoef(pair.images[:, both])[0, 1]))
+    assert min(likeness) < 0.2
+    assert max(likeness) < 0.99
+
+
+@pytest.mark.parametrize(("mirrored", "sign"), [(0, 1), (1, -1)])
+def test_oriented_anatomies_are_mirrored_as_often_as_asked(draw, mirrored, sign):
+    for seed in range(3):
+        overrides = (*STILL, "views.voxel_mm=[3.0, 3.0]", f"views.mirrored={mirrored}")
+        _, geometry, _ = draw(*overrides, seed=seed)
+        expected = sign * 3.0 / 2.0 * np.eye(3)
+        for axis in range(3):
+            step = geometry.first.diff(dim=1 + axis).reshape(3, -1).numpy()
+            np.testing.assert_allclose(step - expected[:, axis : axis + 1], 0, atol=1e-3)
+
+
+def test_voxels_are_as_large_as_asked(draw):
+    sizes = []
+    for seed in range(20):
+        _, geometry, _ = draw(*STILL, "views.voxel_mm=[1.5, 4.0]", "views.mirrored=0", seed=seed)
+        sizes.append(2.0 * float(geometry.first[2].diff(dim=2).mean()))
+    assert 1.5 <= min(sizes) < 2
+    assert 3.3 < max(sizes) <= 4.0
+
+
+def test_others_may_lie_in_any_way(draw):
+    seen = set()
+    for seed in range(30):
+        _, geometry, _ = draw(*STILL, seed=seed, volume=blocks(oriented=False))
+        steps = np.stack(
+            [geometry.first.diff(dim=1 + a).reshape(3, -1).mean(dim=1).numpy() for a in range(3)]
+        )
+        scale = np.abs(steps).max()
+        assert 0.44 * 31 / 24 < scale < 1.11 * 31 / 24  # the shortest axis of the anatomy has 31 voxels
+        turn = np.rint(steps / scale)
+        np.testing.assert_allclose(steps / scale, turn, atol=1e-3)
+        np.testing.assert_array_equal(turn @ turn.T, np.eye(3))
+        seen.add(turn.tobytes())
+    assert len(seen) > 18  # of 48
+
+
+def test_fields_of_view_are_cut_as_often_as_asked():
+    open_, cut = (tiny_config("views.size=32", f"views.hidden_borders={share}").views for share in (0, 1))
+    whole = [bool(draw_field(open_, np.random.default_rng(seed)).all()) for seed in range(40)]
+    assert 28 <= sum(whole) < 40  # one in ten is a cylinder
+    ends = []
+    for seed in range(40):
+        field = draw_field(cut, np.random.default_rng(seed))
+        for axis in range(3):
+            along = field.movedim(axis, 0).flatten(1).any(dim=1)
+            ends.append((bool(along[0]), bool(along[-1])))
+            assert 32 - int(along.sum()) >= int(0.05 * 32)
+            assert int(along.sum()) > 0.6 * 32
+    assert not any(first and last for first, last in ends)
+    assert {True, False} == {first for first, _ in ends}
+
+
+def test_a_view_of_nothing_has_no_points():
+    air = LabelVolume(np.zeros((20, 24, 28), np.uint8), np.array([Kind.AIR], np.uint8), 2.0, oriented=True)
+    pair = draw_pair(air, tiny_config().views, np.random.default_rng(0))
+    assert pair.points.shape == (2, 0, 3)
+    assert not pair.seen.any()
+    assert pair.images.isfinite().all()

@@ -1,0 +1,290 @@
+import json
+import math
+
+import numpy as np
+import pytest
+import torch
+from pretrain_samples import HELD_OUT_SHAPE, blocks, few_held_out_scans, tiny_config, write_scan
+from safetensors.torch import load_file
+
+from dinoreg.encoders.dino3d_weights import read_dino3d
+from dinoreg.errors import ConfigError, NumericalError, WeightsError
+from dinoreg.pretrain import picture as picture_module
+from dinoreg.pretrain import train as train_module
+from dinoreg.pretrain.batches import Batches, Sources, batches_from
+from dinoreg.pretrain.objective.learner import Learner
+from dinoreg.pretrain.settings import load_pretrain_config
+from dinoreg.pretrain.train import TrainOptions, learning_rate, pretrain
+
+CPU = torch.device("cpu")
+OBJECTIVES = {
+    "contrastive": (),
+    "coarse": ("contrastive.coarse_weight=0.5",),
+    "dino": ("contrastive.weight=0", "dino.weight=1", "dino.centring=mean"),
+    "both": ("dino.weight=0.5",),
+}
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch):
+    """Train on `blocks`, with little to draw; the folder is named."""
+    monkeypatch.setattr(train_module, "held_out_scans", few_held_out_scans)
+    monkeypatch.setattr(picture_module, "HELD_OUT_SHAPE", HELD_OUT_SHAPE)
+    monkeypatch.setattr(train_module, "anatomy_bank", lambda folder, settings, seed: [blocks()])
+
+    def train(name, *overrides, **options):
+        folder = tmp_path / name
+        return folder, pretrain(tiny_config(*overrides), TrainOptions(folder, CPU, **options))
+
+    return train
+
+
+@pytest.fixture
+def short(run, monkeypatch):
+    """As `run`, without pictures and scores, for what needs neither."""
+
+    class NoPictures:
+        def __init__(self, *arguments):
+            pass
+
+        def draw(self, *arguments):
+            pass
+
+    monkeypatch.setattr(train_module, "FeaturePictures", NoPictures)
+    return run
+
+
+def test_learning_rate_by_hand():
+    training = tiny_config(
+        "training.learning_rate=0.02", "training.warmup_steps=4", "training.steps=14"
+    ).training
+    found = [learning_rate(step, training) for step in range(15)]
+    assert found[:4] == pytest.approx([0.005, 0.01, 0.015, 0.02])
+    assert found[4] == pytest.approx(0.02)
+    assert found[9] == pytest.approx(0.02 * (0.002 + 0.998 / 2))
+    assert found[6] == pytest.approx(0.02 * (0.002 + 0.499 * (1 + math.cos(math.pi / 5))))
+    assert found[14] == pytest.approx(0.02 * 0.002)
+    assert learning_rate(0, tiny_config("training.warmup_steps=0").training) > 0
+
+
+@pytest.mark.parametrize("objective", OBJECTIVES)
+def test_resuming_is_exact(short, objective):
+    whole, in_one_go = short("whole", *OBJECTIVES[objective])
+    parts, _ = short("parts", *OBJECTIVES[objective], stop_at=2)
+    assert not (parts / "dino3d.safetensors").exists()
+    torch.rand(3)  # what another process would not have drawn
+    short("parts", *OBJECTIVES[objective], resume=True, stop_at=3)
+    _, resumed = short("parts", *OBJECTIVES[objective], resume=True)
+    assert resumed.step == in_one_go.step == 6
+    assert resumed.steps == in_one_go.steps
+    assert len({row["loss"] for row in resumed.steps}) == 6
+    states = [torch.load(folder / "checkpoint.pt", weights_only=True) for folder in (whole, parts)]
+    for branch in ("student", "average"):
+        for name, value in states[0][branch].items():
+            assert torch.equal(value, states[1][branch][name]), name
+    results = [load_file(folder / "dino3d.safetensors") for folder in (whole, parts)]
+    assert all(torch.equal(results[0][name], results[1][name]) for name in results[0])
+    texts = [(folder / "loss.csv").read_text() for folder in (whole, parts)]
+    assert texts[0] == texts[1]
+    assert texts[0].count("\n") == 7
+
+
+def test_a_training_changes_the_weights_and_seeds_differ(short):
+    folder, progress = short("run")
+    _, other = short("other", "training.seed=1")
+    assert progress.steps[0] != other.steps[0]
+    start = Learner(tiny_config(), CPU).average.network.state_dict()
+    end = load_file(folder / "dino3d.safetensors")
+    moved = [name for name in start if not torch.equal(start[name].half(), end[name])]
+    assert "stem.weight" in moved
+    assert "head.weight" in moved
+
+
+def test_what_a_training_leaves_behind(run):
+    folder, progress = run("run", "training.picture_steps=4")
+    assert sorted(p.name for p in folder.iterdir()) == [
+        *("checkpoint.pt", "config.json", "curves.png", "dino3d.safetensors"),
+        *("features", "loss.csv", "scores.csv"),
+    ]
+    names = ["synthetic-000004.png", "synthetic-000006.png"]
+    assert sorted(p.name for p in (folder / "features").iterdir()) == names
+    assert load_pretrain_config(None, []).model_validate_json((folder / "config.json").read_text()) == (
+        tiny_config("training.picture_steps=4")
+    )
+    lines = [line.split(",") for line in (folder / "loss.csv").read_text().splitlines()]
+    assert lines[0] == ["step", "contrastive", "loss"]
+    assert [int(line[0]) for line in lines[1:]] == [1, 2, 3, 4, 5, 6]
+    assert float(lines[3][2]) == pytest.approx(progress.steps[2]["loss"], rel=1e-5)
+    scores = np.genfromtxt(folder / "scores.csv", delimiter=",", names=True)
+    assert scores.dtype.names == ("step", "median_mm", "near", "organ")
+    assert scores["step"].tolist() == [4, 6]
+    network, metadata = read_dino3d(folder / "dino3d.safetensors")
+    assert (network.widths, network.depths, network.channels) == ((4, 6), (1, 1), 4)
+    assert metadata["spacing_mm"] == pytest.approx((1.9 * 4.0) ** 0.5, abs=0.01)
+    assert metadata["steps"] == 6
+    assert metadata["config"]["training"]["steps"] == 6
+    assert metadata["score"] == progress.scores[-1]
+
+
+def test_a_real_scan_is_pictured_and_not_trained_on(run, tmp_path):
+    body = np.zeros((30, 26, 34))
+    body[4:-4, 4:-4, 4:-4] = np.random.default_rng(0).uniform(200, 600, (22, 18, 26))
+    path = write_scan(tmp_path / "scan.nii.gz", body, np.diag([-3.0, 4.0, 5.0, 1.0]))
+    folder, progress = run("real", real=path)
+    assert [p.name for p in sorted((folder / "features").iterdir())] == [
+        "real-000006.png",
+        "synthetic-000006.png",
+    ]
+    assert progress.steps == run("plain")[1].steps
+
+
+def test_checkpoints_are_written_as_the_training_goes(short, monkeypatch):
+    steps = []
+    original = train_module.write_checkpoint
+
+    def write(folder, learner, optimiser, progress):
+        steps.append(progress.step)
+        original(folder, learner, optimiser, progress)
+
+    monkeypatch.setattr(train_module, "write_checkpoint", write)
+    short("often", "training.checkpoint_minutes=1e-9")
+    short("rarely")
+    assert steps == [1, 2, 3, 4, 5, 6, 6]
+
+
+def test_a_folder_with_another_run(short):
+    folder, _ = short("run")
+    before = (folder / "checkpoint.pt").read_bytes()
+    with pytest.raises(ConfigError, match=r"folder holds a training.*--resume"):
+        short("run")
+    with pytest.raises(ConfigError, match="checkpoint of another configuration"):
+        short("run", "training.learning_rate=0.5", resume=True)
+    assert (folder / "checkpoint.pt").read_bytes() == before
+
+
+@pytest.mark.parametrize("override", ["training.seed=1", "anatomy.random_size=40"])
+def test_anatomies_of_another_run_are_not_taken_over(short, override):
+    """A run that was killed before its first checkpoint leaves its anatomies behind."""
+    folder, _ = short("run")
+    (folder / "checkpoint.pt").unlink()
+    (folder / "anatomies").mkdir()
+    with pytest.raises(ConfigError, match=r"anatomies of another configuration.*delete"):
+        short("run", override)
+    assert short("run", "training.learning_rate=0.5")[1].step == 6
+
+
+def damaged(state):
+    yield b"not a checkpoint"
+    yield b""
+    yield [1, 2]
+    yield torch.zeros(3)
+    yield {**state, "config": "{}..."}
+    yield {key: value for key, value in state.items() if key != "average"}
+    yield {**state, "student": {}}
+    yield {**state, "progress": {"unknown": 3}}
+
+
+def test_a_damaged_checkpoint(short):
+    folder, _ = short("run", stop_at=2)
+    path = folder / "checkpoint.pt"
+    whole = path.read_bytes()
+    for content in damaged(torch.load(path, weights_only=True)):
+        if isinstance(content, bytes):
+            path.write_bytes(content)
+        else:
+            torch.save(content, path)
+        with pytest.raises(WeightsError, match="checkpoint not readable"):
+            short("run", resume=True)
+    path.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(WeightsError, match="checkpoint not readable"):
+        short("run", resume=True)
+    path.write_bytes(whole)
+    assert short("run", resume=True)[1].step == 6
+
+
+def test_a_training_that_is_done_is_written_again(short):
+    folder, _ = short("run")
+    before = (folder / "dino3d.safetensors").read_bytes()
+    (folder / "dino3d.safetensors").unlink()
+    assert short("run", resume=True)[1].step == 6
+    assert (folder / "dino3d.safetensors").read_bytes() == before
+
+
+def test_stopping_before_the_first_step(short):
+    folder, progress = short("run", stop_at=0)
+    assert progress.step == 0
+    assert not (folder / "dino3d.safetensors").exists()
+
+
+def test_a_gradient_that_is_not_finite(short, monkeypatch):
+    original = Learner.loss
+    monkeypatch.setattr(
+        Learner, "loss", lambda self, pairs, step: (original(self, pairs, step)[0] * math.nan, {"loss": 1.0})
+    )
+    with pytest.raises(NumericalError, match=r"gradient not finite.*step 0"):
+        short("run")
+
+
+def test_batches_depend_on_seed_and_step_alone():
+    config = tiny_config("training.batch=2")
+    batches = Batches(Sources([blocks()], [blocks(oriented=False)], []), config)
+    assert len(batches) == 6
+    late = list(batches_from(4, batches, workers=0))
+    assert len(late) == 2
+    for pairs, step in zip(late, (4, 5), strict=True):
+        assert len(pairs) == 2
+        for pair, again in zip(pairs, batches[step], strict=True):
+            assert torch.equal(pair.images, again.images)
+            assert torch.equal(pair.points, again.points)
+    assert not torch.equal(late[0][0].images, late[1][0].images)
+    assert not torch.equal(late[0][0].images, late[0][1].images)
+    other = Batches(Sources([blocks()], [blocks(oriented=False)], []), tiny_config("training.seed=1"))
+    assert not torch.equal(late[0][0].images, other[4][0].images)
+
+
+@pytest.mark.parametrize(("share", "oriented"), [(0.0, 0), (0.25, 15), (1.0, 60)])
+def test_families_get_their_shares(monkeypatch, share, oriented):
+    from dinoreg.pretrain import batches as module
+
+    seen = []
+    monkeypatch.setattr(module, "draw_pair", lambda volume, settings, rng: seen.append(volume.oriented))
+    monkeypatch.setattr(module, "draw_scan_pair", lambda scan, settings, rng: seen.append("scan"))
+    config = tiny_config(f"anatomy.torso_share={share}", "training.batch=60", "anatomy.scan_share=0.5")
+    Batches(Sources([blocks()], [blocks(oriented=False)], []), config)[0]
+    assert seen.count(True) == pytest.approx(oriented, abs=8 if 0 < share < 1 else 0)
+    seen.clear()
+    Batches(Sources([blocks()], [], ["scan"]), config)[0]
+    assert 18 < seen.count("scan") < 42
+    assert seen.count("scan") + seen.count(True) == 60
+    seen.clear()
+    Batches(Sources([], [], ["scan"]), config)[0]
+    assert seen == ["scan"] * 60
+
+
+def test_only_what_multiplies_decays(short, monkeypatch):
+    learner = Learner(tiny_config("dino.weight=1"), CPU)
+    decayed, kept = train_module._groups(learner, tiny_config("training.weight_decay=0.3").training)
+    assert (decayed["weight_decay"], kept["weight_decay"]) == (0.3, 0.0)
+    names = {id(p): name for name, p in learner.student.named_parameters()}
+    assert len(names) == len(decayed["params"]) + len(kept["params"])
+    plain = {names[id(p)] for p in kept["params"]}
+    assert "network.mask_token" in plain
+    assert "network.stem.bias" in plain
+    assert "network.norm.scale" in plain
+    assert "heads.places.prototypes" in {names[id(p)] for p in decayed["params"]}
+
+
+def test_the_log_of_parts_that_are_not_in_every_step(tmp_path):
+    from dinoreg.pretrain.checkpoint import Progress
+    from dinoreg.pretrain.log import write_log
+
+    rows = [{"loss": 2.5}, {"contrastive": 1.25, "loss": 0.1234567}]
+    write_log(tmp_path, Progress(2, 1.0, rows, [{"step": 2, "median_mm": 9.0, "near": 0.5, "organ": 0.25}]))
+    assert (tmp_path / "loss.csv").read_text() == "step,loss,contrastive\n1,2.5,\n2,0.123457,1.25\n"
+    assert (tmp_path / "scores.csv").read_text() == "step,median_mm,near,organ\n2,9,0.5,0.25\n"
+    assert (tmp_path / "curves.png").read_bytes()[:4] == b"\x89PNG"
+
+
+def test_the_configuration_is_plain_json(short):
+    folder, _ = short("run", stop_at=0)
+    assert json.loads((folder / "config.json").read_text())["views"]["size"] == 16
