@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import os
 import platform
@@ -14,6 +15,18 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
+
+
+# A process starts with the peak memory of the one that it was forked from, however small it is. This one
+# stands between, which is tiny, and writes seconds, status, peak KiB and processor seconds to a descriptor.
+_LAUNCHER = """
+import os, sys, time
+begin = time.perf_counter()
+process = os.posix_spawnp(sys.argv[2], sys.argv[2:], os.environ)
+_, status, usage = os.wait4(process, 0)
+found = time.perf_counter() - begin, status, usage.ru_maxrss, usage.ru_utime + usage.ru_stime
+os.write(int(sys.argv[1]), repr(found).encode())
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,15 +44,22 @@ def run_process(command: Sequence[str], log: Path) -> ProcessCost:
     Raises:
         RuntimeError: it failed; its output is in `log`.
     """
-    begin = time.perf_counter()
-    with log.open("w", encoding="utf-8") as stream:
-        process = subprocess.Popen(command, stdout=stream, stderr=stream)
-        _, status, usage = os.wait4(process.pid, 0)
-    seconds = time.perf_counter() - begin
-    process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
-        raise RuntimeError(f"exit code {process.returncode}, see {log}: {' '.join(command)}")
-    return ProcessCost(seconds, usage.ru_maxrss / 1024, usage.ru_utime + usage.ru_stime)
+    reading, writing = os.pipe()
+    launch = [sys.executable, "-I", "-S", "-c", _LAUNCHER, str(writing), *command]
+    try:
+        with log.open("w", encoding="utf-8") as stream:
+            subprocess.run(launch, stdout=stream, stderr=stream, pass_fds=[writing], check=True)
+    except subprocess.CalledProcessError as error:
+        raise RuntimeError(f"not started, see {log}: {' '.join(command)}") from error
+    finally:
+        os.close(writing)
+        with os.fdopen(reading, encoding="utf-8") as pipe:
+            report = pipe.read()
+    seconds, status, peak_kib, cpu_seconds = ast.literal_eval(report)
+    code = os.waitstatus_to_exitcode(status)
+    if code:
+        raise RuntimeError(f"exit code {code}, see {log}: {' '.join(command)}")
+    return ProcessCost(seconds, peak_kib / 1024, cpu_seconds)
 
 
 def provenance() -> dict[str, Any]:
