@@ -14,6 +14,7 @@ import torch
 from safetensors.torch import load_file
 
 from dinoreg.encoders.dino3d_weights import read_dino3d
+from dinoreg.pretrain.validate import held_out_scans
 
 pytestmark = pytest.mark.integration
 
@@ -96,6 +97,25 @@ def test_a_training_learns_and_its_result_is_an_encoder(dinoreg, tiny, config, t
     )
     assert done.code == 0, done.err
     assert sorted(p.name for p in fields.glob("disp_*")) == sorted(tiny.fields)
+
+
+def test_held_out_places_are_the_same_in_both_scans():
+    for first, second, other in held_out_scans():
+        assert first.points.shape == second.points.shape
+        assert len(first.points) > 500
+        assert len(other.points) > 500
+        organs = []
+        for scan in (first, second, other):
+            image = scan.image[0, 0]
+            assert image.shape == scan.organs.shape
+            assert 0 <= image.min() <= image.max() <= 1
+            i, j, k = scan.points.round().long().unbind(dim=1)
+            organs.append(scan.organs[i, j, k])
+            assert float((image[i, j, k] > 0).float().mean()) > 0.5  # lungs may be black
+        inside = organs[0] > 0
+        # The same but for those at the edge of an organ, where half a voxel decides.
+        assert float((organs[0] == organs[1])[inside].float().mean()) > 0.8
+        assert float((first.points - second.points).norm(dim=1).median()) > 0.5
 
 
 # The command without held-out patients, pictures and logs, which take longer than the steps.

@@ -74,6 +74,6 @@ def test_patients_repeat_and_differ(patient):
 
 
 def test_the_lattice_is_centred_and_ras():
-    lattice = ras_lattice((21, 31, 41), 2.5)
+    lattice = ras_lattice((21, 31, 41), 2.5, (0.0, -5.0, 25.0))
     np.testing.assert_allclose(lattice.to_mm(np.array([[10, 15, 20]])), [[0.0, -5.0, 25.0]])
     np.testing.assert_allclose(lattice.to_mm(np.array([[11, 17, 19]])), [[2.5, 0.0, 22.5]])

@@ -11,7 +11,6 @@ from dinoreg.encoders.dino3d_weights import read_dino3d
 from dinoreg.errors import ConfigError, NumericalError, WeightsError
 from dinoreg.pretrain import picture as picture_module
 from dinoreg.pretrain import train as train_module
-from dinoreg.pretrain.batches import Batches, Sources, batches_from
 from dinoreg.pretrain.objective.learner import Learner
 from dinoreg.pretrain.settings import load_pretrain_config
 from dinoreg.pretrain.train import TrainOptions, learning_rate, pretrain
@@ -225,42 +224,6 @@ def test_a_gradient_that_is_not_finite(short, monkeypatch):
         short("run")
 
 
-def test_batches_depend_on_seed_and_step_alone():
-    config = tiny_config("training.batch=2")
-    batches = Batches(Sources([blocks()], [blocks(oriented=False)], []), config)
-    assert len(batches) == 6
-    late = list(batches_from(4, batches, workers=0))
-    assert len(late) == 2
-    for pairs, step in zip(late, (4, 5), strict=True):
-        assert len(pairs) == 2
-        for pair, again in zip(pairs, batches[step], strict=True):
-            assert torch.equal(pair.images, again.images)
-            assert torch.equal(pair.points, again.points)
-    assert not torch.equal(late[0][0].images, late[1][0].images)
-    assert not torch.equal(late[0][0].images, late[0][1].images)
-    other = Batches(Sources([blocks()], [blocks(oriented=False)], []), tiny_config("training.seed=1"))
-    assert not torch.equal(late[0][0].images, other[4][0].images)
-
-
-@pytest.mark.parametrize(("share", "oriented"), [(0.0, 0), (0.25, 15), (1.0, 60)])
-def test_families_get_their_shares(monkeypatch, share, oriented):
-    from dinoreg.pretrain import batches as module
-
-    seen = []
-    monkeypatch.setattr(module, "draw_pair", lambda volume, settings, rng: seen.append(volume.oriented))
-    monkeypatch.setattr(module, "draw_scan_pair", lambda scan, settings, rng: seen.append("scan"))
-    config = tiny_config(f"anatomy.torso_share={share}", "training.batch=60", "anatomy.scan_share=0.5")
-    Batches(Sources([blocks()], [blocks(oriented=False)], []), config)[0]
-    assert seen.count(True) == pytest.approx(oriented, abs=8 if 0 < share < 1 else 0)
-    seen.clear()
-    Batches(Sources([blocks()], [], ["scan"]), config)[0]
-    assert 18 < seen.count("scan") < 42
-    assert seen.count("scan") + seen.count(True) == 60
-    seen.clear()
-    Batches(Sources([], [], ["scan"]), config)[0]
-    assert seen == ["scan"] * 60
-
-
 def test_only_what_multiplies_decays(short, monkeypatch):
     learner = Learner(tiny_config("dino.weight=1"), CPU)
     decayed, kept = train_module._groups(learner, tiny_config("training.weight_decay=0.3").training)
@@ -272,17 +235,6 @@ def test_only_what_multiplies_decays(short, monkeypatch):
     assert "network.stem.bias" in plain
     assert "network.norm.scale" in plain
     assert "heads.places.prototypes" in {names[id(p)] for p in decayed["params"]}
-
-
-def test_the_log_of_parts_that_are_not_in_every_step(tmp_path):
-    from dinoreg.pretrain.checkpoint import Progress
-    from dinoreg.pretrain.log import write_log
-
-    rows = [{"loss": 2.5}, {"contrastive": 1.25, "loss": 0.1234567}]
-    write_log(tmp_path, Progress(2, 1.0, rows, [{"step": 2, "median_mm": 9.0, "near": 0.5, "organ": 0.25}]))
-    assert (tmp_path / "loss.csv").read_text() == "step,loss,contrastive\n1,2.5,\n2,0.123457,1.25\n"
-    assert (tmp_path / "scores.csv").read_text() == "step,median_mm,near,organ\n2,9,0.5,0.25\n"
-    assert (tmp_path / "curves.png").read_bytes()[:4] == b"\x89PNG"
 
 
 def test_the_configuration_is_plain_json(short):
