@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -12,6 +12,7 @@ from torch import Tensor
 
 from dinoreg.phantom.anatomy import Anatomy
 from dinoreg.phantom.deformation import SmoothDeformation
+from dinoreg.phantom.lattice import Lattice
 from dinoreg.phantom.patient import PatientVariation
 from dinoreg.phantom.render import Modality, render
 from dinoreg.preprocess.intensity import clip_mr, window_ct
@@ -22,7 +23,8 @@ from dinoreg.pretrain.objective.sampling import features_at
 HELD_OUT_SHAPE, HELD_OUT_MM = (96, 80, 96), 3.6
 _PAIRS: tuple[tuple[Modality, Modality], ...] = (("CT", "MR"), ("CBCT", "MR"))
 _SEED = 20_000_000  # far from those of a training
-_POINTS = 1500
+_POINTS = 2000
+_SPREAD_MM = np.array([30.0, 20.0, 70.0])
 _NEAR_MM = 12.0
 
 # From a volume (1, 1, I, J, K) in [0, 1] to features (C, I/2, J/2, K/2).
@@ -100,30 +102,39 @@ def _triple(number: int, fixed: Modality, moving: Modality) -> tuple[Scan, Scan,
         for _ in range(2)
     ]
     breath = SmoothDeformation.breathing(rng, breath_mm=18, wobble_mm=12)
-    first = _scan(patients[0], SmoothDeformation(), fixed, rng, None)
-    lattice = ras_lattice(HELD_OUT_SHAPE, HELD_OUT_MM)
-    moved = lattice.to_voxels(breath.inverse_at(lattice.to_mm(first.points.numpy().astype(np.float64))))
-    second = _scan(patients[0], breath, moving, rng, torch.from_numpy(moved.astype(np.float32)))
-    return first, second, _scan(patients[1], SmoothDeformation(), moving, rng, None)
+    lattices = [_lattice(rng) for _ in range(3)]
+    first = _scan(patients[0], SmoothDeformation(), fixed, lattices[0], rng)
+    second = _scan(patients[0], breath, moving, lattices[1], rng)
+    other = _scan(patients[1], SmoothDeformation(), moving, lattices[2], rng)
+    places = lattices[0].to_mm(first.points.numpy().astype(np.float64))
+    moved = lattices[1].to_voxels(breath.inverse_at(places))
+    both = torch.from_numpy(lattices[1].contains(moved))
+    second = replace(second, points=torch.from_numpy(moved.astype(np.float32))[both])
+    return replace(first, points=first.points[both]), second, other
+
+
+def _lattice(rng: np.random.Generator) -> Lattice:
+    """Draw a field of view: where a place lies in the image says little of where it lies in the body."""
+    dx, dy, dz = (rng.uniform(-1, 1, size=3) * _SPREAD_MM).tolist()
+    return ras_lattice(HELD_OUT_SHAPE, HELD_OUT_MM, (dx, dy - 5, dz + 25))
 
 
 def _scan(
     anatomy: Anatomy,
     deformation: SmoothDeformation,
     modality: Modality,
+    lattice: Lattice,
     rng: np.random.Generator,
-    points: Tensor | None,
 ) -> Scan:
-    rendered = render(modality, anatomy, deformation, ras_lattice(HELD_OUT_SHAPE, HELD_OUT_MM), rng)
+    rendered = render(modality, anatomy, deformation, lattice, rng)
     seen = rendered.mask.astype(bool)
     if modality == "MR":
         image = clip_mr(rendered.intensities, percentile=97, foreground=seen)
     else:
         image = window_ct(rendered.intensities, level_hu=50, width_hu=400)
-    if points is None:
-        organ = rng.choice(np.flatnonzero(rendered.organs), _POINTS // 2, replace=False)
-        body = rng.choice(np.flatnonzero(seen), _POINTS // 2, replace=False)
-        chosen = np.stack(np.unravel_index(np.concatenate([organ, body]), HELD_OUT_SHAPE), axis=-1)
-        points = torch.from_numpy(chosen.astype(np.float32))
+    organ = rng.choice(np.flatnonzero(rendered.organs), _POINTS // 2, replace=False)
+    body = rng.choice(np.flatnonzero(seen), _POINTS // 2, replace=False)
+    chosen = np.stack(np.unravel_index(np.concatenate([organ, body]), HELD_OUT_SHAPE), axis=-1)
     masked = torch.from_numpy(np.where(seen, image, np.float32(0)))[None, None]
+    points = torch.from_numpy(chosen.astype(np.float32))
     return Scan(masked, torch.from_numpy(rendered.organs), points)

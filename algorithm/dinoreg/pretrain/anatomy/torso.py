@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from dinoreg.phantom.anatomy import Anatomy
 from dinoreg.phantom.lattice import Lattice
 from dinoreg.phantom.patient import PatientVariation
+from dinoreg.phantom.shapes import Vector
 from dinoreg.phantom.tissues import Tissue
 from dinoreg.pretrain.anatomy.labels import Kind, LabelVolume, Shape3
 
@@ -53,7 +54,7 @@ def torso(spacing_mm: float, rng: np.random.Generator) -> LabelVolume:
     )
     shape: Shape3 = tuple(round(size / spacing_mm) for size in _SIZE_MM)  # type: ignore[assignment]
     anatomy = Anatomy.of(patient)
-    lattice = ras_lattice(shape, spacing_mm)
+    lattice = ras_lattice(shape, spacing_mm, _CENTRE_MM)
     ids = np.zeros(shape, np.uint8)
     for corner in np.ndindex(*(-(-n // _SLAB) for n in shape)):
         box = tuple(slice(c * _SLAB, min(n, (c + 1) * _SLAB)) for c, n in zip(corner, shape, strict=True))
@@ -70,8 +71,8 @@ def tissue_kinds() -> NDArray[np.uint8]:
     return kinds
 
 
-def ras_lattice(shape: Shape3, spacing_mm: float) -> Lattice:
-    """Return a lattice around the middle of the torso whose axes run to the right, front and top."""
+def ras_lattice(shape: Shape3, spacing_mm: float, centre_mm: Vector) -> Lattice:
+    """Return a lattice around a place of the patient whose axes run to the right, front and top."""
     affine = np.diag([spacing_mm, spacing_mm, spacing_mm, 1.0])
-    affine[:3, 3] = np.asarray(_CENTRE_MM) - spacing_mm * (np.asarray(shape) - 1) / 2
+    affine[:3, 3] = np.asarray(centre_mm) - spacing_mm * (np.asarray(shape) - 1) / 2
     return Lattice(shape, affine)
