@@ -78,7 +78,7 @@ def test_a_training_learns_and_its_result_is_an_encoder(dinoreg, tiny, config, t
         "synthetic-000060.png",
     ]
     assert len(list((folder / "anatomies").iterdir())) == 4
-    network, metadata = read_dino3d(folder / "dino3d.safetensors")
+    network, metadata = read_dino3d(folder / "encoder.safetensors")
     assert network.widths == (8, 16, 32)
     assert metadata["spacing_mm"] == pytest.approx(18**0.5, abs=0.01)
     # In voxels of 3.6 mm a place found at random is about 120 mm off, in another organ nine times in ten.
@@ -90,7 +90,7 @@ def test_a_training_learns_and_its_result_is_an_encoder(dinoreg, tiny, config, t
     assert "folder holds a training" in done.err
 
     fields = tmp_path / "fields"
-    own = (folder / "dino3d.safetensors").rename(tmp_path / "own.safetensors")
+    own = (folder / "encoder.safetensors").rename(tmp_path / "own.safetensors")
     weights = ("--set", f"features.encoders.0.weights={own}")
     done = dinoreg(
         *("run", "--dataset", tiny.description, "--output", fields, "--preset", "dino3d", *weights)
@@ -175,14 +175,14 @@ def test_a_kill_at_any_time_is_made_good(stubbed, config, tmp_path):
     process.kill()
     assert process.wait() == -signal.SIGKILL
     assert 0 < len(steps(killed)) < 30
-    assert not (killed / "dino3d.safetensors").exists()
+    assert not (killed / "encoder.safetensors").exists()
 
     done = stubbed(*command, killed)
     assert done.code == 0, done.err
     assert "resuming at step" in done.err
     assert steps(killed) == steps(whole)
     assert len(steps(whole)) == 30
-    one, other = (load_file(folder / "dino3d.safetensors") for folder in (whole, killed))
+    one, other = (load_file(folder / "encoder.safetensors") for folder in (whole, killed))
     assert all(one[name].equal(other[name]) for name in one)
     left = {p.name for p in killed.iterdir()} - {p.name for p in whole.iterdir()}
     assert len(left) <= 1, left  # at most the one file that was being written when the kill came
@@ -202,7 +202,7 @@ def test_scans_of_ones_own(stubbed, config, tmp_path):
         command += ["--set", setting]
     own = ("--set", f"anatomy.scans={scans}", "--output", tmp_path / "run")
     assert stubbed(*command, *own, "--until", 2).code == 0
-    assert not (tmp_path / "run" / "dino3d.safetensors").exists()
+    assert not (tmp_path / "run" / "encoder.safetensors").exists()
     done = stubbed(*command, *own, "--resume")
     assert done.code == 0, done.err
     assert "resuming at step 2" in done.err

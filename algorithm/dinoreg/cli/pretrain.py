@@ -22,7 +22,11 @@ def add_pretrain_parser(verbs: Verbs) -> None:
     parser.add_argument("--config", type=Path, metavar="FILE.toml", help="default: every default")
     parser.add_argument("--output", type=Path, required=True, metavar="RUN", help="folder of the training")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="override a setting")
-    parser.add_argument("--resume", action="store_true", help="go on from the last checkpoint in RUN")
+    parser.add_argument(
+        "--resume",
+        action="store_true",
+        help="go on from the last checkpoint in RUN, without --config by its settings",
+    )
     parser.add_argument("--until", type=int, metavar="STEP", help="stop there for now, with a checkpoint")
     parser.add_argument(
         "--real", type=Path, metavar="SCAN.nii.gz", help="picture its features too; it is not trained on"
@@ -34,11 +38,13 @@ def run_pretrain(options: argparse.Namespace) -> None:
     """Run the verb from parsed options."""
     let_threads_sleep()
     from dinoreg.pretrain.settings import load_pretrain_config
-    from dinoreg.pretrain.train import TrainOptions, pretrain
+    from dinoreg.pretrain.train import CONFIG, TrainOptions, pretrain
     from dinoreg.runtime import choose_device
 
+    begun = options.output / CONFIG
+    kept = begun if options.resume and options.config is None and begun.is_file() else None
     pretrain(
-        load_pretrain_config(options.config, options.set),
+        load_pretrain_config(options.config or kept, options.set),
         TrainOptions(
             options.output,
             choose_device(options.device),

@@ -1,7 +1,7 @@
 """The network of `dino3d`: a small 3D U-Net that gives every voxel of half resolution a unit vector.
 
-Every operation is local (convolutions, a norm over the channels of one voxel), so a volume may be encoded in
-tiles that overlap by `REACH` voxels and the result is that of the whole.
+It reads the intensities and, beside them, their MIND descriptors, which look alike in all contrasts from the
+start: what is left to learn is the anatomy.
 """
 
 from __future__ import annotations
@@ -13,24 +13,31 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from dinoreg.encoders.mind import MindSsc
+
 STRIDE = 2  # voxels per feature, along every axis
-_EPSILON = 1e-6
+_EPSILON = 1e-5
 _FINE_SHARE = 0.25
 
 
-class ChannelNorm(nn.Module):
-    """Root-mean-square norm over the channels of each voxel (Zhang and Sennrich 2019)."""
+class ImageNorm(nn.Module):
+    """Every channel of every image to mean 0 and deviation 1, then a learned scale and offset.
+
+    Instance normalisation (Ulyanov et al. 2016): most of a contrast is a scale and an offset of each channel.
+    """
 
     def __init__(self, channels: int, scale: float = 1.0) -> None:
         """Start with one scale for all channels."""
         super().__init__()
         self.scale = nn.Parameter(torch.full((channels,), scale))
+        self.offset = nn.Parameter(torch.zeros(channels))
 
     def forward(self, features: Tensor) -> Tensor:
         """Normalise (B, C, I, J, K)."""
-        last = features.permute(0, 2, 3, 4, 1)
-        normed = F.rms_norm(last, (last.shape[-1],), self.scale.to(last.dtype), _EPSILON)
-        return normed.permute(0, 4, 1, 2, 3)
+        shape = (1, -1, 1, 1, 1)
+        variance, mean = torch.var_mean(features.float(), dim=(2, 3, 4), correction=0, keepdim=True)
+        factor = (variance + _EPSILON).rsqrt() * self.scale.view(shape)
+        return (features * factor + (self.offset.view(shape) - mean * factor)).to(features.dtype)
 
 
 class Block(nn.Module):
@@ -39,7 +46,7 @@ class Block(nn.Module):
     def __init__(self, channels: int) -> None:
         """Build a block that begins as the identity."""
         super().__init__()
-        self.norm = ChannelNorm(channels)
+        self.norm = ImageNorm(channels)
         self.first = nn.Conv3d(channels, channels, 3, padding=1)
         self.second = nn.Conv3d(channels, channels, 3, padding=1)
         nn.init.zeros_(self.second.weight)
@@ -66,7 +73,8 @@ class Dino3dNetwork(nn.Module):
         if len(widths) != len(depths):
             raise ValueError(f"expected as many depths as widths, got {len(depths)} and {len(widths)}")
         self.widths, self.depths, self.channels = tuple(widths), tuple(depths), channels
-        self.stem = nn.Conv3d(STRIDE**3, widths[0], 3, padding=1)
+        self.mind = MindSsc(radius=1, dilation=2)
+        self.stem = nn.Conv3d(STRIDE**3 + self.mind.channels, widths[0], 3, padding=1)
         self.encoder = nn.ModuleList(
             nn.Sequential(*(Block(c) for _ in range(n))) for c, n in zip(widths, depths, strict=True)
         )
@@ -74,12 +82,11 @@ class Dino3dNetwork(nn.Module):
         # Both sides of a sum are normed: coarse features grow with depth and would drown the fine ones, which
         # begin weaker, as what is coarse is learned first.
         self.up = nn.ModuleList(
-            nn.Sequential(ChannelNorm(coarse), nn.Conv3d(coarse, fine, 1))
-            for fine, coarse in pairwise(widths)
+            nn.Sequential(ImageNorm(coarse), nn.Conv3d(coarse, fine, 1)) for fine, coarse in pairwise(widths)
         )
-        self.lateral = nn.ModuleList(ChannelNorm(width, scale=_FINE_SHARE) for width in widths[:-1])
+        self.lateral = nn.ModuleList(ImageNorm(width, scale=_FINE_SHARE) for width in widths[:-1])
         self.decoder = nn.ModuleList(Block(c) for c in widths[:-1])
-        self.norm = ChannelNorm(widths[0])
+        self.norm = ImageNorm(widths[0])
         self.head = nn.Conv3d(widths[0], channels, 1)
         # In place of what a masked cell shows, in training (Zhou et al. 2022, iBOT).
         self.mask_token = nn.Parameter(torch.zeros(widths[0]))
@@ -91,8 +98,8 @@ class Dino3dNetwork(nn.Module):
 
     @property
     def reach(self) -> int:
-        """Voxels of its surroundings that a feature depends on at most, per side."""
-        reach, cell = 2 * STRIDE, STRIDE
+        """Voxels of its surroundings that the convolutions bring to a feature at most, per side."""
+        reach, cell = 2 * STRIDE + self.mind.margin, STRIDE
         for level, depth in enumerate(self.depths):
             up = 2 if level < len(self.depths) - 1 else 0
             # The way down to a cell adds one of it, the interpolation on the way up another one.
@@ -122,7 +129,9 @@ class Dino3dNetwork(nn.Module):
         Returns:
             (B, widths[n], I/s, J/s, K/s) with s = 2^(n + 1) for level n.
         """
-        features = self.stem(_cells(image))
+        if hidden is not None:  # descriptors of what is beside a hidden cell must not show it either
+            image = torch.where(_voxels(hidden), 0.0, image)
+        features = self.stem(self._input(image))
         if hidden is not None:
             features = torch.where(hidden, self.mask_token.to(features.dtype).view(1, -1, 1, 1, 1), features)
         skipped = []
@@ -139,6 +148,21 @@ class Dino3dNetwork(nn.Module):
             features = self.decoder[level](self.lateral[level](skipped[level]) + raised)
             found.insert(0, features)
         return [self.norm(features), *found[1:]]
+
+    @torch.no_grad()
+    def _input(self, image: Tensor) -> Tensor:
+        """Intensities of the voxels of a cell, and the mean of their descriptors."""
+        described = torch.stack([F.avg_pool3d(self.mind(one.float()), STRIDE) for one in image])
+        return torch.cat([_cells(image), described.to(image.dtype)], dim=1).contiguous(
+            memory_format=torch.channels_last_3d
+        )
+
+
+def _voxels(cells: Tensor) -> Tensor:
+    """Repeat (B, 1, I/2, J/2, K/2) for every voxel of a cell."""
+    for axis in (2, 3, 4):
+        cells = cells.repeat_interleave(STRIDE, dim=axis)
+    return cells
 
 
 def _cells(image: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Run a network of volumes over overlapping tiles: the memory of a tile, the result of the whole."""
+"""Run a network of volumes over overlapping tiles: the memory of a tile, nearly the result of the whole."""
 
 from __future__ import annotations
 
@@ -28,7 +28,9 @@ def encode_tiles(
 ) -> tuple[Tensor, int]:
     """Encode a volume, as a whole where it is no larger than a tile.
 
-    Tiles begin at multiples of the network's coarsest cells and see all that their features depend on.
+    Tiles begin at multiples of the network's coarsest cells and see all that the convolutions bring to their
+    features. What is not the same as in the whole is the norm, whose statistics are those of a tile: a volume
+    should be done as a whole where there is the memory for it.
 
     Args:
         network: on the device of `volume`.

@@ -62,7 +62,7 @@ def read_checkpoint(folder: Path, learner: Learner, optimiser: torch.optim.Optim
         return None
     try:
         state: dict[str, Any] = torch.load(path, weights_only=True, map_location=learner.device)
-        if PretrainConfig.model_validate_json(str(state["config"])) == learner.config:
+        if PretrainConfig.model_validate_json(str(state["config"])).trains_as(learner.config):
             learner.student.load_state_dict(state["student"])
             learner.average.load_state_dict(state["average"])
             optimiser.load_state_dict(state["optimiser"])
@@ -74,6 +74,6 @@ def read_checkpoint(folder: Path, learner: Learner, optimiser: torch.optim.Optim
         Fault(
             "checkpoint of another configuration",
             str(path),
-            remedy="resume with the configuration of the first run, or train into another folder",
+            remedy="resume without --config, which takes that of the run, or train into another folder",
         )
     )

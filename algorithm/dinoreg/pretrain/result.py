@@ -10,11 +10,11 @@ from dinoreg.encoders.dino3d_weights import write_dino3d
 from dinoreg.pretrain.checkpoint import Progress
 from dinoreg.pretrain.objective.learner import Learner
 
-WEIGHTS = "dino3d.safetensors"
+WEIGHTS = "encoder.safetensors"  # another name than that of the shipped weights, whose digest is pinned
 
 
 def write_result(folder: Path, learner: Learner, progress: Progress) -> Path:
-    """Write the averaged network as `dino3d.safetensors`; its metadata hold configuration and scores."""
+    """Write the averaged network as `encoder.safetensors`; its metadata hold configuration and scores."""
     config = learner.config
     metadata = {
         "spacing_mm": round(float(np.sqrt(np.prod(config.views.voxel_mm))), 2),

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
+from dinoreg.errors import ConfigError
 from dinoreg.pipeline.config import Count, Millimetres, Settings, Share
 from dinoreg.pipeline.presets import parse_settings, read_toml
+from regtask.errors import Fault
 
 Positive = Annotated[float, Field(gt=0, le=1e6)]
 NonNegative = Annotated[float, Field(ge=0, le=1e6)]
@@ -23,7 +26,7 @@ class AnatomySettings(Settings):
     torso_spacing_mm: Annotated[float, Field(ge=1, le=10)] = 2.5
     random_bodies: Number = 128  # bodies that resemble none
     random_size: Annotated[int, Field(ge=32, le=320)] = 128  # voxels along every axis
-    torso_share: Share = 0.6  # of the synthetic views
+    torso_share: Share = 0.65  # of the synthetic views
     scans: str = ""  # folder of NIfTI volumes of one's own
     scan_share: Share = 0.5  # of all views, where there are scans
 
@@ -37,20 +40,20 @@ class AnatomySettings(Settings):
 class ViewSettings(Settings):
     """Two views of one anatomy; lengths in voxels of the view unless they are millimetres."""
 
-    size: Annotated[int, Field(ge=16, le=512)] = 80  # along every axis
-    voxel_mm: tuple[Millimetres, Millimetres] = (1.9, 4.0)  # of oriented anatomies
+    size: Annotated[int, Field(ge=16, le=512)] = 64  # along every axis
+    voxel_mm: tuple[Millimetres, Millimetres] = (2.2, 4.5)  # of oriented anatomies
     rotation_degrees: Annotated[float, Field(ge=0, le=180)] = 14.0  # largest, about each axis
     scale: Annotated[float, Field(ge=1, le=3)] = 1.2  # largest stretch of the whole; its inverse is the least
     stretch: Annotated[float, Field(ge=1, le=2)] = 1.1  # largest stretch of single axes
     # Largest shift, share of the size: large, or the place in the view would tell the place in the body.
-    shift: Share = 0.25
-    elastic: tuple[NonNegative, ...] = (5.0, 2.0)  # standard deviation of each band
-    wavelength: tuple[Positive, ...] = (28.0, 12.0)  # distance of the control points of each band
+    shift: Share = 0.4
+    elastic: tuple[NonNegative, ...] = (4.0, 1.6)  # standard deviation of each band
+    wavelength: tuple[Positive, ...] = (24.0, 12.0)  # distance of the control points of each band
     # How often an oriented anatomy is mirrored along each axis: files may not say how the patient lies.
     mirrored: Share = 0.12
     hidden_borders: Share = 0.25  # how often a side of a view is cut off
     points: Count = 1024  # pairs of positions that are compared, per pair of views
-    clustered: Annotated[int, Field(ge=1, le=64)] = 4  # points that lie together, to be told from one another
+    clustered: Annotated[int, Field(ge=1, le=64)] = 2  # points that lie together, to be told from one another
     cluster_radius: Positive = 8.0
     balanced: Share = 0.5  # of the points, drawn so that small structures get as many as large ones
 
@@ -114,12 +117,12 @@ class Training(Settings):
 
     steps: Count = 6000
     batch: Count = 2  # pairs of views per step
-    learning_rate: Positive = 8e-4
+    learning_rate: Positive = 1e-3
     warmup_steps: Number = 200
     weight_decay: NonNegative = 0.04
     max_gradient: Positive = 1.0
     seed: Number = 0
-    # On a CPU "auto" is bfloat16 for convolutions where the processor has it; on a GPU bfloat16.
+    # "auto" is float32 on a CPU (bfloat16 is faster where the processor has it) and bfloat16 on a GPU.
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     workers: Number = 0  # processes that draw views beside the training; worth it with a GPU
     checkpoint_minutes: Positive = 3.0
@@ -147,12 +150,32 @@ class PretrainConfig(Settings):
             raise ValueError(f"views.size must be a multiple of {multiple} for so many levels of the network")
         return self
 
+    def trains_as(self, other: PretrainConfig) -> bool:
+        """Tell whether both lead to the same weights; how often is saved or pictured does not matter."""
+        return self._essence() == other._essence()
+
+    def _essence(self) -> dict[str, object]:
+        beside = {"training": {"workers", "checkpoint_minutes", "picture_steps"}, "description": True}
+        return self.model_dump(exclude=beside)
+
 
 def load_pretrain_config(path: Path | None = None, overrides: Sequence[str] = ()) -> PretrainConfig:
     """Return the settings of a TOML file, or the defaults, with `key=value` overrides.
 
+    Args:
+        path: TOML, or JSON as a training keeps its own.
+        overrides: as for `parse_settings`.
+
     Raises:
-        ConfigError: not a TOML file, or faults in it (all of them listed).
+        ConfigError: not such a file, or faults in it (all of them listed).
     """
-    values = {} if path is None else read_toml(path)
+    if path is None:
+        values = {}
+    elif path.suffix == ".json":
+        try:
+            values = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise ConfigError(Fault("configuration not readable", str(path), got=str(error))) from error
+    else:
+        values = read_toml(path)
     return parse_settings(PretrainConfig, values, where=str(path or "defaults"), overrides=overrides)

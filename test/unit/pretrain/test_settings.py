@@ -27,7 +27,7 @@ def test_a_file_and_overrides(tmp_path):
         (["views.size=24"], "views.size must be a multiple of 16"),
         (["views.elastic=[1.0]"], "as many bands"),
         (["views.voxel_mm=[3.0, 2.0]"], "smallest, largest"),
-        (["views.points=3"], "points must be at least"),
+        (["views.points=3", "views.clustered=4"], "points must be at least"),
         (["network.widths=[8]"], "as many levels"),
         (["training.stepps=3"], "stepps"),
         (["training.precision=float16"], "precision"),

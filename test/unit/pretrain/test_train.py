@@ -70,7 +70,7 @@ def test_learning_rate_by_hand():
 def test_resuming_is_exact(short, objective):
     whole, in_one_go = short("whole", *OBJECTIVES[objective])
     parts, _ = short("parts", *OBJECTIVES[objective], stop_at=2)
-    assert not (parts / "dino3d.safetensors").exists()
+    assert not (parts / "encoder.safetensors").exists()
     torch.rand(3)  # what another process would not have drawn
     short("parts", *OBJECTIVES[objective], resume=True, stop_at=3)
     _, resumed = short("parts", *OBJECTIVES[objective], resume=True)
@@ -81,7 +81,7 @@ def test_resuming_is_exact(short, objective):
     for branch in ("student", "average"):
         for name, value in states[0][branch].items():
             assert torch.equal(value, states[1][branch][name]), name
-    results = [load_file(folder / "dino3d.safetensors") for folder in (whole, parts)]
+    results = [load_file(folder / "encoder.safetensors") for folder in (whole, parts)]
     assert all(torch.equal(results[0][name], results[1][name]) for name in results[0])
     texts = [(folder / "loss.csv").read_text() for folder in (whole, parts)]
     assert texts[0] == texts[1]
@@ -93,7 +93,7 @@ def test_a_training_changes_the_weights_and_seeds_differ(short):
     _, other = short("other", "training.seed=1")
     assert progress.steps[0] != other.steps[0]
     start = Learner(tiny_config(), CPU).average.network.state_dict()
-    end = load_file(folder / "dino3d.safetensors")
+    end = load_file(folder / "encoder.safetensors")
     moved = [name for name in start if not torch.equal(start[name].half(), end[name])]
     assert "stem.weight" in moved
     assert "head.weight" in moved
@@ -102,7 +102,7 @@ def test_a_training_changes_the_weights_and_seeds_differ(short):
 def test_what_a_training_leaves_behind(run):
     folder, progress = run("run", "training.picture_steps=4")
     assert sorted(p.name for p in folder.iterdir()) == [
-        *("checkpoint.pt", "config.json", "curves.png", "dino3d.safetensors"),
+        *("checkpoint.pt", "config.json", "curves.png", "encoder.safetensors"),
         *("features", "loss.csv", "scores.csv"),
     ]
     names = ["synthetic-000004.png", "synthetic-000006.png"]
@@ -117,7 +117,7 @@ def test_what_a_training_leaves_behind(run):
     scores = np.genfromtxt(folder / "scores.csv", delimiter=",", names=True)
     assert scores.dtype.names == ("step", "median_mm", "near", "organ")
     assert scores["step"].tolist() == [4, 6]
-    network, metadata = read_dino3d(folder / "dino3d.safetensors")
+    network, metadata = read_dino3d(folder / "encoder.safetensors")
     assert (network.widths, network.depths, network.channels) == ((4, 6), (1, 1), 4)
     assert metadata["spacing_mm"] == pytest.approx((1.9 * 4.0) ** 0.5, abs=0.01)
     assert metadata["steps"] == 6
@@ -203,16 +203,16 @@ def test_a_damaged_checkpoint(short):
 
 def test_a_training_that_is_done_is_written_again(short):
     folder, _ = short("run")
-    before = (folder / "dino3d.safetensors").read_bytes()
-    (folder / "dino3d.safetensors").unlink()
+    before = (folder / "encoder.safetensors").read_bytes()
+    (folder / "encoder.safetensors").unlink()
     assert short("run", resume=True)[1].step == 6
-    assert (folder / "dino3d.safetensors").read_bytes() == before
+    assert (folder / "encoder.safetensors").read_bytes() == before
 
 
 def test_stopping_before_the_first_step(short):
     folder, progress = short("run", stop_at=0)
     assert progress.step == 0
-    assert not (folder / "dino3d.safetensors").exists()
+    assert not (folder / "encoder.safetensors").exists()
 
 
 def test_a_gradient_that_is_not_finite(short, monkeypatch):

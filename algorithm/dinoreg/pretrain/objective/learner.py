@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from dinoreg.encoders.dino3d_network import STRIDE, ChannelNorm, Dino3dNetwork
+from dinoreg.encoders.dino3d_network import STRIDE, Dino3dNetwork, ImageNorm
 from dinoreg.pretrain.objective.contrastive import contrastive_loss
 from dinoreg.pretrain.objective.dino import (
     PrototypeHead,
@@ -48,7 +48,7 @@ class Branch(nn.Module):
         )
         supervised = config.contrastive.weight * config.contrastive.coarse_weight > 0
         self.coarse = nn.ModuleList(
-            nn.Sequential(ChannelNorm(width), nn.Conv3d(width, network.channels, 1))
+            nn.Sequential(ImageNorm(width), nn.Conv3d(width, network.channels, 1))
             for width in (network.widths[1:] if supervised else ())
         )
 

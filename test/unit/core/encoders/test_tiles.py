@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 import torch
-from random_dino3d import random_network
+from random_dino3d import random_network, without_statistics
 
 from dinoreg.encoders.dino3d_network import Dino3dNetwork
 from dinoreg.encoders.tiles import encode_tiles
@@ -15,7 +15,8 @@ def volume(rng):
 
 
 @pytest.mark.parametrize(("tile", "count"), [(96, 1), (40, 6), (19, 3 * 3 * 6), (64, 2)])
-def test_tiles_are_the_whole(volume, tile, count):
+def test_tiles_are_the_whole_but_for_the_statistics(volume, tile, count, monkeypatch):
+    without_statistics(monkeypatch)
     network = random_network()
     found, tiles = encode_tiles(network, volume, tile=tile)
     assert tiles == count
@@ -24,7 +25,16 @@ def test_tiles_are_the_whole(volume, tile, count):
     assert found.movedim(0, -1).is_contiguous()
 
 
+def test_tiles_are_near_the_whole(volume):
+    network = random_network()
+    found, tiles = encode_tiles(network, volume, tile=40)
+    assert tiles > 1
+    likeness = (found * network(volume[None])[0]).sum(dim=0)
+    assert float(likeness.mean()) > 0.98
+
+
 def test_tiles_that_see_too_little_are_not(volume, monkeypatch):
+    without_statistics(monkeypatch)
     monkeypatch.setattr(Dino3dNetwork, "reach", 0)
     network = random_network()
     found, _ = encode_tiles(network, volume, tile=40)
@@ -32,7 +42,8 @@ def test_tiles_that_see_too_little_are_not(volume, monkeypatch):
 
 
 @pytest.mark.parametrize(("widths", "depths"), [((4,), (2,)), ((4, 6), (1, 2)), ((4, 6, 8), (1, 1, 1))])
-def test_nothing_beyond_the_reach_counts(widths, depths):
+def test_nothing_beyond_the_reach_counts(widths, depths, monkeypatch):
+    without_statistics(monkeypatch)
     network = random_network(widths, depths, 4)
     half = (network.reach // network.multiple + 2) * network.multiple
     side = network.multiple
