@@ -4,12 +4,13 @@
     python benchmarks/bench_encoder.py capture --volume ../shared/data/AbdomenMRCT/imagesTr/....nii.gz
     python benchmarks/bench_encoder.py contrast --data ../shared/data
     python benchmarks/bench_encoder.py inference
+    python benchmarks/bench_encoder.py objectives
 
 table: Dice, HD95, folds, time and memory of presets on four tasks, one process per pair; capture: the share
 of points whose known motion is recovered; contrast: places of one head found again in another MR contrast;
-inference: time and memory of one encoding. Results go to benchmarks/results/encoder*; `table` and `capture`
-keep them after every step, and a run that was interrupted goes on where it stopped. A preset whose weights
-are not found is left out, and named.
+inference: time and memory of one encoding; objectives: what each way to train teaches. Results go to
+benchmarks/results/encoder*; `table` and `capture` keep them after every step, and a run that was interrupted
+goes on where it stopped. A preset whose weights are not found is left out, and named.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from collections.abc import Sequence
 import encoder_capture
 import encoder_contrast
 import encoder_inference
+import encoder_objectives
 import encoder_table
 
 MEASUREMENTS = {
@@ -27,6 +29,7 @@ MEASUREMENTS = {
     "capture": encoder_capture,
     "contrast": encoder_contrast,
     "inference": encoder_inference,
+    "objectives": encoder_objectives,
 }
 
 
