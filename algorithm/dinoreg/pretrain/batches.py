@@ -43,12 +43,13 @@ class Batches(Dataset[list[ViewPair]]):
     def __getitem__(self, step: int) -> list[ViewPair]:
         """Draw the batch of a step."""
         training = self._config.training
+        late = step >= self._config.views.other_patient_from * training.steps
         return [
-            self._draw(np.random.default_rng((training.seed, 7, step, number)))
+            self._draw(np.random.default_rng((training.seed, 7, step, number)), across=late)
             for number in range(training.batch)
         ]
 
-    def _draw(self, rng: np.random.Generator) -> ViewPair:
+    def _draw(self, rng: np.random.Generator, *, across: bool) -> ViewPair:
         sources, settings = self._sources, self._config.anatomy
         synthetic = bool(sources.torsos or sources.bodies)
         if sources.scans and (not synthetic or rng.random() < settings.scan_share):
@@ -57,7 +58,11 @@ class Batches(Dataset[list[ViewPair]]):
             )
         oriented = bool(sources.torsos) and (not sources.bodies or rng.random() < settings.torso_share)
         family = sources.torsos if oriented else sources.bodies
-        return draw_pair(family[int(rng.integers(len(family)))], self._config.views, rng)
+        volume = family[int(rng.integers(len(family)))]
+        other = None
+        if across and oriented and rng.random() < self._config.views.other_patient:
+            other = family[int(rng.integers(len(family)))]
+        return draw_pair(volume, self._config.views, rng, other=other)
 
 
 def batches_from(step: int, batches: Batches, *, workers: int) -> Iterator[list[ViewPair]]:

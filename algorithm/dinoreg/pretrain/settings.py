@@ -52,6 +52,9 @@ class ViewSettings(Settings):
     # How often an oriented anatomy is mirrored along each axis: files may not say how the patient lies.
     mirrored: Share = 0.12
     hidden_borders: Share = 0.25  # how often a side of a view is cut off
+    # How often the second view of a torso shows another patient, after this share of the steps.
+    other_patient: Share = 0.5
+    other_patient_from: Share = 0.5
     points: Count = 1024  # pairs of positions that are compared, per pair of views
     clustered: Annotated[int, Field(ge=1, le=64)] = 2  # points that lie together, to be told from one another
     cluster_radius: Positive = 8.0

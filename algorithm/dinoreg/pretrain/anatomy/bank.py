@@ -81,7 +81,11 @@ def read_anatomy(path: Path) -> LabelVolume:
     try:
         with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
             return LabelVolume(
-                file["ids"], file["kinds"], float(file["spacing_mm"]), oriented=bool(file["oriented"])
+                file["ids"],
+                file["kinds"],
+                float(file["spacing_mm"]),
+                oriented=bool(file["oriented"]),
+                frame=file.get("frame"),
             )
     except (OSError, EOFError, ValueError, TypeError, KeyError, BadZipFile, ZlibError) as error:
         raise ConfigError(
@@ -101,4 +105,5 @@ def _draw(order: _Order) -> None:
             kinds=volume.kinds,
             spacing_mm=volume.spacing_mm,
             oriented=volume.oriented,
+            **({} if volume.frame is None else {"frame": volume.frame}),
         )

@@ -36,9 +36,12 @@ class LabelVolume:
         spacing_mm: voxel size, the same along all axes.
         oriented: array axes run to the right, front and top of the patient, and left differs from right;
             where not, any axis may be flipped or exchanged for another.
+        frame: (2, 3), size of a voxel and place of the first one in a frame that all such anatomies share,
+            in which they are about alike. None where there is none.
     """
 
     ids: NDArray[np.uint8]
     kinds: NDArray[np.uint8]
     spacing_mm: float
     oriented: bool
+    frame: NDArray[np.float64] | None = None

@@ -60,7 +60,8 @@ def torso(spacing_mm: float, rng: np.random.Generator) -> LabelVolume:
         box = tuple(slice(c * _SLAB, min(n, (c + 1) * _SLAB)) for c, n in zip(corner, shape, strict=True))
         voxels = np.stack(np.meshgrid(*(np.arange(s.start, s.stop) for s in box), indexing="ij"), axis=-1)
         ids[box] = anatomy.labels_at(lattice.to_mm(voxels.reshape(-1, 3))).reshape(voxels.shape[:3])
-    return LabelVolume(ids, tissue_kinds(), spacing_mm, oriented=True)
+    frame = np.stack([np.full(3, spacing_mm), lattice.affine[:3, 3]]) / patient.body_scale
+    return LabelVolume(ids, tissue_kinds(), spacing_mm, oriented=True, frame=frame)
 
 
 def tissue_kinds() -> NDArray[np.uint8]:

@@ -95,7 +95,7 @@ class Learner:
         parts: dict[str, float] = {}
         if config.contrastive.weight:
             total = total + config.contrastive.weight * self._contrastive(
-                self._encode(self.student, images), points, parts
+                self._encode(self.student, images), points, [pair.slack for pair in pairs], parts
             )
         if config.dino.weight:
             total = total + config.dino.weight * self._dino(images, points, step, generator, parts)
@@ -130,7 +130,13 @@ class Learner:
             context = coarser[-1] if coarser else dense
         return _Encoded([level.float() for level in found], context.float().mean(dim=(2, 3, 4)))
 
-    def _contrastive(self, encoded: _Encoded, points: Sequence[Tensor], parts: dict[str, float]) -> Tensor:
+    def _contrastive(
+        self,
+        encoded: _Encoded,
+        points: Sequence[Tensor],
+        slacks: Sequence[float],
+        parts: dict[str, float],
+    ) -> Tensor:
         settings = self.config.contrastive
         losses = []
         for level, features in enumerate(encoded.levels):
@@ -141,9 +147,9 @@ class Learner:
                     features_at(features[2 * n + 1], places[1], stride),
                     places[1],
                     temperature=settings.temperature,
-                    ignored_voxels=max(settings.ignored_voxels, _SAME_CELL * stride),
+                    ignored_voxels=slack + max(settings.ignored_voxels, _SAME_CELL * stride),
                 )
-                for n, places in enumerate(points)
+                for n, (places, slack) in enumerate(zip(points, slacks, strict=True))
                 if places.shape[1] > 1
             ]
             losses.append(torch.stack(of_pairs).mean() if of_pairs else features.sum() * 0)

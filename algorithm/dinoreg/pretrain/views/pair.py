@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -16,6 +16,7 @@ from dinoreg.pretrain.views.render import RenderedView, draw_textures, read_labe
 
 _CANDIDATES = 30_000  # voxels from which the points are drawn
 _ATTEMPTS = 4
+_SLACK = 3.0  # voxels: organs of two patients lie a centimetre apart in their common frame
 _LEAST_SEEN = 0.08  # share of a view that shows the body
 
 
@@ -28,26 +29,60 @@ class ViewPair:
         seen: (2, S, S, S) bool, body inside the field of view.
         points: (2, N, 3) voxels of either view; row n of both is the same place of the anatomy. N varies, and
             may be 0.
+        slack: voxels by which the two places of a point may be off; 0 where both are of one patient.
     """
 
     images: Tensor
     seen: Tensor
     points: Tensor
+    slack: float = 0.0
 
 
-def draw_pair(volume: LabelVolume, settings: ViewSettings, rng: np.random.Generator) -> ViewPair:
-    """Draw two views of a label volume, different in contrast, geometry, field of view and artefacts."""
+def draw_pair(
+    volume: LabelVolume,
+    settings: ViewSettings,
+    rng: np.random.Generator,
+    *,
+    other: LabelVolume | None = None,
+) -> ViewPair:
+    """Draw two views, different in contrast, geometry, field of view and artefacts.
+
+    Args:
+        volume: seen in the first view.
+        settings: of the views.
+        rng: source of everything.
+        other: seen in the second view in the frame of both; the points are places of the same structure. By
+            default the second view shows `volume` too.
+    """
     linear = _orientation(volume, settings, rng)
     for _ in range(_ATTEMPTS):
         geometry = draw_geometry(linear, _centre(volume, rng), settings, rng)
-        ids = read_labels(volume, geometry.first), read_labels(volume, geometry.second)
+        if other is not None:
+            geometry = replace(geometry, second=_across(geometry.second, volume, other))
+        ids = read_labels(volume, geometry.first), read_labels(other or volume, geometry.second)
         if min(float((i > 0).mean()) for i in ids) >= _LEAST_SEEN:
             break
     textures = draw_textures(rng)
+    second_textures = textures if other is None else draw_textures(rng)
     fields = draw_field(settings, rng), draw_field(settings, rng)
     first = render_view(ids[0], volume.kinds, geometry.first, textures, fields[0], rng)
-    second = render_view(ids[1], volume.kinds, geometry.second, textures, fields[1], rng)
-    return assemble(first, second, geometry, ids[1], settings, rng)
+    second = render_view(ids[1], volume.kinds, geometry.second, second_textures, fields[1], rng)
+    pair = assemble(first, second, geometry, ids[1], settings, rng)
+    if other is None:
+        return pair
+    one, two = pair.points.round().long().unbind()
+    same = ids[0][tuple(one.T.numpy())] == ids[1][tuple(two.T.numpy())]
+    return replace(pair, points=pair.points[:, torch.from_numpy(same)], slack=_SLACK)
+
+
+def _across(positions: Tensor, volume: LabelVolume, other: LabelVolume) -> Tensor:
+    """Turn positions in one anatomy, (3, *S) voxels, to those of another in the frame of both."""
+    assert volume.frame is not None
+    assert other.frame is not None
+    scale = volume.frame[0] / other.frame[0]
+    offset = (volume.frame[1] - other.frame[1]) / other.frame[0]
+    factor, shift = (torch.from_numpy(v).float().view(3, 1, 1, 1) for v in (scale, offset))
+    return positions * factor + shift
 
 
 def assemble(
