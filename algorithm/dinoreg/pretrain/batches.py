@@ -60,7 +60,7 @@ class Batches(Dataset[list[ViewPair]]):
         family = sources.torsos if oriented else sources.bodies
         volume = family[int(rng.integers(len(family)))]
         other = None
-        if across and oriented and rng.random() < self._config.views.other_patient:
+        if across and volume.frame is not None and rng.random() < self._config.views.other_patient:
             other = family[int(rng.integers(len(family)))]
         return draw_pair(volume, self._config.views, rng, other=other)
 

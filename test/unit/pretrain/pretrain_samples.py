@@ -24,6 +24,7 @@ TINY = (
     "views.elastic=[5.0, 2.0]",
     "views.wavelength=[28.0, 12.0]",
     "views.mirrored=0.12",
+    "views.other_patient=0",
     "views.hidden_borders=0.35",
     "views.clustered=4",
     "views.cluster_radius=8.0",
@@ -47,7 +48,7 @@ def tiny_config(*overrides):
     return load_pretrain_config(None, [*TINY, *overrides])
 
 
-def blocks(shape=(45, 31, 38), spacing_mm=2.0, *, oriented=True):
+def blocks(shape=(45, 31, 38), spacing_mm=2.0, *, oriented=True, frame=None):
     """Return an anatomy of 5 x 5 x 5 voxel blocks in a box of air, each of another id than its neighbours."""
     i, j, k = np.indices(shape) // 5
     ids = (1 + (i + 3 * j + 7 * k) % 11).astype(np.uint8)
@@ -55,7 +56,7 @@ def blocks(shape=(45, 31, 38), spacing_mm=2.0, *, oriented=True):
         border = np.moveaxis(ids, axis, 0)
         border[:2] = border[-2:] = 0
     kinds = np.array([Kind.AIR] + [1 + n % 9 for n in range(11)], np.uint8)
-    return LabelVolume(ids, kinds, spacing_mm, oriented=oriented)
+    return LabelVolume(ids, kinds, spacing_mm, oriented=oriented, frame=frame)
 
 
 def at(volume, voxels):

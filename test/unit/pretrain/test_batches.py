@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 import torch
 from pretrain_samples import blocks, tiny_config
@@ -27,7 +28,7 @@ def test_batches_depend_on_seed_and_step_alone():
 def test_families_get_their_shares(monkeypatch, share, oriented):
     seen = []
     monkeypatch.setattr(
-        batches_module, "draw_pair", lambda volume, settings, rng: seen.append(volume.oriented)
+        batches_module, "draw_pair", lambda volume, settings, rng, other: seen.append(volume.oriented)
     )
     monkeypatch.setattr(batches_module, "draw_scan_pair", lambda scan, settings, rng: seen.append("scan"))
     config = tiny_config(f"anatomy.torso_share={share}", "training.batch=60", "anatomy.scan_share=0.5")
@@ -40,3 +41,24 @@ def test_families_get_their_shares(monkeypatch, share, oriented):
     seen.clear()
     Batches(Sources([], [], ["scan"]), config)[0]
     assert seen == ["scan"] * 60
+
+
+def test_the_second_view_shows_another_patient_late_and_as_often_as_wanted(monkeypatch):
+    patients = [blocks(frame=np.ones((2, 3))) for _ in range(5)]
+    seen = []
+    monkeypatch.setattr(
+        batches_module, "draw_pair", lambda volume, settings, rng, other: seen.append(other is not None)
+    )
+    config = tiny_config(
+        *("training.batch=60", "anatomy.torso_share=0.8"),
+        *("views.other_patient=0.5", "views.other_patient_from=0.5"),
+    )
+    batches = Batches(Sources(patients, [blocks(oriented=False)], []), config)
+    _ = batches[2]
+    assert not any(seen)
+    _ = batches[3]
+    assert sum(seen) == pytest.approx(24, abs=9)
+    seen.clear()
+    without_frame = Batches(Sources([blocks()], [], []), config)
+    _ = without_frame[3]
+    assert not any(seen)

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -180,3 +182,44 @@ def test_a_view_of_nothing_has_no_points():
     assert pair.points.shape == (2, 0, 3)
     assert not pair.seen.any()
     assert pair.images.isfinite().all()
+
+
+def test_two_patients_meet_in_their_frame():
+    """The other one is 1.25 times as long along axis 0, and its voxel 0 lies elsewhere."""
+    frame, other_frame = np.array([[2.0, 2, 2], [0, 0, 0]]), np.array([[1.6, 2, 2], [6, -10, 14]])
+    one = blocks(frame=frame)
+    # A block of one patient covers 10 units of the frame: 6.25 voxels of the other along axis 0, else 5.
+    places = np.indices((48, 40, 30)).reshape(3, -1)
+    in_one = (places * other_frame[0][:, None] + other_frame[1][:, None]) / frame[0][:, None]
+    nearest = np.rint(in_one).astype(int)
+    inside = ((nearest >= 0) & (nearest < np.array(one.ids.shape)[:, None])).all(axis=0)
+    ids = np.where(inside, one.ids[tuple(np.where(inside, nearest, 0))], 0).reshape(48, 40, 30)
+    other = LabelVolume(ids.astype(np.uint8), one.kinds, 2.0, oriented=True, frame=other_frame)
+    settings = tiny_config("views.size=24", *STILL, "views.mirrored=0", "views.hidden_borders=0").views
+    found = draw_pair(one, settings, np.random.default_rng(3), other=other)
+    same = draw_pair(one, settings, np.random.default_rng(3))
+    assert found.slack > 0 == same.slack
+    # The same geometry was drawn, and the same places are the same structures: only points near the edges of
+    # blocks are lost, where both anatomies and the views are rounded to voxels.
+    assert found.points.shape[1] > 0.5 * same.points.shape[1] > 30
+    elsewhere = replace(other, frame=frame)
+    lost = draw_pair(one, settings, np.random.default_rng(3), other=elsewhere)
+    assert lost.points.shape[1] < 0.3 * same.points.shape[1]
+    assert not torch.equal(found.images[1], same.images[1])
+
+
+def test_points_of_two_patients_lie_in_the_same_structure(monkeypatch):
+    read_ids = []
+    original = pair_module.read_labels
+    monkeypatch.setattr(
+        pair_module,
+        "read_labels",
+        lambda volume, positions: read_ids.append(original(volume, positions)) or read_ids[-1],
+    )
+    frame = np.array([[2.0, 2, 2], [0, 0, 0]])
+    one, other = blocks(frame=frame), blocks(frame=frame + np.array([[0, 0, 0], [3, -5, 7]]))
+    settings = tiny_config("views.size=24").views
+    pair = draw_pair(one, settings, np.random.default_rng(1), other=other)
+    first, second = (points.round().long().numpy() for points in pair.points)
+    assert 0 < len(first) < 80
+    np.testing.assert_array_equal(read_ids[-2][tuple(first.T)], read_ids[-1][tuple(second.T)])

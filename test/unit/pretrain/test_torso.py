@@ -77,3 +77,15 @@ def test_the_lattice_is_centred_and_ras():
     lattice = ras_lattice((21, 31, 41), 2.5, (0.0, -5.0, 25.0))
     np.testing.assert_allclose(lattice.to_mm(np.array([[10, 15, 20]])), [[0.0, -5.0, 25.0]])
     np.testing.assert_allclose(lattice.to_mm(np.array([[11, 17, 19]])), [[2.5, 0.0, 22.5]])
+
+
+def test_the_frame_removes_the_size_of_the_body():
+    """The spine of all patients is at the same place of the frame, wherever it is in the volume."""
+    middles, voxels = [], []
+    for seed in range(3):
+        volume = torso(SPACING, np.random.default_rng(seed))
+        middle = centroid(volume, Tissue.SPINAL_CORD)
+        voxels.append(middle[0:2] * SPACING)
+        middles.append((volume.frame[0] * middle + volume.frame[1])[:2])
+    assert np.ptp(middles, axis=0).max() < 4
+    assert np.ptp(voxels, axis=0).max() > np.ptp(middles, axis=0).max()
