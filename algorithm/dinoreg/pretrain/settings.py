@@ -51,7 +51,8 @@ class ViewSettings(Settings):
     wavelength: tuple[Positive, ...] = (24.0, 12.0)  # distance of the control points of each band
     # How often an oriented anatomy is mirrored along each axis: files may not say how the patient lies.
     mirrored: Share = 0.12
-    hidden_borders: Share = 0.25  # how often a side of a view is cut off
+    hidden_borders: Share = 0.25  # how often a side of a view is cut off, per axis
+    hidden_share: tuple[Share, Share] = (0.05, 0.35)  # of the axis, that is cut off
     # How often the second view of a torso shows another patient, after this share of the steps.
     other_patient: Share = 0.5
     other_patient_from: Share = 0.5
@@ -77,6 +78,8 @@ class NetworkSettings(Settings):
     widths: tuple[Annotated[int, Field(ge=4, le=2048)], ...] = (32, 64, 128, 192)  # per level, finest first
     depths: tuple[Annotated[int, Field(ge=1, le=16)], ...] = (1, 1, 1, 2)  # blocks per level
     channels: Annotated[int, Field(ge=4, le=1024)] = 32  # of the features
+    # .safetensors of a trained network of this size to begin with; empty: random weights from the seed.
+    start_from: str = ""
 
     @model_validator(mode="after")
     def _levels(self) -> NetworkSettings:

@@ -5,12 +5,15 @@ from __future__ import annotations
 import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dinoreg.encoders.dino3d_network import STRIDE, Dino3dNetwork, ImageNorm
+from dinoreg.encoders.dino3d_weights import read_dino3d
+from dinoreg.errors import ConfigError
 from dinoreg.pretrain.objective.contrastive import contrastive_loss
 from dinoreg.pretrain.objective.dino import (
     PrototypeHead,
@@ -23,6 +26,7 @@ from dinoreg.pretrain.objective.masking import draw_hidden, read_hidden
 from dinoreg.pretrain.objective.sampling import features_at
 from dinoreg.pretrain.settings import DinoSettings, PretrainConfig
 from dinoreg.pretrain.views.pair import ViewPair
+from regtask.errors import Fault
 
 _SAME_CELL = 0.75  # of a coarse cell: places nearer than this are one to its features
 
@@ -75,10 +79,17 @@ class Learner:
     """A student that learns by gradient, and its running average: the teacher and the result."""
 
     def __init__(self, config: PretrainConfig, device: torch.device) -> None:
-        """Build both from the seed of the configuration."""
+        """Build both, from the seed of the configuration or with the weights that it names.
+
+        Raises:
+            WeightsError: those weights cannot be read.
+            ConfigError: they are of another network.
+        """
         torch.manual_seed(config.training.seed)
         self.config, self.device = config, device
         self.student = Branch(config).to(device)
+        if config.network.start_from:
+            _begin_with(self.student.network, Path(config.network.start_from))
         self.average = copy.deepcopy(self.student).requires_grad_(requires_grad=False)
         bfloat16 = config.training.precision == "bfloat16" or (
             config.training.precision == "auto" and device.type == "cuda"
@@ -214,6 +225,21 @@ class Learner:
             "places": branch.heads["places"](F.normalize(places, dim=1)),
             "views": branch.heads["views"](encoded.context),
         }
+
+
+def _begin_with(network: Dino3dNetwork, path: Path) -> None:
+    trained, _ = read_dino3d(path)
+    theirs, ours = ((n.widths, n.depths, n.channels) for n in (trained, network))
+    if theirs != ours:
+        raise ConfigError(
+            Fault(
+                "weights of another network",
+                "network.start_from",
+                expected=f"widths, depths and channels {ours}",
+                got=f"{theirs} in {path}",
+            )
+        )
+    network.load_state_dict(trained.state_dict())
 
 
 def _weighted(found: dict[str, Tensor], settings: DinoSettings) -> Tensor:

@@ -180,7 +180,7 @@ def draw_field(settings: ViewSettings, rng: np.random.Generator) -> Tensor:
     field = torch.ones(size, size, size, dtype=torch.bool)
     for axis in range(3):
         if rng.random() < settings.hidden_borders:
-            cut = int(rng.uniform(0.05, 0.35) * size)
+            cut = int(rng.uniform(*settings.hidden_share) * size)
             start = 0 if rng.random() < 0.5 else size - cut
             field.narrow(axis, start, cut).fill_(False)
     if rng.random() < 0.1:
