@@ -18,7 +18,7 @@ def random_network(widths=(8, 12), depths=(1, 1), channels=6, seed=0):
 
 
 def without_statistics(monkeypatch):
-    """Have the norms use the same statistics for every image, so that a feature depends on its reach alone."""
+    """Have the norms use one and the same statistics, so that a feature depends on its reach alone."""
     monkeypatch.setattr(
         ImageNorm, "forward", lambda self, features: features * self.scale.view(1, -1, 1, 1, 1) * 0.5
     )

@@ -161,8 +161,8 @@ class PretrainConfig(Settings):
         return self._essence() == other._essence()
 
     def _essence(self) -> dict[str, object]:
-        beside = {"training": {"workers", "checkpoint_minutes", "picture_steps"}, "description": True}
-        return self.model_dump(exclude=beside)
+        training = self.training.model_dump(exclude={"workers", "checkpoint_minutes", "picture_steps"})
+        return self.model_dump(exclude={"training", "description"}) | {"training": training}
 
 
 def load_pretrain_config(path: Path | None = None, overrides: Sequence[str] = ()) -> PretrainConfig:

@@ -1,9 +1,13 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 from pretrain_samples import drawn_pairs, pairs_with_points, tiny_config
 
+from dinoreg.encoders.dino3d_weights import write_dino3d
+from dinoreg.errors import ConfigError, WeightsError
 from dinoreg.pretrain.objective import learner as learner_module
 from dinoreg.pretrain.objective.contrastive import contrastive_loss
 from dinoreg.pretrain.objective.learner import Learner
@@ -221,3 +225,24 @@ def test_bfloat16_is_close():
     )
     assert exact["loss"] != rough["loss"]
     assert rough["loss"] == pytest.approx(exact["loss"], rel=0.05)
+
+
+def test_a_training_may_begin_with_trained_weights(tmp_path):
+    trained, path = learner("training.seed=5").student.network, tmp_path / "trained.safetensors"
+    write_dino3d(path, trained, {"spacing_mm": 2.0})
+    own = learner(f"network.start_from='{path}'")
+    for branch in (own.student, own.average):
+        for name, value in branch.network.state_dict().items():
+            assert torch.equal(value, trained.state_dict()[name].half().float()), name
+    with pytest.raises(ConfigError, match="weights of another network"):
+        learner(f"network.start_from='{path}'", "network.channels=6")
+    with pytest.raises(WeightsError):
+        learner("network.start_from='/none.safetensors'")
+
+
+def test_places_of_two_patients_need_not_be_told_from_their_near_neighbours():
+    own = learner(*CONTRASTIVE)
+    pairs = drawn_pairs(own.config)
+    strict, _ = own.loss(pairs, 0)
+    lenient, _ = own.loss([replace(pair, slack=6.0) for pair in pairs], 0)
+    assert lenient.item() < strict.item() - 0.05

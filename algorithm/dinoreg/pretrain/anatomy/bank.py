@@ -8,6 +8,7 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
+from typing import Any
 from zipfile import BadZipFile
 from zlib import error as ZlibError
 
@@ -98,12 +99,13 @@ def read_anatomy(path: Path) -> LabelVolume:
 def _draw(order: _Order) -> None:
     torch.set_num_threads(1)
     volume = draw_anatomy(order.family, order.number, order.seed, order.settings)
+    arrays: dict[str, Any] = {
+        "ids": volume.ids,
+        "kinds": volume.kinds,
+        "spacing_mm": volume.spacing_mm,
+        "oriented": volume.oriented,
+    }
+    if volume.frame is not None:
+        arrays["frame"] = volume.frame
     with atomic_path(order.path) as temporary, temporary.open("wb") as stream:
-        np.savez_compressed(
-            stream,
-            ids=volume.ids,
-            kinds=volume.kinds,
-            spacing_mm=volume.spacing_mm,
-            oriented=volume.oriented,
-            **({} if volume.frame is None else {"frame": volume.frame}),
-        )
+        np.savez_compressed(stream, **arrays)

@@ -9,14 +9,12 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
-from dinoreg.encoders.dino3d_network import STRIDE, Dino3dNetwork, ImageNorm
-from dinoreg.encoders.dino3d_weights import read_dino3d
-from dinoreg.errors import ConfigError
+from dinoreg.encoders.dino3d_network import STRIDE
+from dinoreg.pretrain.objective.branch import Branch, begin_with
 from dinoreg.pretrain.objective.contrastive import contrastive_loss
 from dinoreg.pretrain.objective.dino import (
-    PrototypeHead,
     assignments,
     cross_entropy,
     koleo,
@@ -26,35 +24,8 @@ from dinoreg.pretrain.objective.masking import draw_hidden, read_hidden
 from dinoreg.pretrain.objective.sampling import features_at
 from dinoreg.pretrain.settings import DinoSettings, PretrainConfig
 from dinoreg.pretrain.views.pair import ViewPair
-from regtask.errors import Fault
 
 _SAME_CELL = 0.75  # of a coarse cell: places nearer than this are one to its features
-
-
-class Branch(nn.Module):
-    """A network and, for self-distillation, its heads.
-
-    Attributes:
-        network: what is kept in the end.
-        heads: "places" and "views"; none without self-distillation.
-        coarse: features of each coarser level to unit vectors; none without deep supervision.
-    """
-
-    def __init__(self, config: PretrainConfig) -> None:
-        """Build a branch of random weights."""
-        super().__init__()
-        network, dino = config.network, config.dino
-        self.network = Dino3dNetwork(network.widths, network.depths, network.channels)
-        self.network.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
-        widths = {"places": network.channels, "views": network.widths[-1]} if dino.weight else {}
-        self.heads = nn.ModuleDict(
-            {name: PrototypeHead(width, dino.hidden, dino.prototypes) for name, width in widths.items()}
-        )
-        supervised = config.contrastive.weight * config.contrastive.coarse_weight > 0
-        self.coarse = nn.ModuleList(
-            nn.Sequential(ImageNorm(width), nn.Conv3d(width, network.channels, 1))
-            for width in (network.widths[1:] if supervised else ())
-        )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -89,7 +60,7 @@ class Learner:
         self.config, self.device = config, device
         self.student = Branch(config).to(device)
         if config.network.start_from:
-            _begin_with(self.student.network, Path(config.network.start_from))
+            begin_with(self.student.network, Path(config.network.start_from))
         self.average = copy.deepcopy(self.student).requires_grad_(requires_grad=False)
         bfloat16 = config.training.precision == "bfloat16" or (
             config.training.precision == "auto" and device.type == "cuda"
@@ -225,21 +196,6 @@ class Learner:
             "places": branch.heads["places"](F.normalize(places, dim=1)),
             "views": branch.heads["views"](encoded.context),
         }
-
-
-def _begin_with(network: Dino3dNetwork, path: Path) -> None:
-    trained, _ = read_dino3d(path)
-    theirs, ours = ((n.widths, n.depths, n.channels) for n in (trained, network))
-    if theirs != ours:
-        raise ConfigError(
-            Fault(
-                "weights of another network",
-                "network.start_from",
-                expected=f"widths, depths and channels {ours}",
-                got=f"{theirs} in {path}",
-            )
-        )
-    network.load_state_dict(trained.state_dict())
 
 
 def _weighted(found: dict[str, Tensor], settings: DinoSettings) -> Tensor:
