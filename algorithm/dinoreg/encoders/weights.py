@@ -98,7 +98,14 @@ _FILES = (
     for letter, registers, sha256, size, seen_in in _PINNED
 )
 OFFICIAL = MappingProxyType({file.variant: file for file in _FILES})
-SHIPPED = OfficialFile("dino3d", "", "dino3d.safetensors", "0" * 64, None, 0)
+SHIPPED = OfficialFile(
+    "dino3d",
+    "",
+    "dino3d.safetensors",
+    "b6b0303969bd5db16793d5cf4af7deea7726a3f65f2138dc33c4ab8fa9990441",
+    13289984,
+    1,
+)
 
 
 def official_file(variant: str) -> OfficialFile:
