@@ -122,6 +122,8 @@ class HypothesesStart(Settings):
     cell_mm: Millimetres = 12.0
     radius_mm: tuple[Millimetres, Millimetres, Millimetres] = (36.0, 36.0, 24.0)  # of the discrete stage
     min_overlap: Share = 0.4  # of the smaller foreground, after the discrete stage
+    # Number of the encoder, from 0, whose features are compared; "all": those of all encoders together.
+    encoder: Annotated[int, Field(ge=0)] | Literal["all"] = "all"
 
 
 Start = Annotated[CentresStart | SlicesStart | AffineStart | HypothesesStart, Field(discriminator="kind")]
@@ -220,6 +222,14 @@ class Config(Settings):
     def _ensemble_of_several(self) -> Config:
         if self.features.ensemble == "average" and self.numerics == "published":
             raise ValueError("published numerics take no average of several encoders")
+        return self
+
+    @model_validator(mode="after")
+    def _starts_of_an_encoder(self) -> Config:
+        for step in self.start:
+            only = getattr(step, "encoder", "all")
+            if only != "all" and only >= len(self.features.encoders):
+                raise ValueError(f"start.encoder {only}: there are {len(self.features.encoders)} encoders")
         return self
 
     @model_validator(mode="after")

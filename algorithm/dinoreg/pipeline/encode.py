@@ -48,6 +48,17 @@ class Block:
     parts: tuple[tuple[int, float], ...]
     weight: float
 
+    def part(self, number: int) -> Block:
+        """Return the channels of one encoder, scaled as if it were the only one."""
+        start = sum(count for count, _ in self.parts[:number])
+        count, share = self.parts[number]
+
+        def cut(features: Features) -> Features:
+            values = features.values[start : start + count] / math.sqrt(share)
+            return replace(features, values=values)
+
+        return Block(cut(self.fixed), cut(self.moving), ((count, 1.0),), 1.0)
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Evidence:

@@ -22,7 +22,7 @@ from dinoreg.optimise.discrete import search_convex, warp_weight
 from dinoreg.optimise.parameterise import SmoothedDense
 from dinoreg.optimise.published import refine_published, search_published
 from dinoreg.optimise.similarity import Similarity, lcc
-from dinoreg.pipeline.config import Adam, Config
+from dinoreg.pipeline.config import Adam, Config, HypothesesStart
 from dinoreg.pipeline.encode import Block, Evidence, PairEncoder, PairFeatures
 from dinoreg.pipeline.ffd import cut_images, deform_freely
 from dinoreg.pipeline.plan import Plan, cells_within, make_plan
@@ -145,8 +145,10 @@ def _start(
     keep_match: Callable[[SliceMatch], None],
 ) -> tuple[Tensor, Lattice]:
     """Run the start steps on all features together; returns the displacement and its lattice."""
-    block, lattice = features.joined, plan.finest
+    joined, lattice = features.joined, plan.finest
     for step, target in zip(config.start, plan.start, strict=True):
+        only = step.encoder if isinstance(step, HypothesesStart) else "all"
+        block = joined if only == "all" else joined.part(only)
         with clock.stage(f"start: {step.kind}") as details:
             displacement, lattice = resize_displacement(displacement, lattice, target), target
             displacement = run_start(

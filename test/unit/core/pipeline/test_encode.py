@@ -17,7 +17,7 @@ from dinoreg.pipeline.config import Adam, Config, Dinov2, FeatureSettings, Mind,
 from dinoreg.pipeline.encode import PairEncoder
 from dinoreg.pipeline.plan import make_plan
 from dinoreg.pipeline.prepare import prepare_image
-from dinoreg.pipeline.presets import config_hash
+from dinoreg.pipeline.presets import config_hash, parse_config
 from dinoreg.pipeline.register import register_pair
 from dinoreg.space.lattice import pool
 
@@ -279,3 +279,22 @@ def test_a_single_slice(axis, rng):
     found = register_pair(*pair, SPACING, config, device=CPU, encoder=maker).displacement
     inner = tuple(slice(n // 4, n - n // 4) if n > 1 else slice(None) for n in shape)
     np.testing.assert_allclose(np.median(found[inner].reshape(-1, 3), axis=0), shift, atol=0.5)
+
+
+def test_the_part_of_one_encoder_is_what_it_gives_alone(rng):
+    """Weights 3 to 1: the channels of the second one are scaled back to those of an encoder by itself."""
+    first, second = Mind(weight=3.0), Mind(radius=2, dilation=1)
+    pair = _pair(rng, _config(first, second))
+    joined = _encode(_config(first, second), pair)[0].joined
+    for number, alone in enumerate((first, second)):
+        part, own = joined.part(number), _encode(_config(alone), pair)[0].joined
+        torch.testing.assert_close(part.fixed.values, own.fixed.values)
+        torch.testing.assert_close(part.moving.values, own.moving.values)
+        assert part.parts == own.parts
+
+
+def test_a_start_by_an_encoder_that_is_not_there_is_refused():
+    start = {"kind": "hypotheses", "encoder": 1}
+    with pytest.raises(ConfigError, match=r"start.encoder 1: there are 1 encoders"):
+        parse_config({"start": [start]}, where="test")
+    assert parse_config({"start": [start | {"encoder": 0}]}, where="test").start[0].encoder == 0
