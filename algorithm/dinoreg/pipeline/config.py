@@ -227,8 +227,8 @@ class Config(Settings):
     @model_validator(mode="after")
     def _starts_of_an_encoder(self) -> Config:
         for step in self.start:
-            only = getattr(step, "encoder", "all")
-            if only != "all" and only >= len(self.features.encoders):
+            only = step.encoder if isinstance(step, HypothesesStart) else "all"
+            if isinstance(only, int) and only >= len(self.features.encoders):
                 raise ValueError(f"start.encoder {only}: there are {len(self.features.encoders)} encoders")
         return self
 
