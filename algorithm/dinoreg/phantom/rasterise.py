@@ -47,6 +47,16 @@ def _voxels(brick: tuple[slice, slice, slice], offsets: Floats) -> Floats:
     return (np.stack(axes, axis=-1).reshape(-1, 1, 3) + offsets).reshape(-1, 3)
 
 
+def label_voxels(anatomy: Anatomy, lattice: Lattice) -> NDArray[np.uint8]:
+    """Return the tissue ids at the voxel centres of an anatomy as it is, (I, J, K)."""
+    tissues = np.empty(lattice.shape, np.uint8)
+    for brick in _bricks(lattice.shape):
+        size = tuple(s.stop - s.start for s in brick)
+        centres = lattice.to_mm(_voxels(brick, np.zeros((1, 3))))
+        tissues[brick] = anatomy.labels_at(centres).reshape(size)
+    return tissues
+
+
 def rasterise(
     anatomy: Anatomy, deformation: SmoothDeformation, lattice: Lattice, table: Floats, *, supersample: int = 2
 ) -> Raster:

@@ -144,7 +144,7 @@ def _start(
     clock: StageClock,
     keep_match: Callable[[SliceMatch], None],
 ) -> tuple[Tensor, Lattice]:
-    """Run the start steps on all features together; returns the displacement and its lattice."""
+    """Run the start steps, on all features together or one encoder's; returns displacement and lattice."""
     joined, lattice = features.joined, plan.finest
     for step, target in zip(config.start, plan.start, strict=True):
         only = step.encoder if isinstance(step, HypothesesStart) else "all"

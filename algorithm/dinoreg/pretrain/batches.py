@@ -65,12 +65,17 @@ class Batches(Dataset[list[ViewPair]]):
         return draw_pair(volume, self._config.views, rng, other=other)
 
 
-def batches_from(step: int, batches: Batches, *, workers: int) -> Iterator[list[ViewPair]]:
-    """Yield the batches of `step` and all later steps, drawn by other processes where `workers` says so."""
+def batches_from(
+    step: int, batches: Batches, *, workers: int, stop: int | None = None
+) -> Iterator[list[ViewPair]]:
+    """Yield the batches of the steps from `step` up to, not including, `stop`; by default to the last one.
+
+    They are drawn by other processes where `workers` says so.
+    """
     loader = DataLoader(
         batches,
         batch_size=None,
-        sampler=range(step, len(batches)),
+        sampler=range(step, len(batches) if stop is None else stop),
         num_workers=workers,
         multiprocessing_context="spawn" if workers else None,
     )

@@ -70,9 +70,8 @@ def pretrain(config: PretrainConfig, options: TrainOptions) -> Progress:
     stop = training.steps if options.stop_at is None else min(training.steps, options.stop_at)
     saved = started = time.monotonic()
     before = progress.seconds
-    for pairs in batches_from(progress.step, Batches(sources, config), workers=training.workers):
-        if progress.step >= stop:
-            break
+    batches = Batches(sources, config)
+    for pairs in batches_from(progress.step, batches, workers=training.workers, stop=stop):
         progress.steps.append(_step(learner, optimiser, training, pairs, progress.step))
         progress.step += 1
         progress.seconds = before + time.monotonic() - started

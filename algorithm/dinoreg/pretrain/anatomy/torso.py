@@ -8,13 +8,13 @@ from numpy.typing import NDArray
 from dinoreg.phantom.anatomy import Anatomy
 from dinoreg.phantom.lattice import Lattice
 from dinoreg.phantom.patient import PatientVariation
+from dinoreg.phantom.rasterise import label_voxels
 from dinoreg.phantom.shapes import Vector
 from dinoreg.phantom.tissues import Tissue
 from dinoreg.pretrain.anatomy.labels import Kind, LabelVolume, Shape3
 
 _SIZE_MM = (400.0, 300.0, 560.0)  # from the pelvis to above the lungs
 _CENTRE_MM = (0.0, -5.0, 25.0)
-_SLAB = 12  # voxels along every axis that are evaluated at a time
 
 _KINDS = {
     Kind.AIR: (Tissue.AIR,),
@@ -53,13 +53,8 @@ def torso(spacing_mm: float, rng: np.random.Generator) -> LabelVolume:
         fat_mm=float(rng.uniform(6, 24)),
     )
     shape: Shape3 = tuple(round(size / spacing_mm) for size in _SIZE_MM)  # type: ignore[assignment]
-    anatomy = Anatomy.of(patient)
     lattice = ras_lattice(shape, spacing_mm, _CENTRE_MM)
-    ids = np.zeros(shape, np.uint8)
-    for corner in np.ndindex(*(-(-n // _SLAB) for n in shape)):
-        box = tuple(slice(c * _SLAB, min(n, (c + 1) * _SLAB)) for c, n in zip(corner, shape, strict=True))
-        voxels = np.stack(np.meshgrid(*(np.arange(s.start, s.stop) for s in box), indexing="ij"), axis=-1)
-        ids[box] = anatomy.labels_at(lattice.to_mm(voxels.reshape(-1, 3))).reshape(voxels.shape[:3])
+    ids = label_voxels(Anatomy.of(patient), lattice)
     frame = np.stack([np.full(3, spacing_mm), lattice.affine[:3, 3]]) / patient.body_scale
     return LabelVolume(ids, tissue_kinds(), spacing_mm, oriented=True, frame=frame)
 
