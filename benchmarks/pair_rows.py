@@ -31,7 +31,7 @@ def measure_preset(
 
     def command(folder: Path, _: Path) -> list[str]:
         description = folder / f"{dataset.name}_dataset.json"
-        description.write_text(json.dumps(_only(dataset, pair)), encoding="utf-8")
+        description.write_text(json.dumps(dict(dataset.only(pair).raw)), encoding="utf-8")
         run = [sys.executable, "-m", "dinoreg.cli.main", "run", "--dataset", str(description)]
         run += ["--data-dir", str(dataset.root), "--output", str(folder), "--preset", preset]
         run += ["--split", "val", "--device", device]
@@ -92,11 +92,6 @@ def format_table(rows: Iterable[Row]) -> str:
             f" {peak:.0f} |"
         )
     return "\n".join(lines)
-
-
-def _only(dataset: Dataset, pair: Pair) -> dict[str, Any]:
-    paths = {role: f"./{getattr(pair, role).relative_to(dataset.root)}" for role in ("fixed", "moving")}
-    return {**dataset.raw, "registration_val": [paths]}
 
 
 def _stage_seconds(manifest: Path) -> dict[str, float]:

@@ -4,9 +4,11 @@ The published files differ in their keys and err in their counters, shapes and k
 lists are needed, so only they are required to be right; shapes and spacings are read from the images.
 """
 
+from __future__ import annotations
+
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from types import MappingProxyType
 from typing import Any, Literal
@@ -83,6 +85,13 @@ class Dataset:
         if faults:
             raise DataError(*faults)
         return tuple(pairs.values())
+
+    def only(self, pair: Pair) -> Dataset:
+        """Return the same task with one pair, in the split "val"."""
+        images = {"fixed": pair.fixed, "moving": pair.moving}
+        entry = {role: f"./{path.relative_to(self.root).as_posix()}" for role, path in images.items()}
+        others = {key: value for key, value in self.raw.items() if key not in _ALL_PAIR_LISTS}
+        return replace(self, raw={**others, _PAIR_LISTS["val"][0]: [entry]})
 
     def modality_of(self, image: Path) -> str:
         """Return the modality of an image, such as "CT" or "MR T2"; "unknown" if the description is silent.

@@ -87,7 +87,7 @@ def run_ablation(
             log.info("%s, row %s", pair.case_key, row.name)
             folder = options.output / row.name
             one_pair = replace(options, output=folder, split="val", resume=True)
-            manifest = run(_only(dataset, pair), row.config, one_pair, load=load_once)
+            manifest = run(dataset.only(pair), row.config, one_pair, load=load_once)
             results[row.name][pair.case_key] = _result(pair, folder, manifest.pairs[pair.case_key])
             _keep(folder, row, results[row.name])
             _write_tables(options.output, rows, results)
@@ -125,12 +125,6 @@ def tre30_mm(pair: Pair, field: Field | None) -> float | None:
     spacing_mm = read_header(pair.moving).grid.spacing_mm
     before, after = (tre_mm(*points, u, spacing_mm) for u in (None, field))
     return float(after[hardest(before)].mean())
-
-
-def _only(dataset: Dataset, pair: Pair) -> Dataset:
-    """The task with one pair, in its split "val"."""
-    entry = {role: getattr(pair, role).relative_to(dataset.root).as_posix() for role in ("fixed", "moving")}
-    return replace(dataset, raw={**dataset.raw, "registration_val": [entry]})
 
 
 def _result(pair: Pair, folder: Path, entry: Mapping[str, Any]) -> CaseResult:

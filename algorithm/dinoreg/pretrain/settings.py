@@ -15,6 +15,7 @@ from dinoreg.pipeline.presets import parse_settings, read_toml
 from regtask.errors import Fault
 
 Positive = Annotated[float, Field(gt=0, le=1e6)]
+PerAxis = tuple[Share, Share, Share]
 NonNegative = Annotated[float, Field(ge=0, le=1e6)]
 Number = Annotated[int, Field(ge=0, le=100_000)]
 
@@ -41,18 +42,19 @@ class ViewSettings(Settings):
     """Two views of one anatomy; lengths in voxels of the view unless they are millimetres."""
 
     size: Annotated[int, Field(ge=16, le=512)] = 64  # along every axis
-    voxel_mm: tuple[Millimetres, Millimetres] = (2.2, 4.5)  # of oriented anatomies
+    voxel_mm: tuple[Millimetres, Millimetres] = (3.0, 6.5)  # of oriented anatomies
     rotation_degrees: Annotated[float, Field(ge=0, le=180)] = 14.0  # largest, about each axis
     scale: Annotated[float, Field(ge=1, le=3)] = 1.2  # largest stretch of the whole; its inverse is the least
     stretch: Annotated[float, Field(ge=1, le=2)] = 1.1  # largest stretch of single axes
-    # Largest shift, share of the size: large, or the place in the view would tell the place in the body.
-    shift: Share = 0.4
-    elastic: tuple[NonNegative, ...] = (4.0, 1.6)  # standard deviation of each band
+    # Largest shift along R, A and S, share of the size. Scanners show the body whole across, and any part of
+    # it along: where that is large, the place in the view does not tell the place in the body.
+    shift: PerAxis = (0.15, 0.15, 0.6)
+    elastic: tuple[NonNegative, ...] = (3.0, 1.2)  # standard deviation of each band
     wavelength: tuple[Positive, ...] = (24.0, 12.0)  # distance of the control points of each band
     # How often an oriented anatomy is mirrored along each axis: files may not say how the patient lies.
-    mirrored: Share = 0.12
-    hidden_borders: Share = 0.25  # how often a side of a view is cut off, per axis
-    hidden_share: tuple[Share, Share] = (0.05, 0.35)  # of the axis, that is cut off
+    mirrored: Share = 0.03
+    hidden_borders: PerAxis = (0.1, 0.1, 0.6)  # how often a side of a view is cut off along R, A and S
+    hidden_share: tuple[Share, Share] = (0.05, 0.5)  # of the axis, that is cut off
     # How often the second view of a torso shows another patient, after this share of the steps.
     other_patient: Share = 0.5
     other_patient_from: Share = 0.5

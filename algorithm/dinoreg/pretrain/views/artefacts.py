@@ -12,12 +12,15 @@ from torch import Tensor
 from dinoreg.pretrain.anatomy.noise import smooth_noise
 from dinoreg.space.separable import apply_along_axes, interpolation_matrix
 
+_SLICED = (0.2, 0.2, 0.6)  # how often slices lie across R, A and S
+
 
 def degrade(image: Tensor, rng: np.random.Generator, *, is_ct: bool) -> Tensor:
     """Return an image (S, S, S) as a scanner might have shown it, before normalisation."""
     image = _blur(image, rng.uniform(0.3, 0.9, size=3))
-    if rng.random() < 0.2:
-        image = _thick_slices(image, int(rng.integers(3)), int(rng.integers(2, 5)))
+    if rng.random() < 0.3:
+        axis = rng.choice(3, p=_SLICED)
+        image = _thick_slices(image, int(axis), int(rng.integers(2, 4)))
     if is_ct:
         if rng.random() < 0.25:
             image = _cone_beam(image, rng)

@@ -72,6 +72,7 @@ _T2: Mapping[Kind, Range] = MappingProxyType(
     }
 )
 _SUPPRESSED_FAT: Range = (0.15, 0.06)
+_SUPPRESSED = 0.45  # how often in MR
 _STYLES = ("random", "ct", "t1", "t2")
 _SHARES = (0.4, 0.25, 0.15, 0.2)
 _TEXTURE = 0.035
@@ -113,7 +114,7 @@ def _modality_means(
     table: Mapping[Kind, Range], kinds: NDArray[np.uint8], rng: np.random.Generator, *, is_ct: bool
 ) -> NDArray[np.float32]:
     table = dict(table)
-    if not is_ct and rng.random() < 0.3:
+    if not is_ct and rng.random() < _SUPPRESSED:
         table[Kind.FAT] = _SUPPRESSED_FAT
     mean = np.zeros(len(kinds))
     for kind, (middle, spread) in table.items():

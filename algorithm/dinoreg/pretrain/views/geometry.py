@@ -48,7 +48,7 @@ def draw_geometry(
     bend = _elastic(settings, rng)
     toward = torch.from_numpy(linear @ _random_linear(settings, rng)).float()
     own = torch.from_numpy(_random_linear(settings, rng)).float()
-    shift = torch.from_numpy(rng.uniform(-1, 1, size=3) * settings.shift * settings.size).float()
+    shift = torch.from_numpy(rng.uniform(-1, 1, size=3) * np.array(settings.shift) * settings.size).float()
     middle = (settings.size - 1) / 2
     target = torch.from_numpy(np.asarray(centre)).float().view(3, 1, 1, 1)
 

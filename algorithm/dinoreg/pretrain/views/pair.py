@@ -17,6 +17,7 @@ from dinoreg.pretrain.views.render import RenderedView, draw_textures, read_labe
 _CANDIDATES = 30_000  # voxels from which the points are drawn
 _ATTEMPTS = 4
 _SLACK = 3.0  # voxels: organs of two patients lie a centimetre apart in their common frame
+_LEAST_WANDER = 0.06  # share of an anatomy by which the middle of a view wanders, however large the view
 _LEAST_SEEN = 0.08  # share of a view that shows the body
 
 
@@ -56,7 +57,7 @@ def draw_pair(
     """
     linear = _orientation(volume, settings, rng)
     for _ in range(_ATTEMPTS):
-        geometry = draw_geometry(linear, _centre(volume, rng), settings, rng)
+        geometry = draw_geometry(linear, _centre(volume, linear, settings, rng), settings, rng)
         if other is not None:
             geometry = replace(geometry, second=_across(geometry.second, volume, other))
         ids = read_labels(volume, geometry.first), read_labels(other or volume, geometry.second)
@@ -166,12 +167,14 @@ def _orientation(
     return np.asarray(axes * whole * float(np.exp(rng.uniform(np.log(0.45), np.log(1.1)))), np.float64)
 
 
-def _centre(volume: LabelVolume, rng: np.random.Generator) -> NDArray[np.float64]:
-    """Return a place in the middle parts of the anatomy, voxels."""
+def _centre(
+    volume: LabelVolume, linear: NDArray[np.float64], settings: ViewSettings, rng: np.random.Generator
+) -> NDArray[np.float64]:
+    """Draw the middle of a view, voxels of the anatomy: about anywhere from which it shows no more air."""
     shape = np.array(volume.ids.shape)
-    middle = (shape - 1) / 2
-    reach = np.where(shape == shape.max(), 0.32, 0.2) * shape
-    return np.asarray(middle + rng.uniform(-1, 1, size=3) * reach, np.float64)
+    extent = settings.size * np.abs(linear).sum(axis=1)
+    reach = np.maximum(_LEAST_WANDER * shape, (shape - extent) / 2)
+    return np.asarray((shape - 1) / 2 + rng.uniform(-1, 1, size=3) * reach, np.float64)
 
 
 def draw_field(settings: ViewSettings, rng: np.random.Generator) -> Tensor:
@@ -179,7 +182,7 @@ def draw_field(settings: ViewSettings, rng: np.random.Generator) -> Tensor:
     size = settings.size
     field = torch.ones(size, size, size, dtype=torch.bool)
     for axis in range(3):
-        if rng.random() < settings.hidden_borders:
+        if rng.random() < settings.hidden_borders[axis]:
             cut = int(rng.uniform(*settings.hidden_share) * size)
             start = 0 if rng.random() < 0.5 else size - cut
             field.narrow(axis, start, cut).fill_(False)

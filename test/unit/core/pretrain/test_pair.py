@@ -66,7 +66,7 @@ def test_points_are_the_same_place_of_the_anatomy(draw, seed):
 
 @pytest.mark.parametrize("seed", range(6))
 def test_points_are_voxels_of_the_second_view_seen_in_both(draw, seed):
-    pair, _, fields = draw("views.hidden_borders=0.8", seed=seed)
+    pair, _, fields = draw("views.hidden_borders=[0.8, 0.8, 0.8]", seed=seed)
     first, second = (points.numpy() for points in pair.points)
     assert (second == np.rint(second)).all()
     assert 0 < len(second) <= 96
@@ -102,7 +102,7 @@ def test_thirty_seeds_give_usable_images():
 def test_nothing_is_shown_outside_the_field_of_view(draw):
     hidden_body = 0
     for seed in range(24):
-        pair, geometry, fields = draw("views.hidden_borders=0.6", seed=seed)
+        pair, geometry, fields = draw("views.hidden_borders=[0.6, 0.6, 0.6]", seed=seed)
         volume = blocks()
         for image, seen, field, positions in zip(
             pair.images, pair.seen, fields, (geometry.first, geometry.second), strict=True
@@ -117,7 +117,7 @@ def test_nothing_is_shown_outside_the_field_of_view(draw):
 def test_views_differ_in_contrast(draw):
     likeness = []
     for seed in range(12):
-        pair, *_ = draw(*STILL, "views.shift=0", "views.hidden_borders=0", seed=seed)
+        pair, *_ = draw(*STILL, "views.shift=[0, 0, 0]", "views.hidden_borders=[0, 0, 0]", seed=seed)
         both = pair.seen.all(dim=0)
         likeness.append(float(torch.corrcoef(pair.images[:, both])[0, 1]))
     assert min(likeness) < 0.2
@@ -160,8 +160,32 @@ def test_others_may_lie_in_any_way(draw):
     assert len(seen) > 18  # of 48
 
 
+def test_views_wander_as_far_as_they_show_the_anatomy(draw):
+    """Across an axis that the view covers whole it stays near the middle; along a longer one it wanders."""
+    volume = LabelVolume(np.ones((24, 24, 96), np.uint8), blocks().kinds, 2.0, oriented=True)
+    middles = []
+    for seed in range(40):
+        overrides = (*STILL, "views.voxel_mm=[2.0, 2.0]", "views.mirrored=0", "views.size=24")
+        _, geometry, _ = draw(*overrides, seed=seed, volume=volume)
+        middles.append(geometry.first[:, 11:13, 11:13, 11:13].mean(dim=(1, 2, 3)).numpy())
+    reach = np.abs(np.array(middles) - [11.5, 11.5, 47.5]).max(axis=0)
+    assert (reach[:2] <= 0.06 * 24).all()
+    assert (reach[:2] > 0.04 * 24).all()
+    assert 30 < reach[2] <= 36
+
+
+def test_fields_of_view_are_cut_along_the_axes_asked_for():
+    settings = tiny_config("views.size=32", "views.hidden_borders=[0.0, 0.0, 1.0]").views
+    fields = [draw_field(settings, np.random.default_rng(seed)) for seed in range(40)]
+    boxes = [f for f in fields if len({bool(v) for v in f[:, :, 16].flatten()}) == 1]
+    assert len(boxes) > 25  # the others are cylinders
+    assert all(bool(f.flatten(1).any(dim=1).all()) and bool(f.any(dim=0).any(dim=1).all()) for f in boxes)
+    assert not any(bool(f.any(dim=0).any(dim=0).all()) for f in boxes)
+
+
 def test_fields_of_view_are_cut_as_often_as_asked():
-    open_, cut = (tiny_config("views.size=32", f"views.hidden_borders={share}").views for share in (0, 1))
+    base = ("views.size=32", "views.hidden_share=[0.05, 0.35]")
+    open_, cut = (tiny_config(*base, f"views.hidden_borders=[{n}, {n}, {n}]").views for n in (0, 1))
     whole = [bool(draw_field(open_, np.random.default_rng(seed)).all()) for seed in range(40)]
     assert 28 <= sum(whole) < 40  # one in ten is a cylinder
     ends = []
@@ -195,14 +219,15 @@ def test_two_patients_meet_in_their_frame():
     inside = ((nearest >= 0) & (nearest < np.array(one.ids.shape)[:, None])).all(axis=0)
     ids = np.where(inside, one.ids[tuple(np.where(inside, nearest, 0))], 0).reshape(48, 40, 30)
     other = LabelVolume(ids.astype(np.uint8), one.kinds, 2.0, oriented=True, frame=other_frame)
-    settings = tiny_config("views.size=24", *STILL, "views.mirrored=0", "views.hidden_borders=0").views
+    whole = ("views.mirrored=0", "views.hidden_borders=[0, 0, 0]")
+    settings = tiny_config("views.size=24", *STILL, *whole).views
     found = draw_pair(one, settings, np.random.default_rng(3), other=other)
     same = draw_pair(one, settings, np.random.default_rng(3))
     assert found.slack > 0 == same.slack
     # The same geometry was drawn, and the same places are the same structures: only points near the edges of
     # blocks are lost, where both anatomies and the views are rounded to voxels.
     assert found.points.shape[1] > 0.5 * same.points.shape[1] > 30
-    elsewhere = replace(other, frame=frame)
+    elsewhere = replace(other, frame=other_frame + np.array([[0, 0, 0], [7, -5, 3]]))
     lost = draw_pair(one, settings, np.random.default_rng(3), other=elsewhere)
     assert lost.points.shape[1] < 0.3 * same.points.shape[1]
     assert not torch.equal(found.images[1], same.images[1])

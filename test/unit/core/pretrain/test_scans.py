@@ -46,7 +46,7 @@ def test_views_run_to_the_right_front_and_top(tmp_path, signs):
     """Two balls apart by a known way in the file's millimetres; what turns it is left to chance."""
     one, two, voxel_mm = np.array([9, 8, 11]), np.array([22, 15, 24]), 2.2
     settings = tiny_config(
-        *STILL, "views.size=48", f"views.voxel_mm=[{voxel_mm}, {voxel_mm}]", "views.hidden_borders=0"
+        *STILL, "views.size=48", f"views.voxel_mm=[{voxel_mm}, {voxel_mm}]", "views.hidden_borders=[0, 0, 0]"
     ).views
     found = []
     for name, place in (("one", one), ("two", two)):
