@@ -31,7 +31,7 @@ voxel_mm = [3.0, 6.0]
 points = 256
 elastic = [1.5]
 wavelength = [12.0]
-shift = 0.15
+shift = [0.15, 0.15, 0.15]
 [network]
 widths = [8, 16, 32]
 depths = [1, 1, 1]

@@ -9,11 +9,10 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 
 from dinoreg.encoders.dino3d_network import Dino3dNetwork
+from dinoreg.encoders.safe_file import write_safetensors
 from dinoreg.errors import WeightsError
-from regtask.atomic import atomic_path
 from regtask.errors import Fault
 
 FORMAT = "dino3d-1"
@@ -49,8 +48,7 @@ def write_dino3d(path: Path, network: Dino3dNetwork, metadata: Mapping[str, Any]
         "depths": network.depths,
         "channels": network.channels,
     }
-    with atomic_path(path) as temporary:
-        save_file(tensors, temporary, metadata={_KEY: json.dumps(described, sort_keys=True)})
+    write_safetensors(path, tensors, {_KEY: json.dumps(described, sort_keys=True)})
 
 
 def read_dino3d(path: Path) -> tuple[Dino3dNetwork, dict[str, Any]]:

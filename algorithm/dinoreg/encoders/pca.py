@@ -8,11 +8,10 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
+from dinoreg.encoders.safe_file import write_safetensors
 from dinoreg.errors import ConfigError
-from regtask.atomic import atomic_path
 from regtask.errors import Fault
 
 # Tokens that are taken into float64 at a time.
@@ -91,8 +90,7 @@ def fit_basis(batches: Iterable[Tensor], components: int) -> PcaBasis:
 def write_basis(path: Path, basis: PcaBasis) -> None:
     """Write a basis as `.safetensors`, whole or not at all."""
     tensors = {"mean": basis.mean, "components": basis.components, "explained": basis.explained}
-    with atomic_path(path) as temporary:
-        save_file(tensors, temporary)
+    write_safetensors(path, tensors)
 
 
 def read_basis(path: Path, *, channels: int) -> PcaBasis:

@@ -16,9 +16,9 @@ import torch
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 
 from dinoreg.encoders.registry import Load, load_encoder
+from dinoreg.encoders.safe_file import write_safetensors
 from dinoreg.errors import ConfigError, WeightsError
 from dinoreg.motion.backbone import build_net
 from dinoreg.motion.model import LandmarkNet
@@ -107,8 +107,7 @@ def write_weights(folder: Path, config: MotionConfig, net: LandmarkNet, threshol
     """Write what was trained, with its configuration and thresholds, as safetensors."""
     tensors = {name: value.detach().cpu().contiguous() for name, value in net.trained_tensors().items()}
     metadata = {"config": config.model_dump_json(), "thresholds": json.dumps(asdict(thresholds))}
-    with atomic_path(folder / WEIGHTS) as temporary:
-        save_file(tensors, temporary, metadata=metadata)
+    write_safetensors(folder / WEIGHTS, tensors, metadata)
 
 
 def load_tracker(

@@ -89,7 +89,7 @@ class Dino3d(Settings):
     # Voxels that the network sees; 0: those it was trained on. Scaled along with all lengths (max_cells).
     spacing_mm: Range = 0.0
     tile: Annotated[int, Field(ge=16, le=4096)] = 384  # such voxels per axis at a time, without the overlap
-    # "auto": float16 on a GPU, float32 on a CPU.
+    # On a GPU; "auto" is bfloat16, as in training, where the GPU has it. A CPU always computes in float32.
     precision: Literal["auto", "float32", "float16", "bfloat16"] = "auto"
 
 

@@ -15,10 +15,12 @@ from dinoreg.encoders.dino3d import Dino3dEncoder, encode_dino3d
 from dinoreg.encoders.features import Features
 from dinoreg.encoders.pca import PcaBasis, fit_basis
 from dinoreg.encoders.pooled import encode_pooled
+from dinoreg.errors import NumericalError
 from dinoreg.pipeline.config import Dino3d, Intensity, Mind
 from dinoreg.pipeline.plan import Plan
 from dinoreg.pipeline.prepare import PreparedImage
 from dinoreg.space.lattice import Lattice, pool
+from regtask.errors import Fault
 
 # Cells that are put together for the PCA at a time.
 _CELLS = 1 << 16
@@ -49,6 +51,7 @@ class VolumeMaker:
 
         Raises:
             ConfigError: images that the encoder does not take.
+            NumericalError: features that are not finite.
         """
         # Of the whole image: the block of a plan depends on the other image, the features do not.
         whole = Lattice(plan.image_shape, plan.finest.stride, plan.finest.spacing_mm)
@@ -87,10 +90,14 @@ class VolumeMaker:
             working_mm=working_mm,
             orientation=plan.orientation,
             tile=settings.tile,
-            precision=_precision(settings, self._device),
+            precision=chosen_precision(settings, self._device),
         )
         if self._device.type == "cuda":
             torch.cuda.synchronize(self._device)
+        if not bool(found.values.isfinite().all()):
+            raise NumericalError(
+                Fault("features not finite", settings.name, remedy='use precision = "float32"')
+            )
         details |= {"working_mm": working_mm, "grid": list(found.grid), "tiles": found.tiles}
         details.setdefault("encode_seconds", []).append(round(time.perf_counter() - begin, 3))
         return found.values
@@ -140,7 +147,10 @@ def _cells(features: Features, above: float) -> Iterator[Tensor]:
         yield cells[weight > above]
 
 
-def _precision(settings: Dino3d, device: torch.device) -> torch.dtype:
-    automatic = "float16" if device.type == "cuda" else "float32"
+def chosen_precision(settings: Dino3d, device: torch.device) -> torch.dtype:
+    """Return the precision that a network computes in on a device."""
+    if device.type != "cuda":
+        return torch.float32
+    automatic = "bfloat16" if torch.cuda.is_bf16_supported() else "float32"
     chosen: torch.dtype = getattr(torch, automatic if settings.precision == "auto" else settings.precision)
     return chosen

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import io
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
 
 import torch
+from pydantic import ValidationError
 
 from dinoreg.errors import ConfigError, WeightsError
 from dinoreg.pretrain.objective.learner import Learner
@@ -27,18 +29,24 @@ class Progress:
         seconds: time they took.
         steps: parts of the loss, one row per step.
         scores: on the held-out patients, with the step they were taken at.
+        origin: what is known of the weights that the training began with; empty where they were random.
     """
 
     step: int = 0
     seconds: float = 0.0
     steps: list[dict[str, float]] = field(default_factory=list)
     scores: list[dict[str, float]] = field(default_factory=list)
+    origin: dict[str, Any] = field(default_factory=dict)
 
 
 def write_checkpoint(
     folder: Path, learner: Learner, optimiser: torch.optim.Optimizer, progress: Progress
 ) -> None:
-    """Write everything that the next step depends on."""
+    """Write everything that the next step depends on.
+
+    Raises:
+        OutputError: the file cannot be written.
+    """
     state = {
         "config": learner.config.model_dump_json(),
         "student": learner.student.state_dict(),
@@ -46,8 +54,10 @@ def write_checkpoint(
         "optimiser": optimiser.state_dict(),
         "progress": asdict(progress),
     }
+    content = io.BytesIO()
+    torch.save(state, content)
     with atomic_path(folder / CHECKPOINT) as temporary:
-        torch.save(state, temporary)
+        temporary.write_bytes(content.getbuffer())
 
 
 def read_checkpoint(folder: Path, learner: Learner, optimiser: torch.optim.Optimizer) -> Progress | None:
@@ -55,14 +65,14 @@ def read_checkpoint(folder: Path, learner: Learner, optimiser: torch.optim.Optim
 
     Raises:
         WeightsError: the file cannot be read, or holds other networks.
-        ConfigError: it belongs to another configuration.
+        ConfigError: it belongs to another configuration, or to settings that this version does not know.
     """
     path = folder / CHECKPOINT
     if not path.is_file():
         return None
     try:
         state: dict[str, Any] = torch.load(path, weights_only=True, map_location=learner.device)
-        if PretrainConfig.model_validate_json(str(state["config"])).trains_as(learner.config):
+        if _settings(str(state["config"]), path).trains_as(learner.config):
             learner.student.load_state_dict(state["student"])
             learner.average.load_state_dict(state["average"])
             optimiser.load_state_dict(state["optimiser"])
@@ -77,3 +87,17 @@ def read_checkpoint(folder: Path, learner: Learner, optimiser: torch.optim.Optim
             remedy="resume without --config, which takes that of the run, or train into another folder",
         )
     )
+
+
+def _settings(text: str, path: Path) -> PretrainConfig:
+    try:
+        return PretrainConfig.model_validate_json(text)
+    except ValidationError as error:
+        raise ConfigError(
+            Fault(
+                "checkpoint with settings that this version does not know",
+                str(path),
+                got=", ".join(".".join(map(str, detail["loc"])) for detail in error.errors())[:200],
+                remedy="go on with the version that began it, or train anew with its result as start_from",
+            )
+        ) from error

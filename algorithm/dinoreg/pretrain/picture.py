@@ -13,7 +13,7 @@ from torch import Tensor
 
 from dinoreg.encoders.dino3d_network import STRIDE
 from dinoreg.encoders.pca import fit_basis
-from dinoreg.pretrain.validate import HELD_OUT_MM, HELD_OUT_SHAPE, Encode, Scan
+from dinoreg.pretrain.validate import HELD_OUT_MM, HELD_OUT_SHAPE, Encode, HeldOutPatients
 from dinoreg.pretrain.views.scans import read_scan
 from dinoreg.report.feature_picture import draw_features
 
@@ -21,7 +21,7 @@ from dinoreg.report.feature_picture import draw_features
 class FeaturePictures:
     """A synthetic CT beside the MR of the same patient and, where given, a real scan beside that CT."""
 
-    def __init__(self, folder: Path, scans: Sequence[tuple[Scan, Scan, Scan]], real: Path | None) -> None:
+    def __init__(self, folder: Path, scans: Sequence[HeldOutPatients], real: Path | None) -> None:
         """Take the first of the held-out scans, and read the real one.
 
         Raises:
@@ -54,9 +54,9 @@ class FeaturePictures:
 
 def _on_held_out_grid(path: Path) -> Tensor:
     """Read a scan onto an RAS grid around its middle, (1, 1, I, J, K) in [0, 1], 0 outside the body."""
-    scan = read_scan(path)
+    scan = read_scan(path, HELD_OUT_MM)
     matrix = scan.from_ras * HELD_OUT_MM
     offset = (np.array(scan.values.shape) - 1) / 2 - matrix @ ((np.array(HELD_OUT_SHAPE) - 1) / 2)
-    shown = (scan.values * scan.foreground).numpy()
+    shown = np.where(scan.foreground, scan.values, 0).astype(np.float32)
     grid = affine_transform(shown, matrix, offset, output_shape=HELD_OUT_SHAPE, order=1)
     return torch.from_numpy(np.ascontiguousarray(grid, np.float32))[None, None]

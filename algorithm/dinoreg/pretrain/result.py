@@ -20,6 +20,7 @@ def write_result(folder: Path, learner: Learner, progress: Progress) -> Path:
         "spacing_mm": round(float(np.sqrt(np.prod(config.views.voxel_mm))), 2),
         "config": config.model_dump(mode="json"),
         "steps": progress.step,
+        "origin": progress.origin,
         "score": progress.scores[-1] if progress.scores else {},
     }
     path = folder / WEIGHTS

@@ -135,7 +135,8 @@ class Training(Settings):
     workers: Number = 0  # processes that draw views beside the training; worth it with a GPU
     checkpoint_minutes: Positive = 3.0
     picture_steps: Count = 500  # features of a fixed synthetic (and a fixed real) volume
-    average: Share = 0.999  # momentum of the averaged weights that are kept as the result
+    # Momentum of the averaged weights that are kept as the result; with dino that of the teacher counts.
+    average: Share = 0.999
 
 
 class PretrainConfig(Settings):
@@ -157,6 +158,13 @@ class PretrainConfig(Settings):
         if self.views.size % multiple:
             raise ValueError(f"views.size must be a multiple of {multiple} for so many levels of the network")
         return self
+
+    def on(self, device: str) -> PretrainConfig:
+        """Return the configuration with the precision that it means on a kind of device, "cpu" or "cuda"."""
+        if self.training.precision != "auto":
+            return self
+        precision = "bfloat16" if device == "cuda" else "float32"
+        return self.model_copy(update={"training": self.training.model_copy(update={"precision": precision})})
 
     def trains_as(self, other: PretrainConfig) -> bool:
         """Tell whether both lead to the same weights; how often is saved or pictured does not matter."""

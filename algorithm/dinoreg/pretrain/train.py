@@ -23,7 +23,7 @@ from dinoreg.pretrain.settings import PretrainConfig, Training
 from dinoreg.pretrain.validate import held_out_scans, score
 from dinoreg.pretrain.views.pair import ViewPair
 from dinoreg.pretrain.views.scans import read_scans
-from regtask.atomic import atomic_write_text
+from regtask.atomic import atomic_write_text, remove_leftovers
 from regtask.errors import Fault
 
 log = logging.getLogger(__name__)
@@ -34,7 +34,7 @@ _LOG_EVERY = 20  # steps
 
 @dataclass(frozen=True, slots=True)
 class TrainOptions:
-    """What does not change the result.
+    """What does not change the result, but for a rounding where the device is another one or a GPU.
 
     Attributes:
         folder: of the run; made if absent.
@@ -52,7 +52,7 @@ class TrainOptions:
 
 
 def pretrain(config: PretrainConfig, options: TrainOptions) -> Progress:
-    """Train, or go on training, and write the result into the folder of the run.
+    """Train, or go on training, and write the result so far into the folder of the run.
 
     Raises:
         ConfigError: the folder holds another run.
@@ -60,6 +60,7 @@ def pretrain(config: PretrainConfig, options: TrainOptions) -> Progress:
         DataError: a scan cannot be read.
         NumericalError: a gradient is not finite.
     """
+    config = config.on(options.device.type)
     training, folder = config.training, options.folder
     learner = Learner(config, options.device)
     optimiser = torch.optim.AdamW(_groups(learner, training), lr=training.learning_rate, betas=(0.9, 0.95))
@@ -87,8 +88,7 @@ def pretrain(config: PretrainConfig, options: TrainOptions) -> Progress:
             write_checkpoint(folder, learner, optimiser, progress)
             write_log(folder, progress)
             saved = time.monotonic()
-    if progress.step == training.steps:
-        write_result(folder, learner, progress)
+    write_result(folder, learner, progress)
     return progress
 
 
@@ -99,12 +99,15 @@ def _begin(learner: Learner, optimiser: torch.optim.Optimizer, options: TrainOpt
         raise ConfigError(
             Fault("folder holds a training", str(folder), remedy="--resume it, or choose another folder")
         )
+    for place in (folder, folder / ANATOMIES):
+        remove_leftovers(place)
     progress = read_checkpoint(folder, learner, optimiser) if options.resume else None
     if progress is None:
         _check_anatomies(folder, learner.config)
         folder.mkdir(parents=True, exist_ok=True)
         atomic_write_text(folder / CONFIG, learner.config.model_dump_json(indent=1) + "\n")
-        return Progress()
+        start_from = learner.config.network.start_from
+        return Progress(origin=learner.begin_with(Path(start_from)) if start_from else {})
     log.info("resuming at step %d", progress.step)
     return progress
 
@@ -132,7 +135,7 @@ def _sources(config: PretrainConfig, folder: Path) -> Sources:
     return Sources(
         torsos=[a for a in anatomies if a.oriented],
         bodies=[a for a in anatomies if not a.oriented],
-        scans=read_scans(Path(config.anatomy.scans)) if config.anatomy.scans else [],
+        scans=read_scans(Path(config.anatomy.scans), config.views) if config.anatomy.scans else [],
     )
 
 
@@ -163,7 +166,14 @@ def _step(
     loss.backward()  # type: ignore[no-untyped-call]
     norm: Tensor = torch.nn.utils.clip_grad_norm_(learner.student.parameters(), training.max_gradient)
     if not bool(norm.isfinite()):
-        raise NumericalError(Fault("gradient not finite", f"step {step}", got=str(parts)))
+        raise NumericalError(
+            Fault(
+                "gradient not finite",
+                f"step {step}",
+                got=str(parts),
+                remedy="train anew with a smaller learning_rate, or start_from the weights before it",
+            )
+        )
     optimiser.step()
     learner.follow(step)
     return parts

@@ -22,7 +22,7 @@ from dinoreg.pretrain.objective.sampling import features_at
 
 HELD_OUT_SHAPE, HELD_OUT_MM = (96, 80, 96), 3.6
 _PAIRS: tuple[tuple[Modality, Modality], ...] = (("CT", "MR"), ("CBCT", "MR"))
-_SEED = 20_000_000  # far from those of a training
+_SEED = 20_000_000  # other patients than those of a training, whose numbers come from another stream
 _POINTS = 2000
 _SPREAD_MM = np.array([30.0, 20.0, 70.0])
 _NEAR_MM = 12.0
@@ -32,7 +32,7 @@ Encode = Callable[[Tensor], Tensor]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Scan:
+class HeldOut:
     """One held-out scan.
 
     Attributes:
@@ -44,6 +44,10 @@ class Scan:
     image: Tensor
     organs: Tensor
     points: Tensor
+
+
+# A patient, the same one after a breath, and another patient.
+HeldOutPatients = tuple[HeldOut, HeldOut, HeldOut]
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,25 +65,25 @@ class Score:
     organ: float
 
 
-def held_out_scans() -> list[tuple[Scan, Scan, Scan]]:
+def held_out_scans() -> list[HeldOutPatients]:
     """Draw, for each pair of modalities: a patient, the same one after a breath, and another patient."""
     return [_triple(n, *modalities) for n, modalities in enumerate(_PAIRS)]
 
 
 @torch.no_grad()
-def score(encode: Encode, scans: list[tuple[Scan, Scan, Scan]]) -> Score:
+def score(encode: Encode, scans: list[HeldOutPatients]) -> Score:
     """Judge features by finding points again; the mean over the held-out scans."""
     distances, shares, organs = [], [], []
     for first, second, other in scans:
         one, two, three = (features_at(encode(scan.image), scan.points) for scan in (first, second, other))
-        distance, _ = retrieval(one, two, first.points * HELD_OUT_MM)
+        distance = retrieval(one, two, first.points * HELD_OUT_MM)
         distances.append(float(distance.median()))
         shares.append(float((distance < _NEAR_MM).float().mean()))
         organs.append(_organ_share(one, first, three, other))
     return Score(float(np.mean(distances)), float(np.mean(shares)), float(np.mean(organs)))
 
 
-def _organ_share(features: Tensor, scan: Scan, of_other: Tensor, other: Scan) -> float:
+def _organ_share(features: Tensor, scan: HeldOut, of_other: Tensor, other: HeldOut) -> float:
     """Share of another patient's points that look most like a point of the same organ, mean of organs."""
     wanted, offered = _labels(other), _labels(scan)
     likeness = F.normalize(of_other, dim=1) @ F.normalize(features, dim=1).T
@@ -88,12 +92,12 @@ def _organ_share(features: Tensor, scan: Scan, of_other: Tensor, other: Scan) ->
     return float(np.mean(shares))
 
 
-def _labels(scan: Scan) -> Tensor:
+def _labels(scan: HeldOut) -> Tensor:
     i, j, k = scan.points.round().long().unbind(dim=1)
     return scan.organs[i, j, k]
 
 
-def _triple(number: int, fixed: Modality, moving: Modality) -> tuple[Scan, Scan, Scan]:
+def _triple(number: int, fixed: Modality, moving: Modality) -> HeldOutPatients:
     rng = np.random.default_rng((_SEED, number))
     patients = [
         Anatomy.of(
@@ -125,7 +129,7 @@ def _scan(
     modality: Modality,
     lattice: Lattice,
     rng: np.random.Generator,
-) -> Scan:
+) -> HeldOut:
     rendered = render(modality, anatomy, deformation, lattice, rng)
     seen = rendered.mask.astype(bool)
     if modality == "MR":
@@ -137,4 +141,4 @@ def _scan(
     chosen = np.stack(np.unravel_index(np.concatenate([organ, body]), HELD_OUT_SHAPE), axis=-1)
     masked = torch.from_numpy(np.where(seen, image, np.float32(0)))[None, None]
     points = torch.from_numpy(chosen.astype(np.float32))
-    return Scan(masked, torch.from_numpy(rendered.organs), points)
+    return HeldOut(masked, torch.from_numpy(rendered.organs), points)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -41,14 +43,14 @@ class Branch(nn.Module):
         )
 
 
-def begin_with(network: Dino3dNetwork, path: Path) -> None:
-    """Give a network the weights of a file, in place.
+def begin_with(network: Dino3dNetwork, path: Path) -> dict[str, Any]:
+    """Give a network the weights of a file, in place; returns what the file says of them, and its digest.
 
     Raises:
         WeightsError: they cannot be read.
         ConfigError: they are of another network.
     """
-    trained, _ = read_dino3d(path)
+    trained, described = read_dino3d(path)
     theirs, ours = ((n.widths, n.depths, n.channels) for n in (trained, network))
     if theirs != ours:
         raise ConfigError(
@@ -60,3 +62,4 @@ def begin_with(network: Dino3dNetwork, path: Path) -> None:
             )
         )
     network.load_state_dict(trained.state_dict())
+    return {**described, "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}

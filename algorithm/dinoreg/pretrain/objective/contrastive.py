@@ -30,7 +30,7 @@ def contrastive_loss(
 
 
 @torch.no_grad()
-def retrieval(first: Tensor, second: Tensor, places: Tensor) -> tuple[Tensor, Tensor]:
+def retrieval(first: Tensor, second: Tensor, places: Tensor) -> Tensor:
     """Look for every point of the second view among those of the first.
 
     Args:
@@ -39,10 +39,8 @@ def retrieval(first: Tensor, second: Tensor, places: Tensor) -> tuple[Tensor, Te
         places: (N, 3), where the points lie.
 
     Returns:
-        (N,) distance between the place found and the true one, in units of `places`; (N,) rank of the true
-        one, 0 for the best.
+        (N,) distance between the place found and the true one, in units of `places`.
     """
     likeness = F.normalize(second, dim=1) @ F.normalize(first, dim=1).T
-    found = likeness.argmax(dim=1)
-    rank = (likeness > likeness.diagonal().unsqueeze(1)).sum(dim=1)
-    return (places[found] - places).norm(dim=1), rank
+    distance: Tensor = (places[likeness.argmax(dim=1)] - places).norm(dim=1)
+    return distance

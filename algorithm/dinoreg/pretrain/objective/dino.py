@@ -48,12 +48,13 @@ def assignments(scores: Tensor, temperature: float, settings: DinoSettings, head
         scores: (N, prototypes).
         temperature: sharpness.
         settings: "sinkhorn" spreads the rows of the batch evenly (Caron et al. 2020, SwAV); "mean" subtracts
-            the running mean of the scores.
+            the running mean of the scores. So do fewer rows than prototypes: they cannot be spread evenly
+            without becoming flat.
         head: of the teacher; holds the running mean.
     """
     if not len(scores):  # views without a point in common
         return scores
-    if settings.centring == "mean":
+    if settings.centring == "mean" or len(scores) < scores.shape[1]:
         assert isinstance(head, PrototypeHead)
         probabilities = ((scores - head.centre) / temperature).softmax(dim=1)
         head.centre.mul_(_CENTRE_MOMENTUM).add_(scores.mean(dim=0), alpha=1 - _CENTRE_MOMENTUM)

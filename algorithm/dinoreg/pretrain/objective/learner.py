@@ -6,6 +6,7 @@ import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -50,22 +51,23 @@ class Learner:
     """A student that learns by gradient, and its running average: the teacher and the result."""
 
     def __init__(self, config: PretrainConfig, device: torch.device) -> None:
-        """Build both, from the seed of the configuration or with the weights that it names.
-
-        Raises:
-            WeightsError: those weights cannot be read.
-            ConfigError: they are of another network.
-        """
+        """Build both from the seed of the configuration."""
         torch.manual_seed(config.training.seed)
         self.config, self.device = config, device
         self.student = Branch(config).to(device)
-        if config.network.start_from:
-            begin_with(self.student.network, Path(config.network.start_from))
         self.average = copy.deepcopy(self.student).requires_grad_(requires_grad=False)
-        bfloat16 = config.training.precision == "bfloat16" or (
-            config.training.precision == "auto" and device.type == "cuda"
-        )
+        bfloat16 = config.training.precision == "bfloat16"
         self._autocast = torch.autocast(device.type, torch.bfloat16, enabled=bfloat16)
+
+    def begin_with(self, path: Path) -> dict[str, Any]:
+        """Take over trained weights; returns what their file says of them.
+
+        Raises:
+            WeightsError: they cannot be read.
+            ConfigError: they are of another network.
+        """
+        begin_with(self.average.network, path)
+        return begin_with(self.student.network, path)
 
     def loss(self, pairs: Sequence[ViewPair], step: int) -> tuple[Tensor, dict[str, float]]:
         """Return the loss of a batch and its parts."""

@@ -10,7 +10,7 @@ from random_dino3d import random_network
 from dinoreg.encoders.dino3d import Dino3dEncoder
 from dinoreg.encoders.features import Features
 from dinoreg.encoders.registry import LoadedEncoder, load_encoder
-from dinoreg.errors import ConfigError
+from dinoreg.errors import ConfigError, NumericalError
 from dinoreg.pipeline.config import Dino3d, FeatureSettings, Ffd, Mind
 from dinoreg.pipeline.encode import PairEncoder
 from dinoreg.pipeline.ffd import make_guide
@@ -18,7 +18,7 @@ from dinoreg.pipeline.plan import make_plan
 from dinoreg.pipeline.prepare import prepare_image
 from dinoreg.pipeline.presets import parse_config
 from dinoreg.pipeline.register import register_pair
-from dinoreg.pipeline.volumes import join_features
+from dinoreg.pipeline.volumes import chosen_precision, join_features
 from dinoreg.space.lattice import Lattice
 
 CPU = torch.device("cpu")
@@ -209,3 +209,26 @@ def test_it_cannot_guide_a_free_form_stage():
 def test_settings_that_cannot_be(values):
     with pytest.raises(ConfigError):
         parse_config({"features": {"encoders": [{"name": "dino3d"} | values]}}, where="here")
+
+
+def test_features_that_are_not_finite(rng):
+    network = random_network()
+    with torch.no_grad():
+        network.head.bias.fill_(float("nan"))
+    with pytest.raises(NumericalError, match=r"features not finite.*dino3d.*float32"):
+        encode(config_with(Dino3d()), prepared(rng), network)
+
+
+@pytest.mark.parametrize(
+    ("precision", "device", "has_bfloat16", "expected"),
+    [
+        ("float16", "cpu", True, torch.float32),
+        ("auto", "cpu", True, torch.float32),
+        ("auto", "cuda", True, torch.bfloat16),
+        ("auto", "cuda", False, torch.float32),
+        ("float16", "cuda", True, torch.float16),
+    ],
+)
+def test_precision(monkeypatch, precision, device, has_bfloat16, expected):
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: has_bfloat16)
+    assert chosen_precision(Dino3d(precision=precision), torch.device(device)) == expected

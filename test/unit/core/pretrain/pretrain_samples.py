@@ -6,7 +6,7 @@ import torch
 
 from dinoreg.pretrain.anatomy.labels import Kind, LabelVolume
 from dinoreg.pretrain.settings import load_pretrain_config
-from dinoreg.pretrain.validate import Scan
+from dinoreg.pretrain.validate import HeldOut
 from dinoreg.pretrain.views.pair import ViewPair, draw_pair
 
 HELD_OUT_SHAPE = (24, 16, 32)  # in place of the real one
@@ -88,7 +88,7 @@ def few_held_out_scans():
     points = torch.from_numpy(rng.integers(0, shape, (60, 3)).astype(np.float32))
     organs = torch.from_numpy(rng.integers(0, 3, shape))
     images = [torch.from_numpy(rng.random((1, 1, *shape), dtype=np.float32)) for _ in range(3)]
-    return [tuple(Scan(image, organs, points) for image in images)]
+    return [tuple(HeldOut(image, organs, points) for image in images)]
 
 
 def write_scan(path, values, affine):

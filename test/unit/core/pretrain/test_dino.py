@@ -45,6 +45,14 @@ def test_sinkhorn_gives_each_prototype_its_share(scores):
     assert found.sum(dim=0).min() > 0.7 * 60 / 12
 
 
+def test_fewer_rows_than_prototypes_are_not_spread(scores):
+    """Sinkhorn would make them flat: each of 4 rows gets a share of all 12 prototypes."""
+    head = PrototypeHead(4, 8, 12)
+    found = assignments(scores[:4], 0.04, SINKHORN, head).numpy()
+    np.testing.assert_allclose(found, softmax(scores[:4].numpy().astype(float) / 0.04), rtol=1e-3, atol=1e-7)
+    np.testing.assert_allclose(head.centre, 0.1 * scores[:4].numpy().mean(axis=0), atol=1e-6)
+
+
 @pytest.mark.parametrize("settings", [SINKHORN, MEAN])
 def test_no_place_in_common(settings):
     head = PrototypeHead(4, 8, 12)

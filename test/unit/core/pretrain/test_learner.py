@@ -1,3 +1,4 @@
+import hashlib
 from dataclasses import replace
 
 import numpy as np
@@ -230,14 +231,16 @@ def test_bfloat16_is_close():
 def test_a_training_may_begin_with_trained_weights(tmp_path):
     trained, path = learner("training.seed=5").student.network, tmp_path / "trained.safetensors"
     write_dino3d(path, trained, {"spacing_mm": 2.0})
-    own = learner(f"network.start_from='{path}'")
+    own = learner()
+    told = own.begin_with(path)
+    assert (told["spacing_mm"], told["sha256"]) == (2.0, hashlib.sha256(path.read_bytes()).hexdigest())
     for branch in (own.student, own.average):
         for name, value in branch.network.state_dict().items():
             assert torch.equal(value, trained.state_dict()[name].half().float()), name
     with pytest.raises(ConfigError, match="weights of another network"):
-        learner(f"network.start_from='{path}'", "network.channels=6")
+        learner("network.channels=6").begin_with(path)
     with pytest.raises(WeightsError):
-        learner("network.start_from='/none.safetensors'")
+        own.begin_with(tmp_path / "none.safetensors")
 
 
 def test_places_of_two_patients_need_not_be_told_from_their_near_neighbours():

@@ -1,5 +1,8 @@
+import errno
+import hashlib
 import json
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,6 +17,7 @@ from dinoreg.pretrain import train as train_module
 from dinoreg.pretrain.objective.learner import Learner
 from dinoreg.pretrain.settings import load_pretrain_config
 from dinoreg.pretrain.train import TrainOptions, learning_rate, pretrain
+from regtask.errors import OutputError
 
 CPU = torch.device("cpu")
 OBJECTIVES = {
@@ -70,7 +74,7 @@ def test_learning_rate_by_hand():
 def test_resuming_is_exact(short, objective):
     whole, in_one_go = short("whole", *OBJECTIVES[objective])
     parts, _ = short("parts", *OBJECTIVES[objective], stop_at=2)
-    assert not (parts / "encoder.safetensors").exists()
+    assert read_dino3d(parts / "encoder.safetensors")[1]["steps"] == 2
     torch.rand(3)  # what another process would not have drawn
     short("parts", *OBJECTIVES[objective], resume=True, stop_at=3)
     _, resumed = short("parts", *OBJECTIVES[objective], resume=True)
@@ -177,7 +181,6 @@ def damaged(state):
     yield b""
     yield [1, 2]
     yield torch.zeros(3)
-    yield {**state, "config": "{}..."}
     yield {key: value for key, value in state.items() if key != "average"}
     yield {**state, "student": {}}
     yield {**state, "progress": {"unknown": 3}}
@@ -201,6 +204,60 @@ def test_a_damaged_checkpoint(short):
     assert short("run", resume=True)[1].step == 6
 
 
+@pytest.mark.parametrize("text", ["{}...", '{"views": {"depth": 3}}'])
+def test_a_checkpoint_of_another_version(short, text):
+    folder, _ = short("run", stop_at=2)
+    state = torch.load(folder / "checkpoint.pt", weights_only=True)
+    torch.save({**state, "config": text}, folder / "checkpoint.pt")
+    with pytest.raises(ConfigError, match="settings that this version does not know"):
+        short("run", resume=True)
+
+
+def test_the_result_tells_what_the_training_began_with(short, tmp_path):
+    first, _ = short("first")
+    weights = tmp_path / "first.safetensors"
+    weights.write_bytes((first / "encoder.safetensors").read_bytes())
+    second, _ = short("second", f"network.start_from='{weights}'", stop_at=2)
+    weights.unlink()  # what the checkpoint holds is enough to go on
+    short("second", f"network.start_from='{weights}'", resume=True)
+    origin = read_dino3d(second / "encoder.safetensors")[1]["origin"]
+    content = (first / "encoder.safetensors").read_bytes()
+    assert origin["sha256"] == hashlib.sha256(content).hexdigest()
+    assert (origin["steps"], origin["origin"]) == (6, {})
+    assert read_dino3d(first / "encoder.safetensors")[1]["origin"] == {}
+
+
+def test_what_a_killed_training_left_half_written_is_removed(short):
+    folder, _ = short("run", stop_at=2)
+    left = folder / ".0a1b2c3d.checkpoint.pt"
+    left.write_bytes(b"half")
+    short("run", resume=True)
+    assert not left.exists()
+
+
+def test_a_full_disk_keeps_the_last_checkpoint(short, monkeypatch):
+    folder, _ = short("run", stop_at=2)
+    before = (folder / "checkpoint.pt").read_bytes()
+
+    def full(self, content):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(OutputError, match=r"cannot write.*free space"):
+        short("run", resume=True)
+    monkeypatch.undo()
+    assert (folder / "checkpoint.pt").read_bytes() == before
+
+
+def test_precision_is_settled_when_a_training_begins(short):
+    folder, _ = short("run", "training.precision=auto", stop_at=0)
+    assert json.loads((folder / "config.json").read_text())["training"]["precision"] == "float32"
+    config = tiny_config("training.precision=auto")
+    assert [config.on(d).training.precision for d in ("cpu", "cuda")] == ["float32", "bfloat16"]
+    kept = tiny_config("training.precision=float32")
+    assert kept.on("cuda") == kept
+
+
 def test_a_training_that_is_done_is_written_again(short):
     folder, _ = short("run")
     before = (folder / "encoder.safetensors").read_bytes()
@@ -212,7 +269,7 @@ def test_a_training_that_is_done_is_written_again(short):
 def test_stopping_before_the_first_step(short):
     folder, progress = short("run", stop_at=0)
     assert progress.step == 0
-    assert not (folder / "encoder.safetensors").exists()
+    assert read_dino3d(folder / "encoder.safetensors")[1]["steps"] == 0
 
 
 def test_a_gradient_that_is_not_finite(short, monkeypatch):

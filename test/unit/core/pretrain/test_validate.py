@@ -4,14 +4,14 @@ import torch
 from pretrain_samples import write_scan
 
 from dinoreg.pretrain import picture
-from dinoreg.pretrain.validate import HELD_OUT_MM, Scan, score
+from dinoreg.pretrain.validate import HELD_OUT_MM, HeldOut, score
 
 SHAPE = (16, 12, 20)
 
 
 def scan(points, organs=None):
     labels = torch.zeros(SHAPE, dtype=torch.long) if organs is None else torch.from_numpy(organs)
-    return Scan(torch.rand(1, 1, *SHAPE), labels, torch.from_numpy(np.asarray(points, np.float32)))
+    return HeldOut(torch.rand(1, 1, *SHAPE), labels, torch.from_numpy(np.asarray(points, np.float32)))
 
 
 def places(image):
