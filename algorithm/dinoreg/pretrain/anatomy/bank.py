@@ -58,7 +58,7 @@ def anatomy_bank(folder: Path, settings: AnatomySettings, seed: int) -> list[Lab
     if missing:
         log.info("drawing %d anatomies", len(missing))
         # Not forked: torch's threads do not survive it.
-        workers = min(len(missing), os.cpu_count() or 1)
+        workers = min(len(missing), _usable_cores())
         with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
             list(pool.map(_draw, missing, chunksize=1))
     return [read_anatomy(order.path) for order in orders]
@@ -94,6 +94,13 @@ def read_anatomy(path: Path) -> LabelVolume:
                 "anatomy not readable", str(path), got=str(error)[:200], remedy="delete it; it is drawn again"
             )
         ) from error
+
+
+def _usable_cores() -> int:
+    """Return the number of cores that this process may use, which on a shared machine are not all of them."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1  # macOS and Windows
 
 
 def _draw(order: _Order) -> None:

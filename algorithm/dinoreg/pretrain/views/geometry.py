@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 from torch import Tensor
 
@@ -13,6 +15,10 @@ from dinoreg.pretrain.anatomy.noise import smooth_noise
 from dinoreg.pretrain.settings import ViewSettings
 from dinoreg.space.coords import identity_positions
 from dinoreg.space.sampling import sample_linear
+
+_ATTEMPTS = 4
+_LEAST_WANDER = 0.06  # share of an anatomy by which the middle of a view wanders, however large the view
+_LEAST_SEEN = 0.08  # share of a view that shows the body
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -30,9 +36,56 @@ class ViewGeometry:
     between: Tensor
 
 
+def draw_voxel_mm(settings: ViewSettings, rng: np.random.Generator) -> NDArray[np.float64]:
+    """Draw the voxel of a view, (3,) mm along R, A and S; negative along an axis that is mirrored."""
+    low, high = np.log(settings.voxel_mm)
+    mirror = np.where(rng.random(3) < settings.mirrored, -1.0, 1.0)
+    return float(np.exp(rng.uniform(low, high))) * mirror
+
+
+def draw_geometries(
+    linear: NDArray[np.float64], shape: Sequence[int], settings: ViewSettings, rng: np.random.Generator
+) -> Iterator[ViewGeometry]:
+    """Draw views of an anatomy anew, some times: whoever reads them stops where they `show_enough`.
+
+    Args:
+        linear: as for `draw_geometry`.
+        shape: of the anatomy, voxels.
+        settings: size and spread.
+        rng: source of everything.
+    """
+    for _ in range(_ATTEMPTS):
+        yield draw_geometry(linear, draw_centre(shape, linear, settings, rng), settings, rng)
+
+
+def show_enough(*bodies: NDArray[np.bool_]) -> bool:
+    """Tell from where views show the body, (S, S, S) each, whether every one shows enough of it."""
+    return min(float(body.mean()) for body in bodies) >= _LEAST_SEEN
+
+
+def draw_centre(
+    shape: Sequence[int], linear: NDArray[np.float64], settings: ViewSettings, rng: np.random.Generator
+) -> NDArray[np.float64]:
+    """Draw the middle of a view: about anywhere from which it shows no more air.
+
+    Args:
+        shape: of the anatomy, voxels.
+        linear: (3, 3), voxels of a view to voxels of the anatomy.
+        settings: size of the view.
+        rng: source of the place.
+
+    Returns:
+        (3,) voxels of the anatomy.
+    """
+    sizes = np.array(shape)
+    extent = settings.size * np.abs(linear).sum(axis=1)
+    reach = np.maximum(_LEAST_WANDER * sizes, (sizes - extent) / 2)
+    return np.asarray((sizes - 1) / 2 + rng.uniform(-1, 1, size=3) * reach, np.float64)
+
+
 def draw_geometry(
-    linear: np.ndarray[tuple[int, int], np.dtype[np.float64]],
-    centre: np.ndarray[tuple[int], np.dtype[np.float64]],
+    linear: NDArray[np.float64],
+    centre: NDArray[np.float64],
     settings: ViewSettings,
     rng: np.random.Generator,
 ) -> ViewGeometry:
@@ -68,12 +121,10 @@ def _elastic(settings: ViewSettings, rng: np.random.Generator) -> Tensor:
     return total
 
 
-def _random_linear(
-    settings: ViewSettings, rng: np.random.Generator
-) -> np.ndarray[tuple[int, int], np.dtype[np.float64]]:
+def _random_linear(settings: ViewSettings, rng: np.random.Generator) -> NDArray[np.float64]:
     angles = rng.uniform(-1, 1, size=3) * settings.rotation_degrees
     turn = Rotation.from_euler("xyz", angles, degrees=True).as_matrix()
     whole = settings.scale ** rng.uniform(-1, 1)
     single = settings.stretch ** rng.uniform(-1, 1, size=3)
-    linear: np.ndarray[tuple[int, int], np.dtype[np.float64]] = turn @ np.diag(whole * single)
+    linear: NDArray[np.float64] = turn @ np.diag(whole * single)
     return linear

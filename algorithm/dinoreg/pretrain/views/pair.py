@@ -11,14 +11,11 @@ from torch import Tensor
 
 from dinoreg.pretrain.anatomy.labels import LabelVolume
 from dinoreg.pretrain.settings import ViewSettings
-from dinoreg.pretrain.views.geometry import ViewGeometry, draw_geometry
+from dinoreg.pretrain.views.geometry import ViewGeometry, draw_geometries, draw_voxel_mm, show_enough
 from dinoreg.pretrain.views.render import RenderedView, draw_textures, read_labels, render_view
 
 _CANDIDATES = 30_000  # voxels from which the points are drawn
-_ATTEMPTS = 4
 _SLACK = 3.0  # voxels: organs of two patients lie a centimetre apart in their common frame
-_LEAST_WANDER = 0.06  # share of an anatomy by which the middle of a view wanders, however large the view
-_LEAST_SEEN = 0.08  # share of a view that shows the body
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -56,12 +53,10 @@ def draw_pair(
             default the second view shows `volume` too.
     """
     linear = _orientation(volume, settings, rng)
-    for _ in range(_ATTEMPTS):
-        geometry = draw_geometry(linear, _centre(volume, linear, settings, rng), settings, rng)
-        if other is not None:
-            geometry = replace(geometry, second=_across(geometry.second, volume, other))
+    for drawn in draw_geometries(linear, volume.ids.shape, settings, rng):
+        geometry = drawn if other is None else replace(drawn, second=_across(drawn.second, volume, other))
         ids = read_labels(volume, geometry.first), read_labels(other or volume, geometry.second)
-        if min(float((i > 0).mean()) for i in ids) >= _LEAST_SEEN:
+        if show_enough(ids[0] > 0, ids[1] > 0):
             break
     textures = draw_textures(rng)
     second_textures = textures if other is None else draw_textures(rng)
@@ -157,24 +152,11 @@ def _orientation(
 ) -> NDArray[np.float64]:
     """Voxels of a view to voxels of the anatomy: scale and, where no axis is special, any order of axes."""
     if volume.oriented:
-        low, high = np.log(settings.voxel_mm)
-        mirror = np.where(rng.random(3) < settings.mirrored, -1.0, 1.0)
-        scale = float(np.exp(rng.uniform(low, high))) / volume.spacing_mm
-        return np.diag(scale * mirror)
+        return np.diag(draw_voxel_mm(settings, rng) / volume.spacing_mm)
     axes = np.eye(3)[rng.permutation(3)] * rng.choice([-1.0, 1.0], size=(3, 1))
     # Bodies without a size of their own are shown whole or in part.
     whole = min(volume.ids.shape) / settings.size
     return np.asarray(axes * whole * float(np.exp(rng.uniform(np.log(0.45), np.log(1.1)))), np.float64)
-
-
-def _centre(
-    volume: LabelVolume, linear: NDArray[np.float64], settings: ViewSettings, rng: np.random.Generator
-) -> NDArray[np.float64]:
-    """Draw the middle of a view, voxels of the anatomy: about anywhere from which it shows no more air."""
-    shape = np.array(volume.ids.shape)
-    extent = settings.size * np.abs(linear).sum(axis=1)
-    reach = np.maximum(_LEAST_WANDER * shape, (shape - extent) / 2)
-    return np.asarray((shape - 1) / 2 + rng.uniform(-1, 1, size=3) * reach, np.float64)
 
 
 def draw_field(settings: ViewSettings, rng: np.random.Generator) -> Tensor:

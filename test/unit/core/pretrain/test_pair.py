@@ -8,6 +8,7 @@ from scipy.ndimage import map_coordinates
 
 from dinoreg.pretrain.anatomy.labels import Kind, LabelVolume
 from dinoreg.pretrain.anatomy.random_body import random_body
+from dinoreg.pretrain.views import geometry as geometry_module
 from dinoreg.pretrain.views import pair as pair_module
 from dinoreg.pretrain.views.pair import draw_field, draw_pair
 from dinoreg.pretrain.views.render import read_labels
@@ -31,8 +32,8 @@ def draw(monkeypatch):
             return fields[-1]
 
         with monkeypatch.context() as patch:
-            original = pair_module.draw_geometry, pair_module.draw_field
-            patch.setattr(pair_module, "draw_geometry", geometry)
+            original = geometry_module.draw_geometry, pair_module.draw_field
+            patch.setattr(geometry_module, "draw_geometry", geometry)
             patch.setattr(pair_module, "draw_field", field)
             settings = tiny_config("views.size=24", *overrides).views
             pair = draw_pair(volume or blocks(), settings, np.random.default_rng(seed))
