@@ -162,6 +162,8 @@ def find_weights(
     if explicit is not None and (explicit.is_file() or is_model_folder(explicit)):
         return _checked(explicit, official, sha256, vouched=True)
     if explicit is not None:
+        if not explicit.exists():
+            raise _absent(explicit, official)
         folders = (explicit,)
     elif folders is None:
         folders = search_folders()
@@ -257,6 +259,17 @@ def _checked(path: Path, official: OfficialFile, sha256: str | None, *, vouched:
             )
         )
     return WeightsFile(path, digest, "custom")
+
+
+def _absent(path: Path, official: OfficialFile) -> WeightsError:
+    try:
+        close = nearest(path.name, [other.name for other in path.parent.iterdir()])
+    except OSError:  # the folder is not there either, or not readable
+        close = None
+    remedy = f"did you mean {close}?" if close else ""
+    return WeightsError(
+        Fault(f"no weights for {official.variant}", str(path), got="no such file or folder", remedy=remedy)
+    )
 
 
 def _mismatch(path: Path, expected: str, digest: str) -> WeightsError:

@@ -79,11 +79,18 @@ def parse_config(values: Mapping[str, Any], *, where: str, overrides: Sequence[s
 
     Args and errors as for `parse_settings`.
     """
-    return parse_settings(Config, values, where=where, overrides=overrides)
+    return parse_settings(
+        Config, values, where=where, overrides=overrides, all_keys="see: dinoreg config show mind"
+    )
 
 
 def parse_settings(
-    model: type[S], values: Mapping[str, Any], *, where: str, overrides: Sequence[str] = ()
+    model: type[S],
+    values: Mapping[str, Any],
+    *,
+    where: str,
+    overrides: Sequence[str] = (),
+    all_keys: str = "",
 ) -> S:
     """Check a mapping of settings as a whole.
 
@@ -92,6 +99,7 @@ def parse_settings(
         values: nested settings.
         where: named in the messages.
         overrides: "adam.0.iterations=50"; the value is TOML, or else text.
+        all_keys: where all keys can be seen, said of an unknown one that resembles none.
 
     Raises:
         ConfigError: with every fault.
@@ -102,7 +110,7 @@ def parse_settings(
         settings = model.model_validate_json(json.dumps(merged, default=str))
     except ValidationError as error:
         known = _all_keys(model)
-        faults += [_fault(detail, where, known) for detail in error.errors()]
+        faults += [_fault(detail, where, known, all_keys) for detail in error.errors()]
     if faults:
         raise ConfigError(*faults)
     return settings
@@ -157,12 +165,12 @@ def _value(raw: str) -> Any:
         return raw
 
 
-def _fault(detail: Any, where: str, known: Iterable[str]) -> Fault:
+def _fault(detail: Any, where: str, known: Iterable[str], all_keys: str) -> Fault:
     location = ".".join(str(part) for part in detail["loc"])
     key = str(detail["loc"][-1]) if detail["loc"] else ""
     if detail["type"] == "extra_forbidden":
         guess = nearest(key, known)
-        remedy = f"did you mean {guess}?" if guess else "see: dinoreg config show mind"
+        remedy = f"did you mean {guess}?" if guess else all_keys
         return Fault("unknown key", f"{where}: {location}", remedy=remedy)
     got = "" if isinstance(detail["input"], (dict, list)) else repr(detail["input"])
     return Fault("setting not allowed", f"{where}: {location}", expected=detail["msg"], got=got)

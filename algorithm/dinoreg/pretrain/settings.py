@@ -7,17 +7,26 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from dinoreg.errors import ConfigError
 from dinoreg.pipeline.config import Count, Millimetres, Settings, Share
 from dinoreg.pipeline.presets import parse_settings, read_toml
 from regtask.errors import Fault
 
+
+def _smallest_first(pair: tuple[float, float]) -> tuple[float, float]:
+    if pair[0] > pair[1]:
+        raise ValueError("must be (smallest, largest)")
+    return pair
+
+
 Positive = Annotated[float, Field(gt=0, le=1e6)]
 PerAxis = tuple[Share, Share, Share]
 NonNegative = Annotated[float, Field(ge=0, le=1e6)]
 Number = Annotated[int, Field(ge=0, le=100_000)]
+Sizes = Annotated[tuple[Millimetres, Millimetres], AfterValidator(_smallest_first)]
+Shares = Annotated[tuple[Share, Share], AfterValidator(_smallest_first)]
 
 
 class AnatomySettings(Settings):
@@ -42,7 +51,7 @@ class ViewSettings(Settings):
     """Two views of one anatomy; lengths in voxels of the view unless they are millimetres."""
 
     size: Annotated[int, Field(ge=16, le=512)] = 64  # along every axis
-    voxel_mm: tuple[Millimetres, Millimetres] = (3.0, 6.5)  # of oriented anatomies
+    voxel_mm: Sizes = (3.0, 6.5)  # of oriented anatomies
     rotation_degrees: Annotated[float, Field(ge=0, le=180)] = 14.0  # largest, about each axis
     scale: Annotated[float, Field(ge=1, le=3)] = 1.2  # largest stretch of the whole; its inverse is the least
     stretch: Annotated[float, Field(ge=1, le=2)] = 1.1  # largest stretch of single axes
@@ -54,7 +63,7 @@ class ViewSettings(Settings):
     # How often an oriented anatomy is mirrored along each axis: files may not say how the patient lies.
     mirrored: Share = 0.03
     hidden_borders: PerAxis = (0.1, 0.1, 0.6)  # how often a side of a view is cut off along R, A and S
-    hidden_share: tuple[Share, Share] = (0.05, 0.5)  # of the axis, that is cut off
+    hidden_share: Shares = (0.05, 0.5)  # of the axis, that is cut off
     # How often the second view of a torso shows another patient, after this share of the steps.
     other_patient: Share = 0.5
     other_patient_from: Share = 0.5
@@ -67,8 +76,6 @@ class ViewSettings(Settings):
     def _bands(self) -> ViewSettings:
         if len(self.elastic) != len(self.wavelength):
             raise ValueError("elastic and wavelength must name as many bands")
-        if self.voxel_mm[0] > self.voxel_mm[1]:
-            raise ValueError("voxel_mm must be (smallest, largest)")
         if self.points < self.clustered:
             raise ValueError("points must be at least as many as those of a cluster, clustered")
         return self
@@ -116,7 +123,7 @@ class DinoSettings(Settings):
     teacher_warmup: Share = 0.3  # of the steps
     momentum: tuple[Share, Share] = (0.992, 0.998)  # of the teacher, first and last
     centring: Literal["sinkhorn", "mean"] = "sinkhorn"
-    mask_share: tuple[Share, Share] = (0.1, 0.5)  # of the blocks of a student's view
+    mask_share: Shares = (0.1, 0.5)  # of the blocks of a student's view
     mask_block: Annotated[int, Field(ge=2, le=128)] = 8  # voxels
 
 
@@ -194,4 +201,10 @@ def load_pretrain_config(path: Path | None = None, overrides: Sequence[str] = ()
             raise ConfigError(Fault("configuration not readable", str(path), got=str(error))) from error
     else:
         values = read_toml(path)
-    return parse_settings(PretrainConfig, values, where=str(path or "defaults"), overrides=overrides)
+    return parse_settings(
+        PretrainConfig,
+        values,
+        where=str(path or "defaults"),
+        overrides=overrides,
+        all_keys="the config.json in the folder of any training holds all keys",
+    )

@@ -83,8 +83,24 @@ def test_absent_weights_name_the_three_ways(tmp_path):
 def test_an_explicit_path_that_is_not_there_is_not_replaced(tmp_path, monkeypatch, pinned):
     put(tmp_path / "named", NAME)
     monkeypatch.setenv("DINOREG_WEIGHTS", str(tmp_path / "named"))
-    with pytest.raises(WeightsError, match=r"no weights for vits14: .*nowhere"):
-        find_weights("vits14", tmp_path / "nowhere")
+    for absent in (tmp_path / "nowhere", tmp_path / "nowhere" / "mine.pth"):
+        with pytest.raises(WeightsError) as caught:
+            find_weights("vits14", absent)
+        assert str(caught.value) == f"no weights for vits14: {absent}; got no such file or folder"
+
+
+def test_a_misspelt_path_names_the_nearest(tmp_path):
+    put(tmp_path, "encoder.safetensors")
+    put(tmp_path, "log.csv")
+    absent = tmp_path / "encodr.safetensors"
+    with pytest.raises(WeightsError, match=r"no such file or folder -> did you mean encoder.safetensors\?$"):
+        find_weights("dino3d", absent)
+
+
+def test_a_folder_without_the_file_names_the_file(tmp_path):
+    put(tmp_path, "other.pth")
+    with pytest.raises(WeightsError, match=f"no weights for vits14: {tmp_path}; expected {NAME} -> one of"):
+        find_weights("vits14", tmp_path)
 
 
 @pytest.mark.parametrize("explicit", [False, True])

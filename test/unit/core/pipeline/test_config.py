@@ -41,6 +41,7 @@ def test_a_key_like_no_other_gets_no_guess():
     (fault,) = _faults({"zzzzqqqq": 1})
     assert "zzzzqqqq" in fault
     assert "did you mean" not in fault
+    assert fault.endswith("-> see: dinoreg config show mind")
 
 
 def test_all_faults_at_once():

@@ -57,6 +57,24 @@ def test_one_that_is_lost_is_drawn_the_same(folder, tmp_path):
         assert found.spacing_mm == expected.spacing_mm
 
 
+@pytest.mark.parametrize("platform_tells", [True, False])
+def test_no_more_processes_than_usable_cores(tmp_path, monkeypatch, platform_tells):
+    class Refused(Exception):
+        pass
+
+    def refuse(workers, **keywords):
+        raise Refused(workers)
+
+    monkeypatch.setattr(bank, "ProcessPoolExecutor", refuse)
+    monkeypatch.setattr(bank.os, "cpu_count", lambda: 64 if platform_tells else 2)
+    if platform_tells:
+        monkeypatch.setattr(bank.os, "sched_getaffinity", lambda process: {5, 7}, raising=False)
+    else:
+        monkeypatch.delattr(bank.os, "sched_getaffinity", raising=False)
+    with pytest.raises(Refused, match=r"^2$"):
+        anatomy_bank(tmp_path, SETTINGS, 4)
+
+
 @pytest.mark.parametrize("damage", [b"", b"not an archive", b"PK\x03\x04 and no more", None])
 def test_a_damaged_one_is_refused(folder, tmp_path, damage):
     whole = (folder / NAMES[0]).read_bytes()

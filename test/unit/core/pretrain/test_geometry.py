@@ -3,7 +3,13 @@ import pytest
 from pretrain_samples import tiny_config
 from scipy.ndimage import map_coordinates
 
-from dinoreg.pretrain.views.geometry import draw_geometry
+from dinoreg.pretrain.views.geometry import (
+    draw_centre,
+    draw_geometries,
+    draw_geometry,
+    draw_voxel_mm,
+    show_enough,
+)
 
 STILL = (
     "views.rotation_degrees=0",
@@ -105,3 +111,42 @@ def test_the_generator_decides():
     for one, again, other in zip(drawn(seed=1), drawn(seed=1), drawn(seed=2), strict=True):
         np.testing.assert_array_equal(one, again)
         assert np.abs(one - other).max() > 1
+
+
+def test_middles_of_views_lie_where_the_view_shows_no_more_air():
+    """Along axis 0 the oblique view covers 24 * (0.9 + 0.2) = 26.4 of 60 voxels; along the others, all."""
+    settings = tiny_config(f"views.size={SIZE}").views
+    rng = np.random.default_rng(2)
+    centres = np.array([draw_centre((60, 30, 50), LINEAR, settings, rng) for _ in range(200)])
+    reach = np.abs(centres - [29.5, 14.5, 24.5]).max(axis=0)
+    largest = np.array([(60 - 26.4) / 2, 0.06 * 30, 0.06 * 50])
+    assert (reach <= largest).all()
+    assert (reach > 0.95 * largest).all()
+
+
+def test_voxels_are_mirrored_and_as_large_as_asked():
+    settings = tiny_config("views.voxel_mm=[2.0, 8.0]", "views.mirrored=0.25").views
+    rng = np.random.default_rng(3)
+    drawn = np.array([draw_voxel_mm(settings, rng) for _ in range(400)])
+    sizes = np.abs(drawn)
+    assert (sizes == sizes[:, :1]).all()
+    assert 2 <= sizes.min() < 2.1
+    assert 7.6 < sizes.max() <= 8
+    assert np.median(sizes) == pytest.approx(4, rel=0.1)  # as often in [2, 4] as in [4, 8]
+    np.testing.assert_allclose((drawn < 0).mean(axis=0), 0.25, atol=0.07)
+
+
+def test_geometries_are_drawn_anew_with_other_middles():
+    settings = tiny_config(*STILL, f"views.size={SIZE}").views
+    drawn = list(draw_geometries(np.eye(3), (60, 30, 50), settings, np.random.default_rng(4)))
+    assert 1 < len(drawn) < 10
+    middles = np.array([g.first[:, 11:13, 11:13, 11:13].mean(dim=(1, 2, 3)).numpy() for g in drawn])
+    assert (np.abs(np.diff(middles, axis=0)) > 1e-3).all()
+
+
+def test_all_views_have_to_show_enough():
+    much, little = np.zeros((5, 4, 10), bool), np.zeros((5, 4, 10), bool)
+    much.ravel()[:16], little.ravel()[:15] = True, True  # of 200: 8 % and less
+    assert show_enough(much, much)
+    assert not show_enough(much, little)
+    assert not show_enough(little, much)

@@ -175,6 +175,29 @@ def test_views_wander_as_far_as_they_show_the_anatomy(draw):
     assert 30 < reach[2] <= 36
 
 
+def test_views_are_drawn_anew_until_they_show_the_body(monkeypatch):
+    """The body fills a sixth of a long anatomy."""
+    drawn = []
+    original = geometry_module.draw_geometry
+    monkeypatch.setattr(
+        geometry_module, "draw_geometry", lambda *given: drawn.append(original(*given)) or drawn[-1]
+    )
+    ids = np.zeros((24, 20, 120), np.uint8)
+    ids[2:-2, 2:-2, 12:32] = 1
+    volume = LabelVolume(ids, blocks().kinds, 2.0, oriented=True)
+    settings = tiny_config("views.voxel_mm=[2.5, 2.5]", "views.shift=[0.3, 0.3, 0.9]").views
+    repeated = 0
+    for seed in range(12):
+        drawn.clear()
+        draw_pair(volume, settings, np.random.default_rng(seed))
+        shares = [min((read_labels(volume, p) > 0).mean() for p in (g.first, g.second)) for g in drawn]
+        assert len(shares) <= 4
+        assert max(shares[:-1], default=0) < 0.08
+        assert shares[-1] >= 0.08 or len(shares) == 4
+        repeated += len(shares) > 1 and shares[-1] >= 0.08
+    assert repeated >= 2
+
+
 def test_fields_of_view_are_cut_along_the_axes_asked_for():
     settings = tiny_config("views.size=32", "views.hidden_borders=[0.0, 0.0, 1.0]").views
     fields = [draw_field(settings, np.random.default_rng(seed)) for seed in range(40)]
