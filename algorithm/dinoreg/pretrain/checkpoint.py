@@ -29,6 +29,7 @@ class Progress:
         seconds: time they took.
         steps: parts of the loss, one row per step.
         scores: on the held-out patients, with the step they were taken at.
+        scans: names of the scans that are trained on, in order.
         origin: what is known of the weights that the training began with; empty where they were random.
     """
 
@@ -36,6 +37,7 @@ class Progress:
     seconds: float = 0.0
     steps: list[dict[str, float]] = field(default_factory=list)
     scores: list[dict[str, float]] = field(default_factory=list)
+    scans: list[str] = field(default_factory=list)
     origin: dict[str, Any] = field(default_factory=dict)
 
 

@@ -55,7 +55,7 @@ def pretrain(config: PretrainConfig, options: TrainOptions) -> Progress:
     """Train, or go on training, and write the result so far into the folder of the run.
 
     Raises:
-        ConfigError: the folder holds another run.
+        ConfigError: the folder holds another run, or the scans have changed since it began.
         WeightsError: its checkpoint cannot be read.
         DataError: a scan cannot be read.
         NumericalError: a gradient is not finite.
@@ -66,6 +66,7 @@ def pretrain(config: PretrainConfig, options: TrainOptions) -> Progress:
     optimiser = torch.optim.AdamW(_groups(learner, training), lr=training.learning_rate, betas=(0.9, 0.95))
     progress = _begin(learner, optimiser, options)
     sources = _sources(config, folder)
+    _check_scans([scan.name for scan in sources.scans], progress, config)
     scans = held_out_scans()
     pictures = FeaturePictures(folder, scans, options.real)
     stop = training.steps if options.stop_at is None else min(training.steps, options.stop_at)
@@ -137,6 +138,22 @@ def _sources(config: PretrainConfig, folder: Path) -> Sources:
         bodies=[a for a in anatomies if not a.oriented],
         scans=read_scans(Path(config.anatomy.scans), config.views) if config.anatomy.scans else [],
     )
+
+
+def _check_scans(names: list[str], progress: Progress, config: PretrainConfig) -> None:
+    """Refuse other scans than a training began with: it would see others than it would have seen."""
+    if progress.step and names != progress.scans:
+        changed = sorted(set(names) ^ set(progress.scans))
+        raise ConfigError(
+            Fault(
+                "not the scans that the training began with",
+                config.anatomy.scans,
+                expected=f"{len(progress.scans)} scans",
+                got=f"{len(names)} scans; gone or new: {', '.join(changed[:5])}",
+                remedy="put the folder back, or train into another one with start_from",
+            )
+        )
+    progress.scans = names
 
 
 def _groups(learner: Learner, training: Training) -> list[dict[str, object]]:

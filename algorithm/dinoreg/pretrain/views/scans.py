@@ -40,11 +40,13 @@ class Scan:
     Arrays, not tensors: each tensor that goes to another process would keep a file descriptor open there.
 
     Attributes:
+        name: of its file.
         values: (I, J, K) in [0, 1].
         foreground: (I, J, K), the body.
         from_ras: (3, 3), RAS millimetres to voxels, but for a shift: the middles of views are random.
     """
 
+    name: str
     values: NDArray[np.float16]
     foreground: NDArray[np.bool_]
     from_ras: NDArray[np.float64]
@@ -94,6 +96,7 @@ def read_scan(path: Path, finest_mm: float) -> Scan:
     # A little more than the quotient: the spacing comes from a header of float32.
     stride = [max(1, math.floor(finest_mm / spacing + 1e-3)) for spacing in volume.grid.spacing_mm]
     return Scan(
+        path.name,
         _pooled(values, stride).astype(np.float16),
         _pooled(foreground.astype(np.float32), stride) > 0.5,
         np.linalg.inv(volume.grid.affine[:3, :3]) / np.reshape(stride, (3, 1)),

@@ -297,3 +297,19 @@ def test_only_what_multiplies_decays(short, monkeypatch):
 def test_the_configuration_is_plain_json(short):
     folder, _ = short("run", stop_at=0)
     assert json.loads((folder / "config.json").read_text())["views"]["size"] == 16
+
+
+def test_other_scans_than_the_training_began_with(short, tmp_path):
+    body = np.zeros((20, 16, 24))
+    body[4:-4, 4:-4, 4:-4] = np.random.default_rng(0).uniform(200, 600, (12, 8, 16))
+    folder = tmp_path / "scans"
+    folder.mkdir()
+    for name in ("b.nii.gz", "a.nii.gz"):
+        write_scan(folder / name, body, np.diag([3.0, 3, 3, 1]))
+    own = f"anatomy.scans='{folder}'"
+    assert short("run", own, stop_at=2)[1].scans == ["a.nii.gz", "b.nii.gz"]
+    (folder / "b.nii.gz").rename(folder / "c.nii.gz")
+    with pytest.raises(ConfigError, match=r"not the scans.*gone or new: b.nii.gz, c.nii.gz"):
+        short("run", own, resume=True)
+    (folder / "c.nii.gz").rename(folder / "b.nii.gz")
+    assert short("run", own, resume=True)[1].step == 6
