@@ -102,8 +102,8 @@ SHIPPED = OfficialFile(
     "dino3d",
     "",
     "dino3d.safetensors",
-    "b6b0303969bd5db16793d5cf4af7deea7726a3f65f2138dc33c4ab8fa9990441",
-    13289984,
+    "d8687fba9adc8458bda03ab6850a7c2f1bf8733a02f8162220039ef1574875a0",
+    13290200,
     1,
 )
 

@@ -85,6 +85,10 @@ class FeatureSettings(Settings):
         return self
 
 
+# Of the encoders in one stage, in their order; 0 leaves one out. Empty: as in features.encoders.
+StageWeights = tuple[Annotated[float, Field(ge=0, le=1000)], ...]
+
+
 class CentresStart(Settings):
     """Bring the centres of mass of the foregrounds together."""
 
@@ -122,8 +126,7 @@ class HypothesesStart(Settings):
     cell_mm: Millimetres = 12.0
     radius_mm: tuple[Millimetres, Millimetres, Millimetres] = (36.0, 36.0, 24.0)  # of the discrete stage
     min_overlap: Share = 0.4  # of the smaller foreground, after the discrete stage
-    # Number of the encoder, from 0, whose features are compared; "all": those of all encoders together.
-    encoder: Annotated[int, Field(ge=0)] | Literal["all"] = "all"
+    weights: StageWeights = ()
 
 
 Start = Annotated[CentresStart | SlicesStart | AffineStart | HypothesesStart, Field(discriminator="kind")]
@@ -135,6 +138,7 @@ class Discrete(Settings):
     cell_mm: Millimetres = 12.0
     radius_mm: Millimetres = 48.0
     consistency_iterations: Annotated[int, Field(ge=0, le=1000)] = 15  # 0: no backward search
+    weights: StageWeights = ()
 
 
 class Adam(Settings):
@@ -149,6 +153,7 @@ class Adam(Settings):
     similarity: Literal["ssd", "lcc"] = "ssd"
     lcc_window: Annotated[int, Field(ge=3, le=31)] = 9  # cells, odd
     stop_below: Share = 0.0  # stop when the loss falls by less than this share in 10 iterations
+    weights: StageWeights = ()
 
     @model_validator(mode="after")
     def _odd_windows(self) -> Adam:
@@ -225,11 +230,16 @@ class Config(Settings):
         return self
 
     @model_validator(mode="after")
-    def _starts_of_an_encoder(self) -> Config:
-        for step in self.start:
-            only = step.encoder if isinstance(step, HypothesesStart) else "all"
-            if isinstance(only, int) and only >= len(self.features.encoders):
-                raise ValueError(f"start.encoder {only}: there are {len(self.features.encoders)} encoders")
+    def _weights_of_all_encoders(self) -> Config:
+        count = len(self.features.encoders)
+        corrections = [stage.weights for stage in self.discrete] + [stage.weights for stage in self.adam]
+        starts = [step.weights for step in self.start if isinstance(step, HypothesesStart)]
+        for weights in (*starts, *corrections):
+            if weights and (len(weights) != count or not any(weights)):
+                raise ValueError(f"weights of a stage: expected {count}, not all 0, got {list(weights)}")
+        apart = self.features.ensemble == "average" or self.numerics == "published"
+        if apart and any(corrections):
+            raise ValueError("weights of a discrete or adam stage take concatenated features, own numerics")
         return self
 
     @model_validator(mode="after")

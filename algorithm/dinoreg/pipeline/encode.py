@@ -25,6 +25,7 @@ from dinoreg.pipeline.plan import Plan
 from dinoreg.pipeline.prepare import PreparedImage
 from dinoreg.pipeline.tokens import TokenMaker, join_tokens
 from dinoreg.pipeline.volumes import VolumeMaker, join_features
+from dinoreg.space.lattice import Lattice
 from dinoreg.start.slices import SliceCodes
 
 log = logging.getLogger(__name__)
@@ -48,16 +49,26 @@ class Block:
     parts: tuple[tuple[int, float], ...]
     weight: float
 
-    def part(self, number: int) -> Block:
-        """Return the channels of one encoder, scaled as if it were the only one."""
-        start = sum(count for count, _ in self.parts[:number])
-        count, share = self.parts[number]
+    def on(self, lattice: Lattice, weights: Sequence[float] = ()) -> Block:
+        """Average to a coarser lattice, and weigh the encoders anew.
 
-        def cut(features: Features) -> Features:
-            values = features.values[start : start + count] / math.sqrt(share)
-            return replace(features, values=values)
+        Args:
+            lattice: its strides are multiples of the present ones.
+            weights: of each encoder, of which those with 0 are left out; none: as they are.
+        """
+        fixed, moving = self.fixed.on(lattice), self.moving.on(lattice)
+        if not weights:
+            return replace(self, fixed=fixed, moving=moving)
+        shares = [weight / sum(weights) for weight in weights]
+        counts = [count for count, _ in self.parts]
+        factors = [math.sqrt(new / old) for new, (_, old) in zip(shares, self.parts, strict=True)]
 
-        return Block(cut(self.fixed), cut(self.moving), ((count, 1.0),), 1.0)
+        def weigh(features: Features) -> Features:
+            groups = zip(torch.split(features.values, counts), factors, strict=True)
+            return replace(features, values=torch.cat([group * factor for group, factor in groups if factor]))
+
+        parts = tuple((count, share) for count, share in zip(counts, shares, strict=True) if share)
+        return Block(weigh(fixed), weigh(moving), parts, self.weight)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

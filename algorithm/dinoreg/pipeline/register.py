@@ -13,7 +13,6 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from dinoreg.encoders.features import Features
 from dinoreg.errors import NumericalError
 from dinoreg.guard.folds import repair_folds
 from dinoreg.optimise.adam import refine_adam
@@ -144,17 +143,16 @@ def _start(
     clock: StageClock,
     keep_match: Callable[[SliceMatch], None],
 ) -> tuple[Tensor, Lattice]:
-    """Run the start steps, on all features together or one encoder's; returns displacement and lattice."""
+    """Run the start steps on the features of all encoders; returns the displacement and its lattice."""
     joined, lattice = features.joined, plan.finest
     for step, target in zip(config.start, plan.start, strict=True):
-        only = step.encoder if isinstance(step, HypothesesStart) else "all"
-        block = joined if only == "all" else joined.part(only)
         with clock.stage(f"start: {step.kind}") as details:
             displacement, lattice = resize_displacement(displacement, lattice, target), target
+            block = joined.on(lattice, step.weights if isinstance(step, HypothesesStart) else ())
             displacement = run_start(
                 step,
-                block.fixed.on(lattice),
-                block.moving.on(lattice),
+                block.fixed,
+                block.moving,
                 displacement,
                 scale=plan.length_scale,
                 details=details,
@@ -178,9 +176,10 @@ def _correct(
         with clock.stage("discrete") as details:
             displacement, lattice = resize_displacement(displacement, lattice, target), target
             details["radius_cells"] = cells_within(stage.radius_mm * plan.length_scale, lattice)
+            seen = block.on(lattice, stage.weights)
             displacement = search_convex(
-                block.fixed.on(lattice),
-                block.moving.on(lattice),
+                seen.fixed,
+                seen.moving,
                 displacement,
                 details["radius_cells"],
                 consistency_iterations=stage.consistency_iterations,
@@ -189,8 +188,8 @@ def _correct(
     for settings, target in zip(config.adam, plan.adam, strict=True):
         with clock.stage("adam") as details:
             displacement, lattice = resize_displacement(displacement, lattice, target), target
-            pair = (block.fixed.on(lattice), block.moving.on(lattice))
-            displacement = _refine(settings, *pair, displacement, config.masked, details, parts=block.parts)
+            seen = block.on(lattice, settings.weights)
+            displacement = _refine(settings, seen, displacement, config.masked, details)
     return displacement, lattice
 
 
@@ -219,21 +218,13 @@ def _published(config: Config, plan: Plan, block: Block, clock: StageClock) -> T
     return displacement
 
 
-def _refine(
-    settings: Adam,
-    fixed: Features,
-    moving: Features,
-    start: Tensor,
-    masked: bool,
-    details: dict[str, Any],
-    *,
-    parts: Sequence[tuple[int, float]],
-) -> Tensor:
+def _refine(settings: Adam, block: Block, start: Tensor, masked: bool, details: dict[str, Any]) -> Tensor:
+    fixed, moving = block.fixed, block.moving
     weight = fixed.weight * warp_weight(moving, start) if masked else None
     if settings.similarity == "ssd":
         term = ssd_term(fixed.values, moving.values, weight=weight)
     else:
-        similarity = _lcc_of_parts(fixed.values, parts, settings.lcc_window)
+        similarity = _lcc_of_parts(fixed.values, block.parts, settings.lcc_window)
         term = warp_and_compare(similarity, moving.values, weight=weight)
     displacement, trace = refine_adam(
         SmoothedDense(start, width=settings.smoothing_width, repeats=settings.smoothing_repeats),

@@ -13,13 +13,22 @@ from dinoreg.encoders.registry import LoadedEncoder
 from dinoreg.encoders.weights import WeightsFile
 from dinoreg.errors import ConfigError
 from dinoreg.pipeline import tokens
-from dinoreg.pipeline.config import Adam, Config, Dinov2, FeatureSettings, Mind, SlicesStart
+from dinoreg.pipeline.config import (
+    Adam,
+    Config,
+    Dinov2,
+    Discrete,
+    FeatureSettings,
+    HypothesesStart,
+    Mind,
+    SlicesStart,
+)
 from dinoreg.pipeline.encode import PairEncoder
 from dinoreg.pipeline.plan import make_plan
 from dinoreg.pipeline.prepare import prepare_image
 from dinoreg.pipeline.presets import config_hash, parse_config
 from dinoreg.pipeline.register import register_pair
-from dinoreg.space.lattice import pool
+from dinoreg.space.lattice import Lattice, pool
 
 CPU = torch.device("cpu")
 SHAPE = (32, 36, 42)
@@ -281,20 +290,75 @@ def test_a_single_slice(axis, rng):
     np.testing.assert_allclose(np.median(found[inner].reshape(-1, 3), axis=0), shift, atol=0.5)
 
 
-def test_the_part_of_one_encoder_is_what_it_gives_alone(rng):
-    """Weights 3 to 1: the channels of the second one are scaled back to those of an encoder by itself."""
-    first, second = Mind(weight=3.0), Mind(radius=2, dilation=1)
-    pair = _pair(rng, _config(first, second))
-    joined = _encode(_config(first, second), pair)[0].joined
-    for number, alone in enumerate((first, second)):
-        part, own = joined.part(number), _encode(_config(alone), pair)[0].joined
-        torch.testing.assert_close(part.fixed.values, own.fixed.values)
-        torch.testing.assert_close(part.moving.values, own.moving.values)
-        assert part.parts == own.parts
+def test_encoders_at_other_weights_are_what_those_weights_give(rng):
+    """Features of weights 3 to 1, weighed anew 1 to 4, and on a coarser lattice."""
+    pair = _pair(rng, _config(Mind()))
+
+    def joined(*weights):
+        shapes = ((1, 2), (2, 1))
+        encoders = [Mind(weight=w, radius=r, dilation=d) for w, (r, d) in zip(weights, shapes, strict=True)]
+        return _encode(_config(*encoders), pair)[0].joined
+
+    found, own = joined(3.0, 1.0), joined(1.0, 4.0)
+    coarse = Lattice(own.fixed.lattice.image_shape, (4, 8, 4), (4.0, 8.0, 4.0))
+    for lattice in (own.fixed.lattice, coarse):
+        anew = found.on(lattice, [2.0, 8.0])
+        torch.testing.assert_close(anew.fixed.values, own.fixed.on(lattice).values)
+        torch.testing.assert_close(anew.moving.values, own.moving.on(lattice).values)
+        assert anew.parts == own.parts
+        assert anew.fixed.lattice == lattice
 
 
-def test_a_start_by_an_encoder_that_is_not_there_is_refused():
-    start = {"kind": "hypotheses", "encoder": 1}
-    with pytest.raises(ConfigError, match=r"start.encoder 1: there are 1 encoders"):
-        parse_config({"start": [start]}, where="test")
-    assert parse_config({"start": [start | {"encoder": 0}]}, where="test").start[0].encoder == 0
+@pytest.mark.parametrize(("weights", "number"), [([1.0, 0.0], 0), ([0.0, 0.3], 1)])
+def test_an_encoder_of_weight_0_is_left_out(rng, weights, number):
+    encoders = (Mind(weight=3.0), Mind(radius=2, dilation=1))
+    pair = _pair(rng, _config(*encoders))
+    found = _encode(_config(*encoders), pair)[0].joined
+    found = found.on(found.fixed.lattice, weights)
+    alone = _encode(_config(encoders[number]), pair)[0].joined
+    torch.testing.assert_close(found.fixed.values, alone.fixed.values)
+    torch.testing.assert_close(found.moving.values, alone.moving.values)
+    assert found.parts == alone.parts
+
+
+@pytest.mark.parametrize("stage", ["start", "discrete", "adam"])
+def test_stages_see_the_encoders_at_their_own_weights(rng, stage):
+    """With one encoder left out, a stage does what it does by the other alone."""
+    steps = {
+        "start": HypothesesStart(kind="hypotheses", range_mm=(0, 0, 12.0), step_mm=4.0, cell_mm=4.0),
+        "discrete": Discrete(cell_mm=4.0, radius_mm=12.0),
+        "adam": Adam(cell_mm=2.0, iterations=10),
+    }
+    first, second = Mind(weight=3.0), Mind(radius=3, dilation=3)
+    pair = _pair(rng, _config(first))
+
+    def run(*encoders, weights=()):
+        """Distances of the hypotheses, or the displacement."""
+        step = steps[stage].model_copy(update={"weights": weights})
+        only = dict.fromkeys(steps, ()) | {stage: (step,)}
+        found = register_pair(*pair, SPACING, _config(*encoders, **only), device=CPU)
+        if stage == "start":
+            return np.array([h["distance"] for h in found.stages[1].details["hypotheses"]])
+        return found.displacement
+
+    assert np.abs(run(first) - run(second)).max() > 0.02
+    np.testing.assert_allclose(run(first, second, weights=(1.0, 0.0)), run(first), atol=2e-3)
+    np.testing.assert_allclose(run(first, second, weights=(0.0, 1.0)), run(second), atol=2e-3)
+
+
+@pytest.mark.parametrize("weights", [[1.0], [1.0, 2.0, 3.0], [0.0, 0.0], [1.0, -1.0]])
+@pytest.mark.parametrize("stage", ["start", "discrete", "adam"])
+def test_weights_of_a_stage_that_do_not_fit_are_refused(stage, weights):
+    encoders = [{"name": "mind"}, {"name": "intensity"}]
+    settings = {"weights": weights} | ({"kind": "hypotheses"} if stage == "start" else {})
+    with pytest.raises(ConfigError, match="weights"):
+        parse_config({"features": {"encoders": encoders}, stage: [settings]}, where="test")
+
+
+@pytest.mark.parametrize("stage", ["discrete", "adam"])
+def test_weights_of_a_stage_want_features_that_are_joined(stage):
+    features = {"encoders": [{"name": "mind"}, {"name": "intensity"}], "ensemble": "average"}
+    settings = {"features": features, stage: [{"weights": [1.0, 2.0]}]}
+    with pytest.raises(ConfigError, match="concatenated"):
+        parse_config(settings, where="test")
+    parse_config(settings | {stage: [{}]}, where="test")

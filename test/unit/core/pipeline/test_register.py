@@ -145,7 +145,7 @@ def test_masks_keep_the_background_from_pulling(rng):
 
 def test_a_result_that_is_not_finite_is_refused(rng, monkeypatch):
     image = smooth_noise((12, 13, 14), rng)
-    monkeypatch.setattr(register, "_refine", lambda *args, **kwargs: torch.full_like(args[3], float("nan")))
+    monkeypatch.setattr(register, "_refine", lambda *args, **kwargs: torch.full_like(args[2], float("nan")))
     with pytest.raises(NumericalError, match="not finite"):
         run_registration(image, image, light_config(discrete=()))
 
