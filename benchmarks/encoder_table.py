@@ -14,7 +14,7 @@ from encoder_presets import Chosen, add_common_arguments, find_presets
 from pair_rows import Row, find_row, format_table, group_rows, measure_preset
 from regtask.dataset import read_dataset
 
-PRESETS = ("identity", "convexadam", "ssd", "mind", "dino3d", "dino3d+mind")
+PRESETS = ("identity", "convexadam", "ssd", "mind", "mind+intensity", "dino3d", "dino3d+mind")
 BASELINES = ("convexadam", "ssd", "mind")
 REFERENCE = "mind"  # the same start, stages and optimiser budget
 # Gain in mean Dice over the reference that `dino3d` or `dino3d+mind` is to reach.
