@@ -20,6 +20,7 @@ from dinoreg import runtime
 from dinoreg.encoders.pca import write_basis
 from dinoreg.encoders.registry import Load, load_encoder
 from dinoreg.errors import PairsFailedError
+from dinoreg.pipeline.advice import intensities_across_modalities
 from dinoreg.pipeline.config import Config
 from dinoreg.pipeline.encode import PairEncoder
 from dinoreg.pipeline.manifest import MANIFEST_NAME, Manifest, Status, read_pairs
@@ -89,6 +90,8 @@ def run_task(dataset: Dataset, config: Config, options: RunOptions, *, load: Loa
         raise DataError(*faults)
     for fault in faults:
         log.error("%s", fault)
+    if warning := intensities_across_modalities(dataset, pairs, config):
+        log.warning("%s", warning)
     manifest.write(options.output)
 
     run = _Run(dataset, config, options, encoder)

@@ -24,6 +24,7 @@ EXPECTED = (
     "ffd-sam",
     "identity",
     "mind",
+    "mind+intensity",
     "ssd",
     "start-only",
 )
