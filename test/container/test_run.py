@@ -9,6 +9,7 @@ import sys
 import numpy as np
 import pytest
 
+from dinoreg.encoders.weights import SHIPPED
 from regeval.scores import mean_scores, score_task
 from regtask import read_dataset, read_field
 
@@ -60,6 +61,19 @@ def test_fields_register(phantom, phantom_run):
     )
     assert after.dice > before.dice + 0.1
     assert after.tre_mm < 0.5 * before.tre_mm
+
+
+def test_the_encoder_of_our_own_is_in_the_image(phantom, run_image):
+    """Nobody mounts its weights; the run finds them, checks their digest and registers with them."""
+    run = run_image(phantom.folder, "--preset", "dino3d+mind")
+    assert run.finished.code == 0, run.finished.err
+    found = run.manifest["weights"]["0"]
+    assert (found["provenance"], found["sha256"]) == ("official", SHIPPED.sha256)
+    before, after = (
+        mean_scores(score_task(read_dataset(phantom.description), folder, "auto"))
+        for folder in (None, run.output)
+    )
+    assert after.dice > before.dice + 0.1
 
 
 @pytest.mark.parametrize("names", [(), ("Phantom_dataset.json", "Other_dataset.json")], ids=["none", "two"])
