@@ -201,10 +201,12 @@ def test_scans_of_ones_own(stubbed, config, tmp_path):
         command += ["--set", setting]
     own = ("--set", f"anatomy.scans={scans}", "--output", tmp_path / "run")
     assert stubbed(*command, *own, "--until", 2).code == 0
-    assert not (tmp_path / "run" / "encoder.safetensors").exists()
+    result = tmp_path / "run" / "encoder.safetensors"
+    assert read_dino3d(result)[1]["steps"] == 2
     done = stubbed(*command, *own, "--resume")
     assert done.code == 0, done.err
     assert "resuming at step 2" in done.err
+    assert read_dino3d(result)[1]["steps"] == 3
     assert len(steps(tmp_path / "run")) == 3
     done = stubbed(*command, "--set", f"anatomy.scans={empty}", "--output", tmp_path / "other")
     assert done.code == 2
