@@ -18,7 +18,7 @@ from matplotlib.figure import Figure
 from safetensors import SafetensorError, safe_open
 
 from dinoreg.encoders.registry import Load, load_encoder
-from dinoreg.encoders.safe_file import write_safetensors
+from dinoreg.encoders.safe_file import write_safetensors, write_state
 from dinoreg.errors import ConfigError, WeightsError
 from dinoreg.motion.backbone import build_net
 from dinoreg.motion.model import LandmarkNet
@@ -63,8 +63,7 @@ def write_checkpoint(
         "torch": torch.get_rng_state(),
         "progress": asdict(progress),
     }
-    with atomic_path(folder / CHECKPOINT) as temporary:
-        torch.save(state, temporary)
+    write_state(folder / CHECKPOINT, state)
 
 
 def read_checkpoint(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from pickle import UnpicklingError
@@ -11,10 +10,10 @@ from typing import Any
 import torch
 from pydantic import ValidationError
 
+from dinoreg.encoders.safe_file import write_state
 from dinoreg.errors import ConfigError, WeightsError
 from dinoreg.pretrain.objective.learner import Learner
 from dinoreg.pretrain.settings import PretrainConfig
-from regtask.atomic import atomic_path
 from regtask.errors import Fault
 
 CHECKPOINT = "checkpoint.pt"
@@ -56,10 +55,7 @@ def write_checkpoint(
         "optimiser": optimiser.state_dict(),
         "progress": asdict(progress),
     }
-    content = io.BytesIO()
-    torch.save(state, content)
-    with atomic_path(folder / CHECKPOINT) as temporary:
-        temporary.write_bytes(content.getbuffer())
+    write_state(folder / CHECKPOINT, state)
 
 
 def read_checkpoint(folder: Path, learner: Learner, optimiser: torch.optim.Optimizer) -> Progress | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ from torch import nn
 
 from dinoreg.encoders.dino3d_network import Dino3dNetwork, ImageNorm
 from dinoreg.encoders.dino3d_weights import read_dino3d
+from dinoreg.encoders.weights import file_digest
 from dinoreg.errors import ConfigError
 from dinoreg.pretrain.objective.dino import PrototypeHead
 from dinoreg.pretrain.settings import PretrainConfig
@@ -62,4 +62,4 @@ def begin_with(network: Dino3dNetwork, path: Path) -> dict[str, Any]:
             )
         )
     network.load_state_dict(trained.state_dict())
-    return {**described, "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
+    return {**described, "sha256": file_digest(path)}

@@ -66,8 +66,9 @@ class Learner:
             WeightsError: they cannot be read.
             ConfigError: they are of another network.
         """
-        begin_with(self.average.network, path)
-        return begin_with(self.student.network, path)
+        described = begin_with(self.student.network, path)
+        self.average.network.load_state_dict(self.student.network.state_dict())
+        return described
 
     def loss(self, pairs: Sequence[ViewPair], step: int) -> tuple[Tensor, dict[str, float]]:
         """Return the loss of a batch and its parts."""
