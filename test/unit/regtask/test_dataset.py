@@ -227,7 +227,7 @@ def test_no_description(tmp_path):
 def test_only_one_pair_is_left_of_all_splits(description):
     path = description({"registration_val": [A, B], "registration_test": [C], "labels": {"1": "liver"}})
     whole = read_dataset(path)
-    pair = whole.pairs("test")[0]
+    pair = whole.pairs("val")[1]
     one = whole.only(pair)
     assert (keys(one), keys(one, "val")) == ([pair.case_key], [pair.case_key])
     assert one.pairs() == (pair,)
