@@ -23,7 +23,7 @@ from dinoreg.errors import ConfigError
 from dinoreg.space.lattice import Lattice
 from dinoreg.space.orientation import RAS, ras_axes, to_ras
 from dinoreg.space.sampling import sample_linear
-from dinoreg.space.separable import apply_along_axes, interpolation_matrix
+from dinoreg.space.separable import apply_along_axes, averaging_matrix
 from regtask.errors import Fault
 
 # So much of a voxel is rounding.
@@ -116,9 +116,7 @@ def _to_working(volume: Tensor, voxel_mm: Sequence[float], working_mm: float) ->
     for size, voxel in zip(volume.shape[1:], voxel_mm, strict=True):
         step = working_mm / voxel
         size_out = math.ceil(size / step - _ROUNDING)
-        points = max(1, math.ceil(step - _ROUNDING))  # that a voxel is the mean of
-        matrix = interpolation_matrix(size_out * points, size, points / step)
-        matrices.append(matrix.view(size_out, points, size).mean(dim=1).to(volume.device))
+        matrices.append(averaging_matrix(size_out, size, step).to(volume.device))
     return apply_along_axes(volume, matrices)
 
 

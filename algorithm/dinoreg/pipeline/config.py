@@ -43,6 +43,7 @@ __all__ = [
     "Preprocess",
     "Range",
     "Sam",
+    "SearchStart",
     "Settings",
     "Share",
     "SlicesStart",
@@ -54,6 +55,9 @@ __all__ = [
 class Preprocess(Settings):
     """Intensities to [0, 1] and the foreground."""
 
+    # "window": level and width below; "tissues": the scale of the values is found, and
+    # where much of the body is lung, lung, soft tissue and bone keep contrast at once.
+    ct: Literal["window", "tissues"] = "window"
     ct_level_hu: float = 50.0  # centre of the CT window: abdomen 50, lung -600
     ct_width_hu: Annotated[float, Field(gt=0)] = 400.0  # width of the CT window: abdomen 400, lung 1500
     mr_percentile: Annotated[float, Field(gt=50, le=100)] = 97.0  # MR intensities above it are clipped
@@ -61,7 +65,8 @@ class Preprocess(Settings):
     # "task": the task's mask files; "threshold": body by threshold; "auto": masks where the task has them,
     # else threshold; "none": everything is foreground.
     # "task-or-all": masks where the task has them, else everything.
-    foreground: Literal["auto", "task", "task-or-all", "threshold", "none"] = "auto"
+    # "body": masks where the task has them, else the body, with lungs that the field of view cuts open.
+    foreground: Literal["auto", "task", "task-or-all", "threshold", "body", "none"] = "auto"
 
 
 class FeatureSettings(Settings):
@@ -75,6 +80,13 @@ class FeatureSettings(Settings):
     # Where set: take the finest lattice of at most this many cells instead, and scale every other length of
     # the configuration along, so that a hippocampus and an abdomen are treated alike at the same cost.
     max_cells: Annotated[int, Field(ge=1000, le=1_000_000_000)] | None = None
+    # "image": the image's own grid; "cubic": axes along right, anterior and superior, cubic voxels, so that it does
+    # not matter how a scan is stored.
+    grid: Literal["image", "cubic"] = "image"
+    max_voxels: Annotated[int, Field(ge=10_000)] = 7_000_000  # of the cubic grid
+    # Weight of `intensity` in the Adam stages: "settings", or "measured" where the discrete stages bring the
+    # images, with the intensities of moving turned into those of fixed.
+    intensities: Literal["settings", "measured"] = "settings"
     # Scale the features so that unrelated places differ by the same amount for every encoder.
     unit_scale: bool = True
 
@@ -129,7 +141,21 @@ class HypothesesStart(Settings):
     weights: StageWeights = ()
 
 
-Start = Annotated[CentresStart | SlicesStart | AffineStart | HypothesesStart, Field(discriminator="kind")]
+class SearchStart(Settings):
+    """Translations in all three directions, judged by what a small deformable registration leaves."""
+
+    kind: Literal["search"]
+    # Right-left, anterior-posterior, superior-inferior, both ways; scaled by nothing.
+    range_mm: tuple[Range, Range, Range] = (72.0, 72.0, 200.0)
+    min_overlap: Share = 0.4  # of the smaller foreground, after the small registration
+    least_gain: Share = 0.005  # share of its distance by which a candidate must be better than no translation
+    keep: Count = 2  # candidates of the coarse level that the finer one begins from, beside no translation
+    weights: StageWeights = ()
+
+
+Start = Annotated[
+    CentresStart | SlicesStart | AffineStart | HypothesesStart | SearchStart, Field(discriminator="kind")
+]
 
 
 class Discrete(Settings):
@@ -233,7 +259,7 @@ class Config(Settings):
     def _weights_of_all_encoders(self) -> Config:
         count = len(self.features.encoders)
         corrections = [stage.weights for stage in self.discrete] + [stage.weights for stage in self.adam]
-        starts = [step.weights for step in self.start if isinstance(step, HypothesesStart)]
+        starts = [step.weights for step in self.start if isinstance(step, HypothesesStart | SearchStart)]
         for weights in (*starts, *corrections):
             if weights and (len(weights) != count or not any(weights)):
                 raise ValueError(f"weights of a stage: expected {count}, not all 0, got {list(weights)}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -21,15 +21,17 @@ from dinoreg.optimise.discrete import search_convex, warp_weight
 from dinoreg.optimise.parameterise import SmoothedDense
 from dinoreg.optimise.published import refine_published, search_published
 from dinoreg.optimise.similarity import Similarity, lcc
-from dinoreg.pipeline.config import Adam, Config, HypothesesStart
+from dinoreg.pipeline.config import Adam, Config, HypothesesStart, SearchStart
 from dinoreg.pipeline.encode import Block, Evidence, PairEncoder, PairFeatures
 from dinoreg.pipeline.ffd import cut_images, deform_freely
+from dinoreg.pipeline.intensities import weigh_intensities
 from dinoreg.pipeline.plan import Plan, cells_within, make_plan
-from dinoreg.pipeline.prepare import PreparedImage
+from dinoreg.pipeline.prepare import PreparedImage, on_working_grid
 from dinoreg.pipeline.reports import Progress, StageClock, StageReport
 from dinoreg.pipeline.starts import run_start
 from dinoreg.space.lattice import Lattice, resize_displacement
 from dinoreg.space.orientation import orientation_of
+from dinoreg.space.working import WorkingGrid, working_grid
 from dinoreg.start.slices import SliceMatch
 from regtask.errors import Fault
 
@@ -86,6 +88,11 @@ def register_pair(
     Raises:
         NumericalError: the displacement is not finite.
     """
+    grid = working_grid(
+        fixed.values.shape, spacing_mm, orientation_of(affine), max_voxels=config.features.max_voxels
+    )
+    if config.features.grid == "cubic" and not grid.is_image:
+        return _register_on(grid, fixed, moving, config, device, encoder, progress, keep_start)
     clock = StageClock(device, progress)
     content = [
         slice(min(a.start, b.start), max(a.stop, b.stop))
@@ -128,6 +135,46 @@ def register_pair(
     return Registration(_as_file(vectors), plan, tuple(clock.reports), evidence, tuple(matches))
 
 
+def _register_on(
+    grid: WorkingGrid,
+    fixed: PreparedImage,
+    moving: PreparedImage,
+    config: Config,
+    device: torch.device,
+    encoder: PairEncoder | None,
+    progress: Progress,
+    keep_start: Callable[[MakeField], None],
+) -> Registration:
+    """Register on a working grid and bring the displacement back to the image's own voxels."""
+
+    def to_image(field: NDArray[np.float32]) -> Tensor:
+        return grid.displacement_to_image(torch.from_numpy(field).movedim(-1, 0).to(device))
+
+    found = register_pair(
+        on_working_grid(fixed, grid),
+        on_working_grid(moving, grid),
+        grid.spacing_mm,
+        config,
+        device=device,
+        encoder=encoder,
+        progress=progress,
+        keep_start=lambda make: keep_start(lambda: _as_file(to_image(make()))),
+    )
+    clock = StageClock(device, progress)
+    with clock.stage("guard") as details:
+        # Between other voxels the same displacement can fold anew.
+        vectors, folds = repair_folds(
+            to_image(found.displacement), max_fraction=config.guard.max_folding_percent / 100
+        )
+        details |= {
+            "folds_before_repair": {"voxels": folds.before},
+            "folds": folds.after,
+            "folding_percent": 100 * folds.after / folds.voxels,
+            "largest_repair_mm": folds.largest_change * max(grid.image_spacing_mm),
+        }
+    return replace(found, displacement=_as_file(vectors), stages=(*found.stages, *clock.reports))
+
+
 def _mean(weighted: Sequence[tuple[float, Tensor]]) -> Tensor:
     """Weighted mean of displacements; one alone comes back as it is."""
     if len(weighted) == 1:
@@ -148,7 +195,7 @@ def _start(
     for step, target in zip(config.start, plan.start, strict=True):
         with clock.stage(f"start: {step.kind}") as details:
             displacement, lattice = resize_displacement(displacement, lattice, target), target
-            block = joined.on(lattice, step.weights if isinstance(step, HypothesesStart) else ())
+            block = joined.on(lattice, step.weights if isinstance(step, HypothesesStart | SearchStart) else ())
             displacement = run_start(
                 step,
                 block.fixed,
@@ -158,6 +205,7 @@ def _start(
                 details=details,
                 codes=features.codes,
                 origin=[start for start, _ in plan.block],
+                orientation=plan.orientation,
                 keep_match=keep_match,
             )
     return displacement, lattice
@@ -176,7 +224,10 @@ def _correct(
         with clock.stage("discrete") as details:
             displacement, lattice = resize_displacement(displacement, lattice, target), target
             details["radius_cells"] = cells_within(stage.radius_mm * plan.length_scale, lattice)
-            seen = block.on(lattice, stage.weights)
+            if config.features.intensities == "measured" and not stage.weights:
+                seen = weigh_intensities(block.on(lattice), displacement, config, details)
+            else:
+                seen = block.on(lattice, stage.weights)
             displacement = search_convex(
                 seen.fixed,
                 seen.moving,
@@ -188,7 +239,10 @@ def _correct(
     for settings, target in zip(config.adam, plan.adam, strict=True):
         with clock.stage("adam") as details:
             displacement, lattice = resize_displacement(displacement, lattice, target), target
-            seen = block.on(lattice, settings.weights)
+            if config.features.intensities == "measured":
+                seen = weigh_intensities(block.on(lattice), displacement, config, details)
+            else:
+                seen = block.on(lattice, settings.weights)
             displacement = _refine(settings, seen, displacement, config.masked, details)
     return displacement, lattice
 

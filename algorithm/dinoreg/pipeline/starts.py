@@ -11,12 +11,14 @@ from torch import Tensor
 
 from dinoreg.encoders.features import Features
 from dinoreg.optimise.discrete import warp_features
-from dinoreg.pipeline.config import AffineStart, CentresStart, HypothesesStart, SlicesStart, Start
+from dinoreg.pipeline.config import AffineStart, CentresStart, HypothesesStart, SearchStart, SlicesStart, Start
 from dinoreg.pipeline.plan import hypothesis_cells
 from dinoreg.space.compose import compose
+from dinoreg.space.orientation import RAS, ras_axes
 from dinoreg.start.affine import fit_affine
 from dinoreg.start.hypotheses import candidate_translations, choose, judge_translations
 from dinoreg.start.masks import match_centres
+from dinoreg.start.search import search_start
 from dinoreg.start.slices import SliceCodes, SliceMatch, compare_slices, match_slices
 
 
@@ -30,6 +32,7 @@ def run_start(
     details: dict[str, Any],
     codes: Mapping[int, SliceCodes] = MappingProxyType({}),
     origin: Sequence[int] = (0, 0, 0),
+    orientation: str = RAS,
     keep_match: Callable[[SliceMatch], None] = lambda match: None,
 ) -> Tensor:
     """Refine the displacement so far by one start step.
@@ -65,6 +68,18 @@ def run_start(
                 for h in hypotheses
             ]
             shift = torch.tensor(best.translation, dtype=base.dtype, device=base.device)
+        case SearchStart():
+            found = search_start(
+                fixed,
+                moving,
+                base,
+                _along_array(step.range_mm, orientation),
+                min_overlap=step.min_overlap,
+                least_gain=step.least_gain,
+                keep=step.keep,
+            )
+            details |= found.facts()
+            shift = torch.tensor(found.translation, dtype=base.dtype, device=base.device)
         case CentresStart():
             shift = match_centres(fixed, warp_features(moving, base))
         case SlicesStart():
@@ -83,6 +98,12 @@ def run_start(
             assert_never(step)
     details["translation_mm"] = (shift * spacing).tolist()
     return compose(shift.view(-1, *([1] * (base.ndim - 1))).expand_as(base).contiguous(), base)
+
+
+def _along_array(along_ras: Sequence[float], orientation: str) -> list[float]:
+    """Order lengths along right-left, anterior-posterior, superior-inferior by array axis."""
+    axes, _ = ras_axes(orientation)
+    return [along_ras[axes.index(axis)] for axis in range(3)]
 
 
 def _slice_shift(

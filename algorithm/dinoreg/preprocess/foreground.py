@@ -11,6 +11,8 @@ from dinoreg.preprocess.intensity import Kind
 # share of the 97th percentile.
 _BODY_HU = -300.0
 _MR_SHARE = 0.05
+# Share of an image that a constant beyond the field of view takes at least.
+_LEAST_FILL = 0.01
 
 
 def threshold_foreground(image: NDArray[np.float32], kind: Kind) -> NDArray[np.bool_]:
@@ -45,6 +47,55 @@ def threshold_foreground(image: NDArray[np.float32], kind: Kind) -> NDArray[np.b
             if plane.shape[0] > 1 and plane.shape[1] > 1:
                 plane[...] = ndimage.binary_fill_holes(plane)
     return body
+
+
+def measured_voxels(image: NDArray[np.float32]) -> NDArray[np.bool_]:
+    """Return what a scanner measured: all but the constant that fills an image beyond its field of view.
+
+    A fill is the exact value of a corner where it goes on from there over more than 1 % of the image.
+
+    Args:
+        image: (I, J, K), as stored.
+    """
+    from scipy import ndimage
+
+    measured = np.ones(image.shape, dtype=bool)
+    corners = image[tuple(slice(None, None, max(1, n - 1)) for n in image.shape)]
+    for value in np.unique(corners):
+        same = image == value
+        if np.count_nonzero(same) <= _LEAST_FILL * image.size:
+            continue
+        labels, _ = ndimage.label(same)
+        at_corners = np.unique(labels[tuple(slice(None, None, max(1, n - 1)) for n in image.shape)])
+        filled = np.isin(labels, at_corners[at_corners > 0])
+        if np.count_nonzero(filled) > _LEAST_FILL * image.size:
+            measured &= ~filled
+    return measured
+
+
+def ct_body(hu: NDArray[np.float32]) -> NDArray[np.bool_]:
+    """Return the body in a CT, lungs included even where the field of view cuts them open.
+
+    What has soft tissue on both sides along any axis is inside. Holes that are filled slice by
+    slice would lose the lungs of a cone-beam CT, whose cylinder of view opens them.
+
+    Args:
+        hu: (I, J, K) Hounsfield units.
+
+    Returns:
+        (I, J, K); all that was measured where nothing stands out.
+    """
+    measured = measured_voxels(hu)
+    solid = threshold_foreground(np.where(measured, hu, np.float32(hu.min())), "ct")
+    if solid.all():
+        return measured
+    between = np.zeros(hu.shape, dtype=np.uint8)
+    for axis in range(hu.ndim):
+        before = np.logical_or.accumulate(solid, axis=axis)
+        after = np.flip(np.logical_or.accumulate(np.flip(solid, axis), axis=axis), axis)
+        between += before & after
+    inside: NDArray[np.bool_] = ((between >= 1) | solid) & measured
+    return inside
 
 
 def content_box(image: NDArray[np.float32]) -> tuple[slice, ...]:

@@ -60,3 +60,24 @@ def to_ras(volume: Tensor, orientation: str) -> Tensor:
     turned = volume.permute(0, *(axis + 1 for axis in axes))
     mirrored = [position + 1 for position, fall in enumerate(falls) if fall]
     return turned.flip(mirrored) if mirrored else turned
+
+
+def from_ras(volume: Tensor, orientation: str) -> Tensor:
+    """Turn (C, R, A, S) to (C, I, J, K) of an orientation: the inverse of `to_ras`."""
+    axes, falls = ras_axes(orientation)
+    mirrored = [position + 1 for position, fall in enumerate(falls) if fall]
+    turned = volume.flip(mirrored) if mirrored else volume
+    return turned.permute(0, *(axes.index(axis) + 1 for axis in range(3)))
+
+
+def turn_vectors_from_ras(vectors: Tensor, orientation: str) -> Tensor:
+    """Turn the components of vectors, not their places, from R, A, S to the array axes of an orientation.
+
+    Args:
+        vectors: (3, *S), components along right, anterior, superior.
+        orientation: of the array whose axes the components are to run along.
+    """
+    axes, falls = ras_axes(orientation)
+    order = [axes.index(axis) for axis in range(3)]
+    signs = vectors.new_tensor([-1.0 if falls[n] else 1.0 for n in order])
+    return vectors[order] * signs.view(-1, *([1] * (vectors.ndim - 1)))

@@ -7,6 +7,7 @@ is smoothed by three products with a 96 x 96 matrix.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Literal
 
@@ -76,3 +77,21 @@ def interpolation_matrix(
     matrix[rows, (low + 1).clamp(max=size_in - 1)] += weight
     result: Tensor = matrix.to(device, torch.float32)
     return result
+
+
+def averaging_matrix(
+    size_out: int, size_in: int, step: float, *, device: torch.device | str = "cpu"
+) -> Tensor:
+    """Return (size_out, size_in): linear interpolation, and where cells are wider the mean over each of them.
+
+    Convention: output cell c covers the input positions [c step - 0.5, (c + 1) step - 0.5). The last one may
+    reach over the edge, whose value then holds.
+
+    Args:
+        size_out: number of output cells.
+        size_in: number of input cells.
+        step: width of an output cell in input cells.
+    """
+    points = max(1, math.ceil(step - 1e-6))
+    matrix = interpolation_matrix(size_out * points, size_in, points / step, device=device)
+    return matrix.view(size_out, points, size_in).mean(dim=1)

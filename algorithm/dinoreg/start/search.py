@@ -1,0 +1,205 @@
+"""Search the translation between two bodies in all three directions, from coarse to fine.
+
+A rigid shift alone compares badly between people, so every candidate is judged by what a small deformable
+registration leaves (`start.hypotheses`). That is done for many candidates on a coarse lattice, where it costs a
+hundredth, and for the best of them on a finer one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from dinoreg.encoders.features import Features
+from dinoreg.start.hypotheses import Hypothesis, candidate_translations, judge_translations
+from dinoreg.space.lattice import Lattice
+
+# Cells of the two lattices over the whole image: a body of 380 x 320 x 380 mm gets cells of about 24 and 12 mm.
+_COARSE_CELLS, _FINE_CELLS = 3_000, 24_000
+_COARSE_RADIUS, _FINE_RADIUS = 1, 3
+_STEP = 2.0  # cells of the finer lattice between neighbours
+
+
+@dataclass(frozen=True, slots=True)
+class SearchResult:
+    """What a search found.
+
+    Attributes:
+        translation: cells of the lattice of the features, fixed to moving.
+        tried: candidates on the coarse lattice.
+        finalists: judged on the finer one, best first; translations in its cells.
+        identity: the one without a translation.
+        margin: by how much the best is better than the best that lies elsewhere, as a share of its distance.
+    """
+
+    translation: tuple[float, ...]
+    tried: int
+    finalists: tuple[Hypothesis, ...]
+    identity: Hypothesis
+    margin: float
+
+    def facts(self) -> dict[str, Any]:
+        """Return what belongs into a report, as plain values."""
+        return {
+            "candidates": self.tried,
+            "distance": self.finalists[0].distance,
+            "identity_distance": self.identity.distance,
+            "margin": self.margin,
+        }
+
+
+def search_start(
+    fixed: Features,
+    moving: Features,
+    base: Tensor,
+    range_mm: Sequence[float],
+    *,
+    min_overlap: float,
+    least_gain: float,
+    keep: int,
+) -> SearchResult:
+    """Find the translation from which a small deformable registration brings the images closest.
+
+    Args:
+        fixed: features on a lattice of any size.
+        moving: on the same lattice.
+        base: (rank, *S) cells, the displacement so far.
+        range_mm: searched both ways per axis; an axis of one cell is not searched.
+        min_overlap: common foreground, as a share of the smaller one, that a candidate must reach.
+        least_gain: share of its distance by which a candidate must be better than no translation.
+        keep: candidates that go on to the finer lattice.
+    """
+    longest = max(range(len(range_mm)), key=lambda axis: range_mm[axis])
+    coarse = _Level(fixed, moving, base, _COARSE_CELLS, _COARSE_RADIUS)
+    reach = [min(int(r / s), n // 2) for r, s, n in zip(range_mm, coarse.mm, coarse.shape, strict=True)]
+    # The deformable part covers its radius: steps of its whole width meet.
+    steps = [max(1, min(r, 2 * _COARSE_RADIUS)) for r in reach]
+    candidates = [c for c in candidate_translations(reach, steps) if coarse.may_overlap(c, min_overlap)]
+    judged = [coarse.judge(c) for c in candidates]
+    enough = [h for h in judged if h.overlap >= min_overlap] or judged
+    best = _apart(sorted(enough, key=lambda h: h.distance), steps)[:keep]
+
+    fine = _Level(fixed, moving, base, _FINE_CELLS, _FINE_RADIUS, less_along=longest)
+    ratio = [c / f for c, f in zip(coarse.mm, fine.mm, strict=True)]
+    zero = (0.0,) * len(ratio)
+    limit = [r / s for r, s in zip(range_mm, fine.mm, strict=True)]
+    for seed in [zero, *(tuple(float(round(t * r)) for t, r in zip(h.translation, ratio)) for h in best)]:
+        _climb(fine, seed, limit, longest, min_overlap)
+    finalists = list(fine.judged.values())
+    identity = fine.judged[zero]
+    allowed = [h for h in finalists if h.overlap >= min_overlap] or [identity]
+    ranked = sorted(allowed, key=lambda h: h.distance)
+    winner = ranked[0]
+    if identity in allowed and winner.distance > (1 - least_gain) * identity.distance:
+        winner = identity
+    others = [
+        h.distance
+        for h in ranked
+        if any(abs(a - b) > 2 * r for a, b, r in zip(h.translation, winner.translation, ratio, strict=True))
+    ]
+    margin = (min(others) - winner.distance) / winner.distance if others and winner.distance > 0 else 1.0
+    to_cells = [f / s for f, s in zip(fine.mm, fixed.lattice.spacing_mm, strict=True)]
+    shift = tuple(t * r for t, r in zip(winner.translation, to_cells, strict=True))
+    return SearchResult(shift, len(candidates), tuple(ranked), identity, margin)
+
+
+def _apart(ranked: Sequence[Hypothesis], steps: Sequence[int]) -> list[Hypothesis]:
+    """Leave out every hypothesis that is a neighbour of a better one."""
+    kept: list[Hypothesis] = []
+    for h in ranked:
+        near = (
+            all(abs(a - b) <= s for a, b, s in zip(h.translation, k.translation, steps, strict=True))
+            for k in kept
+        )
+        if not any(near):
+            kept.append(h)
+    return kept
+
+
+def _climb(
+    level: _Level, seed: tuple[float, ...], limit: Sequence[float], longest: int, min_overlap: float
+) -> None:
+    """Go from a translation to neighbours that are better, first along the axis that is searched furthest."""
+    best = level.judge(seed)
+    axes = sorted(range(len(seed)), key=lambda axis: axis != longest)
+    for axis in (*axes, longest):
+        for step in (-_STEP, _STEP) if level.shape[axis] > 1 else ():
+            while True:
+                moved = tuple(t + step if a == axis else t for a, t in enumerate(best.translation))
+                if abs(moved[axis]) > limit[axis] or not level.may_overlap(moved, min_overlap):
+                    break
+                found = level.judge(moved)
+                if found.overlap < min_overlap or found.distance >= best.distance:
+                    break
+                best = found
+
+
+class _Level:
+    """Both images and the displacement so far, on a lattice of about so many cells."""
+
+    def __init__(
+        self,
+        fixed: Features,
+        moving: Features,
+        base: Tensor,
+        cells: int,
+        radius: int,
+        *,
+        less_along: int | None = None,
+    ) -> None:
+        lattice, factors = _coarser(fixed.lattice, cells)
+        self._fixed, self._moving = fixed.on(lattice), moving.on(lattice)
+        self._base = _pooled(base, factors)
+        self.shape, self.mm = lattice.shape, lattice.spacing_mm
+        self._radius = tuple(
+            0 if n == 1 else radius - (axis == less_along) for axis, n in enumerate(self.shape)
+        )
+        self.judged: dict[tuple[float, ...], Hypothesis] = {}
+
+    def may_overlap(self, translation: Sequence[float], least: float) -> bool:
+        """Tell cheaply whether the boxes of both images could share enough after a translation."""
+        share = 1.0
+        for t, n in zip(translation, self.shape, strict=True):
+            share *= max(0.0, 1 - abs(t) / n)
+        return share >= least
+
+    def judge(self, translation: tuple[float, ...]) -> Hypothesis:
+        """Judge a translation, each once."""
+        if translation not in self.judged:
+            (self.judged[translation],) = judge_translations(
+                self._fixed, self._moving, [translation], self._radius, base=self._base
+            )
+        return self.judged[translation]
+
+
+def _coarser(lattice: Lattice, cells: int) -> tuple[Lattice, tuple[int, ...]]:
+    """Return the finest lattice of whole, nearly cubic multiples with at most `cells`, and the multiples."""
+    factors = [1] * len(lattice.shape)
+
+    def size() -> int:
+        count = 1
+        for n, f in zip(lattice.shape, factors, strict=True):
+            count *= -(-n // f)
+        return count
+
+    while size() > cells:
+        open_axes = [a for a, n in enumerate(lattice.shape) if factors[a] < n]
+        if not open_axes:
+            break
+        axis = min(open_axes, key=lambda a: lattice.spacing_mm[a] * factors[a])
+        factors[axis] += 1
+    stride = tuple(s * f for s, f in zip(lattice.stride, factors, strict=True))
+    spacing = tuple(s * f for s, f in zip(lattice.spacing_mm, factors, strict=True))
+    return Lattice(lattice.image_shape, stride, spacing), tuple(factors)
+
+
+def _pooled(base: Tensor, factors: Sequence[int]) -> Tensor:
+    """Average a displacement over coarser cells, and count in them."""
+    from dinoreg.space.lattice import pool
+
+    scale = torch.tensor(factors, dtype=base.dtype, device=base.device).view(-1, *([1] * len(factors)))
+    return pool(base, factors) / scale
