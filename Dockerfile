@@ -37,14 +37,16 @@ print(*project["dependencies"], *project["optional-dependencies"]["registration"
     && /opt/build/bin/pip --python /opt/dinoreg/bin/python install \
         --constraint /opt/build/constraints.txt --requirement /opt/build/requirements.txt
 
-# What only compiling against torch, testing a library, or another model of transformers would need.
+# What only compiling against torch, testing a library, or another model of transformers would need. Of those
+# models the encoders need dinov2*, dinov3* and sam, and peft needs auto, bloom and encoder_decoder.
 RUN cd /opt/dinoreg/lib/python3*/site-packages \
     && rm -rf torch/include torch/share torch/test torch/bin/*Test torch/bin/protoc* torch/bin/test_* \
     && find torch -name '*.a' -delete \
     && find numba scipy networkx sympy nibabel mpl_toolkits matplotlib \
         -type d -name tests -prune -exec rm -rf {} + \
     && find transformers/models -mindepth 1 -maxdepth 1 -type d \
-        ! -name auto ! -name 'dinov2*' ! -name 'dinov3*' -exec rm -rf {} +
+        ! -name 'dinov2*' ! -name 'dinov3*' ! -name sam ! -name auto ! -name bloom ! -name encoder_decoder \
+        -exec rm -rf {} +
 
 # Byte code that is never checked against its source: nothing is to be written at run time.
 # Left out: torch's own test helpers, some of which are written for a later Python.
@@ -63,6 +65,12 @@ RUN PIP_CONSTRAINT=/opt/build/constraints.txt /opt/build/bin/pip --python /opt/d
         /opt/dinoreg/lib/python3*/site-packages/regtask \
         /opt/dinoreg/lib/python3*/site-packages/regeval \
     && /opt/build/bin/pip --python /opt/dinoreg/bin/python check
+
+# Nothing that is needed may be among what was left out: every module, and what is imported late.
+RUN /opt/dinoreg/bin/python -B -c 'import importlib, pkgutil, dinoreg, regeval, peft; \
+[importlib.import_module(found.name) for package in (dinoreg, regeval) \
+for found in pkgutil.walk_packages(package.__path__, package.__name__ + ".") \
+if not found.name.endswith("__main__")]'
 
 # -------------------------------------------------------------------------------------------------- final
 FROM ${BASE_IMAGE}
