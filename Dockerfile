@@ -31,8 +31,7 @@ RUN sed "s/^torch==.*/torch==${TORCH_VERSION}/" constraints.txt > /opt/build/con
     && /opt/build/bin/pip --python /opt/dinoreg/bin/python install \
         --no-deps --retries 2 --extra-index-url "${TORCH_INDEX_URL}" "torch==${TORCH_VERSION}"
 RUN /opt/build/bin/python -c 'import tomllib; \
-project = tomllib.load(open("pyproject.toml", "rb"))["project"]; \
-print(*project["dependencies"], *project["optional-dependencies"]["registration"], sep="\n")' \
+print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["dependencies"], sep="\n")' \
         > /opt/build/requirements.txt \
     && /opt/build/bin/pip --python /opt/dinoreg/bin/python install \
         --constraint /opt/build/constraints.txt --requirement /opt/build/requirements.txt
@@ -67,7 +66,7 @@ RUN PIP_CONSTRAINT=/opt/build/constraints.txt /opt/build/bin/pip --python /opt/d
     && /opt/build/bin/pip --python /opt/dinoreg/bin/python check
 
 # Nothing that is needed may be among what was left out: every module, and what is imported late.
-RUN /opt/dinoreg/bin/python -B -c 'import importlib, pkgutil, dinoreg, regeval, peft; \
+RUN /opt/dinoreg/bin/python -B -c 'import importlib, pkgutil, dinoreg, regeval, jinja2, peft; \
 [importlib.import_module(found.name) for package in (dinoreg, regeval) \
 for found in pkgutil.walk_packages(package.__path__, package.__name__ + ".") \
 if not found.name.endswith("__main__")]'

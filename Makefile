@@ -36,7 +36,7 @@ $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --no-deps --retries 2 --extra-index-url $(TORCH_INDEX) $(TORCH)
 	PIP_CONSTRAINT=constraints.txt $(BIN)/python -m pip install --quiet \
-	    --editable '.[registration,evaluation,dev]'
+	    --editable '.[dev]'
 	@touch $@
 
 demo: env  ## Register the phantom's pairs: Dice, TRE and pictures (no data needed)
