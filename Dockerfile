@@ -71,6 +71,10 @@ RUN /opt/dinoreg/bin/python -B -c 'import importlib, pkgutil, dinoreg, regeval, 
 for found in pkgutil.walk_packages(package.__path__, package.__name__ + ".") \
 if not found.name.endswith("__main__")]'
 
+# The CPU kernels, for a target that nearly every machine is: see kernel_cache.py.
+RUN /opt/dinoreg/bin/python -B -c 'import pathlib; from dinoreg.space import kernel_cache; \
+kernel_cache.build_kernels(pathlib.Path("/opt/dinoreg/kernels"))'
+
 # -------------------------------------------------------------------------------------------------- final
 FROM ${BASE_IMAGE}
 
@@ -100,6 +104,7 @@ ENV PATH=/opt/dinoreg/bin:/usr/local/bin:/usr/bin:/bin \
     MPLCONFIGDIR=/tmp/matplotlib \
     MPLBACKEND=Agg \
     NUMBA_CACHE_DIR=/tmp/numba \
+    DINOREG_KERNELS=/opt/dinoreg/kernels \
     TORCH_HOME=/tmp/torch \
     TORCHINDUCTOR_CACHE_DIR=/tmp/torchinductor \
     TRITON_CACHE_DIR=/tmp/triton \

@@ -95,3 +95,18 @@ def test_one_step_of_low_rank_adapters(weights, image, shut_in, writable, tmp_pa
     )
     assert done.code == 0, done.err
     assert list((writable / "run").iterdir())
+
+
+def test_no_kernel_is_compiled(docker, image):
+    """The image was built for a target; where a machine is none, it compiles for itself."""
+    script = (
+        "import json; from dinoreg.space.kernel_cache import compile_kernels, runs_here;"
+        "print(json.dumps([runs_here(), compile_kernels()]))"
+    )
+    limits = ("--rm", "--read-only", "--tmpfs", "/tmp", "--network", "none", "--user", "12345:12345")
+    done = docker("run", *limits, "--entrypoint", "python", image, "-c", script)
+    assert done.code == 0, done.err
+    target, counts = json.loads(done.out)
+    if not target:
+        pytest.skip("this machine has to compile")
+    assert counts == {"sample": 0, "sample_position_gradient": 0, "squared_difference": 0}
