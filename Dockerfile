@@ -18,18 +18,22 @@ RUN python3 -m venv /opt/build && python3 -m venv --without-pip /opt/dinoreg
 # Where packages come from (a mirror: --build-arg PIP_INDEX_URL=...).
 ARG PIP_INDEX_URL=https://pypi.org/simple
 # The torch variant is the index its wheel comes from: .../whl/cpu, or .../whl/cu126 for NVIDIA GPUs.
-# A wheel found there ("2.13.0+cpu") outranks PyPI's; an index that cannot be reached is skipped.
-# Only torch itself is asked of that index; what torch needs comes with the rest.
+# That index is asked for torch alone, and then no other index is: neither can put a package in the other's
+# place. Where it gives none (it cannot be reached, say), PyPI's torch is taken.
 ARG TORCH_INDEX_URL=https://download.pytorch.org/whl/cpu
 ARG TORCH_VERSION=2.13.0
+# The wheel has to have this digest, wherever it comes from; empty: any.
+ARG TORCH_SHA256=""
 ENV PIP_NO_CACHE_DIR=1 PIP_NO_COMPILE=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore
 
 # Dependencies first: they change seldom, and these layers stay cached when the code changes.
 WORKDIR /src
 COPY constraints.txt pyproject.toml ./
 RUN sed "s/^torch==.*/torch==${TORCH_VERSION}/" constraints.txt > /opt/build/constraints.txt \
-    && /opt/build/bin/pip --python /opt/dinoreg/bin/python install \
-        --no-deps --retries 2 --extra-index-url "${TORCH_INDEX_URL}" "torch==${TORCH_VERSION}"
+    && echo "torch==${TORCH_VERSION}${TORCH_SHA256:+ --hash=sha256:${TORCH_SHA256}}" > /opt/build/torch.txt \
+    && install="/opt/build/bin/pip --python /opt/dinoreg/bin/python install --no-deps --retries 2 \
+        --requirement /opt/build/torch.txt" \
+    && { $install --index-url "${TORCH_INDEX_URL}" || $install; }
 RUN /opt/build/bin/python -c 'import tomllib; \
 print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["dependencies"], sep="\n")' \
         > /opt/build/requirements.txt \
@@ -129,6 +133,7 @@ ENV NVIDIA_VISIBLE_DEVICES=all \
 ARG ARGUMENTS=""
 ENV DINOREG_ARGUMENTS="${ARGUMENTS}"
 
+ARG BASE_IMAGE
 ARG VERSION=unknown
 ARG REVISION=unknown
 LABEL org.opencontainers.image.title="dinoreg" \
@@ -136,7 +141,7 @@ LABEL org.opencontainers.image.title="dinoreg" \
       org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.revision="${REVISION}" \
       org.opencontainers.image.licenses="Apache-2.0" \
-      org.opencontainers.image.base.name="debian:bookworm-slim"
+      org.opencontainers.image.base.name="${BASE_IMAGE}"
 
 WORKDIR /oncoreg
 USER 10001:10001
