@@ -48,7 +48,7 @@ class Leaderboard:
     """A ranking, with everything its page shows.
 
     Attributes:
-        standings: best first.
+        standings: best first; equal ranks by their means, the first metric's first.
         wins: metric -> (R, R) in the order of `results.runs`, True where the row beats the column.
         bootstrap: number of samples.
         reference: run that the gate compares with; None without a gate.
@@ -77,6 +77,11 @@ class Leaderboard:
                 )
             if self.reference is None:
                 texts.append("no gate: no run is the reference (name one with --reference)")
+        elif not self.scheme.can_decide(cases):
+            texts.append(
+                f"{cases} cases cannot tell any two runs apart by the {self.scheme.test} test: even where "
+                "one run is better in every case the difference does not count; rank more cases"
+            )
         return tuple(texts)
 
 
@@ -126,12 +131,21 @@ def rank_runs(
     return Leaderboard(
         results=results,
         scheme=scheme,
-        standings=tuple(sorted(standings, key=lambda standing: standing.rank)),
+        standings=tuple(sorted(standings, key=lambda standing: _order(standing, results))),
         wins=dict(zip(names, wins, strict=True)),
         bootstrap=bootstrap,
         seed=seed,
         reference=reference,
     )
+
+
+def _order(standing: Standing, results: Results) -> tuple[float, ...]:
+    """Return the key of a line: the rank, then the means in the order of the metrics, better ones first."""
+    means = [
+        -standing.means[metric.name] if metric.higher_is_better else standing.means[metric.name]
+        for metric in results.metrics
+    ]
+    return (standing.rank, *(np.inf if np.isnan(mean) else mean for mean in means))
 
 
 def _bootstrap_ranks(

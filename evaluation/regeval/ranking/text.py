@@ -7,6 +7,9 @@ from collections.abc import Sequence
 from regeval.ranking.charts import number_text
 from regeval.ranking.leaderboard import Leaderboard, Standing
 
+# A spreadsheet takes a cell that begins so for a formula and runs it, quoted or not.
+_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
+
 
 def format_leaderboard(board: Leaderboard) -> str:
     """Return a fixed-width table: rank, interval, run, score, and per metric the mean with its score."""
@@ -25,22 +28,32 @@ def format_leaderboard(board: Leaderboard) -> str:
 
 
 def leaderboard_csv(board: Leaderboard) -> str:
-    """Return the leaderboard as csv: one line per run, full precision, empty where there is no number."""
+    """Return the leaderboard as csv: one line per run, full precision, empty where there is no number.
+
+    Names that a spreadsheet would run as a formula get an apostrophe in front.
+    """
     metrics = [metric.name for metric in board.results.metrics]
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
-    columns = [f"{name} {what}" for name in metrics for what in ("mean", "score", "cases without number")]
+    columns = [
+        _defused(f"{name} {what}") for name in metrics for what in ("mean", "score", "cases without number")
+    ]
     components = list(board.scheme.component_names()) if board.scheme.method == "wilcoxon-holm" else []
     writer.writerow(["rank", "rank low", "rank high", "run", "score", "gate", *components, *columns])
     for one in board.standings:
         gate = "" if one.passed is None else "passed" if one.passed else "not passed"
-        row: list[object] = [one.rank, *(one.interval or ("", "")), one.run, one.score, gate]
+        row: list[object] = [one.rank, *(one.interval or ("", "")), _defused(one.run), one.score, gate]
         row += [one.components[name] for name in components]
         for name in metrics:
             mean = one.means[name]
             row += ["" if mean != mean else mean, one.metric_scores[name], one.without_number[name]]
         writer.writerow(row)
     return stream.getvalue()
+
+
+def _defused(text: str) -> str:
+    """Return text that a spreadsheet shows instead of running it: an apostrophe before a formula's sign."""
+    return f"'{text}" if text.startswith(_FORMULA_STARTS) else text
 
 
 def _row(board: Leaderboard, standing: Standing, metrics: Sequence[str]) -> tuple[str, ...]:

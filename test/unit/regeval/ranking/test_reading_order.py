@@ -1,0 +1,39 @@
+"""What a reader meets first: who stands above whom, what cannot be told, and cells that are only text."""
+
+import csv
+import io
+
+import numpy as np
+import pytest
+
+from regeval.ranking import COMPONENT_WEIGHTS, Results, Scheme, leaderboard_csv, metric_of, rank_runs
+
+
+def board(runs, values, method="l2r", test="rank-sum"):
+    metrics = (metric_of("HD95", "hd95"), metric_of("DSC", "dice"))
+    cases = tuple(f"case{n}" for n in range(values.shape[-1]))
+    results = Results("task", tuple(runs), cases, metrics, values, {})
+    return rank_runs(results, Scheme(method, metrics, (1.0, 1.0), COMPONENT_WEIGHTS, test), bootstrap=0)
+
+
+def test_equal_ranks_stand_by_their_means():
+    distances = np.array([[5.0, 5.1], [4.0, 4.1], [np.nan, np.nan], [4.0, 4.1]])
+    overlaps = np.array([[0.9, 0.9], [0.7, 0.7], [0.9, 0.9], [0.8, 0.8]])
+    made = board(("a", "b", "c", "d"), np.stack([distances, overlaps]))
+    assert {one.rank for one in made.standings} == {1}
+    assert [one.run for one in made.standings] == ["d", "b", "a", "c"]
+
+
+@pytest.mark.parametrize(("test", "enough"), [("rank-sum", 3), ("signed-rank", 6)])
+def test_l2r_says_when_no_difference_can_count(test, enough):
+    for cases, silent in ((enough - 1, False), (enough, True)):
+        values = np.arange(4.0 * cases).reshape(2, 2, cases)
+        assert (board(("a", "b"), values, test=test).warnings() == ()) is silent
+
+
+@pytest.mark.parametrize("start", ["=", "+", "-", "@", "\t", "\r"])
+def test_names_are_no_formulas_in_the_csv(start):
+    name = f"{start}SUM(1)"
+    text = leaderboard_csv(board((name, "b=1"), np.ones((2, 2, 3))))
+    cells = [row["run"] for row in csv.DictReader(io.StringIO(text, newline=""))]
+    assert sorted(cells) == sorted([f"'{name}", "b=1"])
