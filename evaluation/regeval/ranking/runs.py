@@ -47,6 +47,18 @@ class Run:
     kinds: Mapping[str, str]
     reference: "Run | None" = None
 
+    def is_identity(self) -> bool:
+        """Return whether every number is that of the identity in the same file: nothing was moved."""
+        return self.reference is not None and all(
+            case in self.reference.scores
+            and all(
+                value == (there := self.reference.scores[case].get(metric))
+                or (there != there and value != value)
+                for metric, value in metrics.items()
+            )
+            for case, metrics in self.scores.items()
+        )
+
     def metrics(self) -> set[str]:
         """Return the metrics that every case has."""
         return set.intersection(*(set(metrics) for metrics in self.scores.values()))

@@ -42,7 +42,13 @@ def leaderboard_csv(board: Leaderboard) -> str:
     writer.writerow(["rank", "rank low", "rank high", "run", "score", "gate", *components, *columns])
     for one in board.standings:
         gate = "" if one.passed is None else "passed" if one.passed else "not passed"
-        row: list[object] = [one.rank, *(one.interval or ("", "")), _defused(one.run), one.score, gate]
+        row: list[object] = [
+            "" if one.rank is None else one.rank,
+            *(one.interval or ("", "")),
+            _defused(one.run),
+            one.score,
+            gate,
+        ]
         row += [one.components[name] for name in components]
         for name in metrics:
             mean = one.means[name]
@@ -52,8 +58,12 @@ def leaderboard_csv(board: Leaderboard) -> str:
 
 
 def _defused(text: str) -> str:
-    """Return text that a spreadsheet shows instead of running it: an apostrophe before a formula's sign."""
-    return f"'{text}" if text.startswith(_FORMULA_STARTS) else text
+    """Return text that a spreadsheet shows instead of running it: an apostrophe before a formula's sign.
+
+    Carriage returns become spaces, since the writer does not quote them and they would begin a new line.
+    """
+    plain = text.replace("\r", " ")
+    return f"'{plain}" if text.startswith(_FORMULA_STARTS) else plain
 
 
 def _row(board: Leaderboard, standing: Standing, metrics: Sequence[str]) -> tuple[str, ...]:
@@ -64,7 +74,8 @@ def _row(board: Leaderboard, standing: Standing, metrics: Sequence[str]) -> tupl
         missing = standing.without_number[name]
         lost = f", {missing} none" if missing else ""
         cells.append(f"{number_text(standing.means[name])} ({standing.metric_scores[name]:.2f}{lost})")
-    return (str(standing.rank), interval, standing.run, f"{standing.score:.3f}", *gate, *cells)
+    rank = "ref" if standing.rank is None else str(standing.rank)
+    return (rank, interval, standing.run, f"{standing.score:.3f}", *gate, *cells)
 
 
 def _line(row: Sequence[str], widths: Sequence[int]) -> str:

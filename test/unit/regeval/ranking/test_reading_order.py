@@ -2,11 +2,14 @@
 
 import csv
 import io
+import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from regeval.ranking import COMPONENT_WEIGHTS, Results, Scheme, leaderboard_csv, metric_of, rank_runs
+from regeval.ranking.runs import Run
 
 
 def board(runs, values, method="l2r", test="rank-sum"):
@@ -34,6 +37,27 @@ def test_l2r_says_when_no_difference_can_count(test, enough):
 @pytest.mark.parametrize("start", ["=", "+", "-", "@", "\t", "\r"])
 def test_names_are_no_formulas_in_the_csv(start):
     name = f"{start}SUM(1)"
-    text = leaderboard_csv(board((name, "b=1"), np.ones((2, 2, 3))))
+    text = leaderboard_csv(board((name, "b\r=1"), np.ones((2, 2, 3))))
     cells = [row["run"] for row in csv.DictReader(io.StringIO(text, newline=""))]
-    assert sorted(cells) == sorted([f"'{name}", "b=1"])
+    assert sorted(cells) == sorted(["'" + name.replace("\r", " "), "b =1"])
+
+
+def test_a_reference_takes_no_rank(rank, metrics_file, tmp_path):
+    files = [
+        f"{name}={metrics_file(name, {'DSC': [mean + 0.01 * n for n in range(10)]})}"
+        for name, mean in (("still", 0.9), ("good", 0.6), ("poor", 0.3))
+    ]
+    assert rank(*files, "--reference", "still", "--bootstrap", 20)[0] == 0
+    with (tmp_path / "board/leaderboard.csv").open(encoding="utf-8", newline="") as stream:
+        lines = [(row["run"], row["rank"], row["rank low"]) for row in csv.DictReader(stream)]
+    assert lines == [("good", "1", "1"), ("poor", "2", "2"), ("still", "", "")]
+    assert ">reference</td>" in (tmp_path / "board/leaderboard.html").read_text(encoding="utf-8")
+
+
+def test_the_identity_is_known_by_its_numbers():
+    still = Run("identity", "task", "l2r", None, {"a": {"DSC": 0.5, "HD95": math.nan}}, {})
+    assert replace(still, name="x", reference=still).is_identity()
+    assert not replace(
+        still, name="x", scores={"a": {"DSC": 0.6, "HD95": 1.0}}, reference=still
+    ).is_identity()
+    assert not still.is_identity()
