@@ -6,7 +6,7 @@ A file is what the Learn2Reg evaluator and `regeval evaluate` write: `cases -> m
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, get_args
 
@@ -75,6 +75,7 @@ class Results:
         metrics: the columns that are ranked.
         values: (metrics, runs, cases), as in the files; nan or infinite where there is no number.
         left_out: metrics that are not ranked, each with the reason.
+        units: metric -> unit, of those that have one and whose kind the files tell.
     """
 
     task: str
@@ -83,6 +84,7 @@ class Results:
     metrics: tuple[Metric, ...]
     values: NDArray[np.float64]
     left_out: Mapping[str, str]
+    units: Mapping[str, str] = field(default_factory=dict)
 
     def goodness(self) -> NDArray[np.float64]:
         """Return the values with the sign that makes larger ones better, all finite.
@@ -169,7 +171,12 @@ def compare(runs: Sequence[Run], wanted: Sequence[str] = ()) -> Results:
     values = [[[run.scores[case][metric.name] for case in cases] for run in runs] for metric in chosen]
     task = next((run.task for run in runs if run.task), "")
     table = np.array(values, dtype=np.float64)
-    return Results(task, tuple(run.name for run in runs), cases, tuple(chosen), table, left_out)
+    # The distances of the challenge's own evaluator are in voxels, see docs/evaluation.md.
+    unit_of = {"hd95": "voxels" if runs[0].mode == "l2r" else "mm", "tre": "mm"}
+    units = {
+        metric.name: unit_of[kind] for metric in chosen if (kind := kinds.get(metric.name, "")) in unit_of
+    }
+    return Results(task, tuple(run.name for run in runs), cases, tuple(chosen), table, left_out, units)
 
 
 def _constant(runs: Sequence[Run], metric: str) -> bool:

@@ -8,7 +8,16 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from regeval.ranking import COMPONENT_WEIGHTS, Results, Scheme, leaderboard_csv, metric_of, rank_runs
+from regeval.ranking import (
+    COMPONENT_WEIGHTS,
+    Results,
+    Scheme,
+    compare,
+    leaderboard_csv,
+    metric_of,
+    rank_runs,
+    render_page,
+)
 from regeval.ranking.runs import Run
 
 
@@ -61,3 +70,16 @@ def test_the_identity_is_known_by_its_numbers():
         still, name="x", scores={"a": {"DSC": 0.6, "HD95": 1.0}}, reference=still
     ).is_identity()
     assert not still.is_identity()
+
+
+@pytest.mark.parametrize(("mode", "unit"), [("l2r", "voxels"), ("strict", "mm")])
+def test_the_page_names_units_and_explains_itself(mode, unit):
+    runs = [
+        Run(name, "task", mode, None, {"a": {"far": value}, "b": {"far": value + 1}}, {"far": "hd95"})
+        for name, value in (("one", 3.0), ("other", 4.0))
+    ]
+    results = compare(runs)
+    scheme = Scheme("wilcoxon-holm", results.metrics, (1.0,), COMPONENT_WEIGHTS)
+    page = render_page(rank_runs(results, scheme, bootstrap=0, reference="other", unranked=["other"]))
+    assert f">far ({unit})</button>" in page
+    assert all(f"{word}: " in page for word in ("Method", "Score", "Gate"))
