@@ -18,33 +18,38 @@ RUN python3 -m venv /opt/build && python3 -m venv --without-pip /opt/dinoreg
 # Where packages come from (a mirror: --build-arg PIP_INDEX_URL=...).
 ARG PIP_INDEX_URL=https://pypi.org/simple
 # The torch variant is the index its wheel comes from: .../whl/cpu, or .../whl/cu126 for NVIDIA GPUs.
-# A wheel found there ("2.13.0+cpu") outranks PyPI's; an index that cannot be reached is skipped.
-# Only torch itself is asked of that index; what torch needs comes with the rest.
+# That index is asked for torch alone, and then no other index is: neither can put a package in the other's
+# place. Where it gives none (it cannot be reached, say), PyPI's torch is taken.
 ARG TORCH_INDEX_URL=https://download.pytorch.org/whl/cpu
 ARG TORCH_VERSION=2.13.0
+# The wheel has to have this digest, wherever it comes from; empty: any.
+ARG TORCH_SHA256=""
 ENV PIP_NO_CACHE_DIR=1 PIP_NO_COMPILE=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore
 
 # Dependencies first: they change seldom, and these layers stay cached when the code changes.
 WORKDIR /src
 COPY constraints.txt pyproject.toml ./
 RUN sed "s/^torch==.*/torch==${TORCH_VERSION}/" constraints.txt > /opt/build/constraints.txt \
-    && /opt/build/bin/pip --python /opt/dinoreg/bin/python install \
-        --no-deps --retries 2 --extra-index-url "${TORCH_INDEX_URL}" "torch==${TORCH_VERSION}"
+    && echo "torch==${TORCH_VERSION}${TORCH_SHA256:+ --hash=sha256:${TORCH_SHA256}}" > /opt/build/torch.txt \
+    && install="/opt/build/bin/pip --python /opt/dinoreg/bin/python install --no-deps --retries 2 \
+        --requirement /opt/build/torch.txt" \
+    && { $install --index-url "${TORCH_INDEX_URL}" || $install; }
 RUN /opt/build/bin/python -c 'import tomllib; \
-project = tomllib.load(open("pyproject.toml", "rb"))["project"]; \
-print(*project["dependencies"], *project["optional-dependencies"]["registration"], sep="\n")' \
+print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["dependencies"], sep="\n")' \
         > /opt/build/requirements.txt \
     && /opt/build/bin/pip --python /opt/dinoreg/bin/python install \
         --constraint /opt/build/constraints.txt --requirement /opt/build/requirements.txt
 
-# What only compiling against torch, testing a library, or another model of transformers would need.
+# What only compiling against torch, testing a library, or another model of transformers would need. Of those
+# models the encoders need dinov2*, dinov3* and sam, and peft needs auto, bloom and encoder_decoder.
 RUN cd /opt/dinoreg/lib/python3*/site-packages \
     && rm -rf torch/include torch/share torch/test torch/bin/*Test torch/bin/protoc* torch/bin/test_* \
     && find torch -name '*.a' -delete \
     && find numba scipy networkx sympy nibabel mpl_toolkits matplotlib \
         -type d -name tests -prune -exec rm -rf {} + \
     && find transformers/models -mindepth 1 -maxdepth 1 -type d \
-        ! -name auto ! -name 'dinov2*' ! -name 'dinov3*' -exec rm -rf {} +
+        ! -name 'dinov2*' ! -name 'dinov3*' ! -name sam ! -name auto ! -name bloom ! -name encoder_decoder \
+        -exec rm -rf {} +
 
 # Byte code that is never checked against its source: nothing is to be written at run time.
 # Left out: torch's own test helpers, some of which are written for a later Python.
@@ -63,6 +68,16 @@ RUN PIP_CONSTRAINT=/opt/build/constraints.txt /opt/build/bin/pip --python /opt/d
         /opt/dinoreg/lib/python3*/site-packages/regtask \
         /opt/dinoreg/lib/python3*/site-packages/regeval \
     && /opt/build/bin/pip --python /opt/dinoreg/bin/python check
+
+# Nothing that is needed may be among what was left out: every module, and what is imported late.
+RUN /opt/dinoreg/bin/python -B -c 'import importlib, pkgutil, dinoreg, regeval, jinja2, peft; \
+[importlib.import_module(found.name) for package in (dinoreg, regeval) \
+for found in pkgutil.walk_packages(package.__path__, package.__name__ + ".") \
+if not found.name.endswith("__main__")]'
+
+# The CPU kernels, for a target that nearly every machine is: see kernel_cache.py.
+RUN /opt/dinoreg/bin/python -B -c 'import pathlib; from dinoreg.space import kernel_cache; \
+kernel_cache.build_kernels(pathlib.Path("/opt/dinoreg/kernels"))'
 
 # -------------------------------------------------------------------------------------------------- final
 FROM ${BASE_IMAGE}
@@ -93,6 +108,7 @@ ENV PATH=/opt/dinoreg/bin:/usr/local/bin:/usr/bin:/bin \
     MPLCONFIGDIR=/tmp/matplotlib \
     MPLBACKEND=Agg \
     NUMBA_CACHE_DIR=/tmp/numba \
+    DINOREG_KERNELS=/opt/dinoreg/kernels \
     TORCH_HOME=/tmp/torch \
     TORCHINDUCTOR_CACHE_DIR=/tmp/torchinductor \
     TRITON_CACHE_DIR=/tmp/triton \
@@ -117,6 +133,7 @@ ENV NVIDIA_VISIBLE_DEVICES=all \
 ARG ARGUMENTS=""
 ENV DINOREG_ARGUMENTS="${ARGUMENTS}"
 
+ARG BASE_IMAGE
 ARG VERSION=unknown
 ARG REVISION=unknown
 LABEL org.opencontainers.image.title="dinoreg" \
@@ -124,7 +141,7 @@ LABEL org.opencontainers.image.title="dinoreg" \
       org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.revision="${REVISION}" \
       org.opencontainers.image.licenses="Apache-2.0" \
-      org.opencontainers.image.base.name="debian:bookworm-slim"
+      org.opencontainers.image.base.name="${BASE_IMAGE}"
 
 WORKDIR /oncoreg
 USER 10001:10001

@@ -28,15 +28,15 @@ help:  ## List the targets
 
 env: $(STAMP)  ## Make .venv with the pinned versions
 
-# torch goes first: its wheel comes from an index of its own (skipped if it cannot be reached), and that
-# choice then stands.
+# torch goes first, from an index of its own that gives nothing else, or else (it cannot be reached, say) from
+# PyPI; that choice then stands.
 $(STAMP): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 	    || { echo "make: Python 3.11 or later is needed; set PYTHON=/path/to/python" >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --no-deps --retries 2 --extra-index-url $(TORCH_INDEX) $(TORCH)
-	PIP_CONSTRAINT=constraints.txt $(BIN)/python -m pip install --quiet \
-	    --editable '.[registration,evaluation,dev]'
+	install="$(BIN)/python -m pip install --quiet --no-deps --retries 2 $(TORCH)"; \
+	    $$install --index-url $(TORCH_INDEX) || $$install
+	PIP_CONSTRAINT=constraints.txt $(BIN)/python -m pip install --quiet --editable '.[dev]'
 	@touch $@
 
 demo: env  ## Register the phantom's pairs: Dice, TRE and pictures (no data needed)

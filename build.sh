@@ -3,7 +3,8 @@
 # variable of the name in brackets.
 #
 #   ./build.sh [--tag NAME:TAG] [--weights DIR] [--arguments 'OPTIONS'] [--torch-version X.Y.Z]
-#              [--torch-index URL] [--pip-index URL] [--evaluation-tag NAME:TAG] [--only registration|evaluation]
+#              [--torch-index URL] [--torch-sha256 DIGEST] [--pip-index URL] [--base IMAGE]
+#              [--evaluation-tag NAME:TAG] [--only registration|evaluation]
 #
 #   --tag             name of the registration image         [TAG]             default dinoreg:VERSION
 #   --weights         folder whose files go into the image   [WEIGHTS]         default none
@@ -12,7 +13,10 @@
 #   --torch-version   version of torch                       [TORCH_VERSION]   default as in constraints.txt
 #   --torch-index     index of the torch variant             [TORCH_INDEX]     default .../whl/cpu; for NVIDIA
 #                                                            GPUs https://download.pytorch.org/whl/cu126
+#   --torch-sha256    digest that torch's wheel must have    [TORCH_SHA256]    default any
 #   --pip-index       index of all other packages (a mirror) [PIP_INDEX]       default https://pypi.org/simple
+#   --base            image that both begin with, which a    [BASE_IMAGE]      default debian:bookworm-slim
+#                     digest pins: debian@sha256:...
 #   --evaluation-tag  name of the evaluation image           [EVALUATION_TAG]  default regeval:VERSION
 #   --only            build one of the two                   [ONLY]            default both
 set -euo pipefail
@@ -28,7 +32,9 @@ weights="${WEIGHTS:-}"
 run_arguments="${ARGUMENTS:-}"
 torch_version="${TORCH_VERSION:-$(sed -n 's/^torch==//p' "$ROOT/constraints.txt")}"
 torch_index="${TORCH_INDEX:-https://download.pytorch.org/whl/cpu}"
+torch_sha256="${TORCH_SHA256:-}"
 pip_index="${PIP_INDEX:-https://pypi.org/simple}"
+base="${BASE_IMAGE:-debian:bookworm-slim}"
 evaluation_tag="${EVALUATION_TAG:-regeval:$version}"
 only="${ONLY:-both}"
 
@@ -38,8 +44,8 @@ refuse() { echo "build.sh: $1" >&2; exit 2; }
 while (($#)); do
     case "$1" in
         -h | --help) usage; exit 0 ;;
-        --tag | --weights | --arguments | --torch-version | --torch-index | --pip-index | --evaluation-tag \
-            | --only)
+        --tag | --weights | --arguments | --torch-version | --torch-index | --torch-sha256 | --pip-index \
+            | --base | --evaluation-tag | --only)
             (($# >= 2)) || refuse "$1 needs a value"
             case "$1" in
                 --tag) tag="$2" ;;
@@ -47,7 +53,9 @@ while (($#)); do
                 --arguments) run_arguments="$2" ;;
                 --torch-version) torch_version="$2" ;;
                 --torch-index) torch_index="$2" ;;
+                --torch-sha256) torch_sha256="$2" ;;
                 --pip-index) pip_index="$2" ;;
+                --base) base="$2" ;;
                 --evaluation-tag) evaluation_tag="$2" ;;
                 --only) only="$2" ;;
             esac
@@ -65,6 +73,9 @@ if [ -n "$weights" ] && [ -z "$(find "$weights" -type f -print -quit 2>/dev/null
     refuse "there are no weights in $weights"
 fi
 
+context=""
+trap '[ -z "$context" ] || rm -rf -- "$context"' EXIT
+
 revision="$(git -C "$ROOT" rev-parse HEAD 2>/dev/null || echo unknown)"
 
 build_registration() {
@@ -73,7 +84,9 @@ build_registration() {
         --tag "$tag"
         --build-arg "TORCH_VERSION=$torch_version"
         --build-arg "TORCH_INDEX_URL=$torch_index"
+        --build-arg "TORCH_SHA256=$torch_sha256"
         --build-arg "PIP_INDEX_URL=$pip_index"
+        --build-arg "BASE_IMAGE=$base"
         --build-arg "ARGUMENTS=$run_arguments"
         --build-arg "VERSION=$version"                # both end up as labels
         --build-arg "REVISION=$revision"
@@ -88,16 +101,14 @@ build_registration() {
 # One layer on top. The build context is made here, so that the folder may lie anywhere and every user can read
 # the files, whatever their modes are.
 add_weights() {
-    local context
-    context="$(mktemp -d)"
+    context="$(mktemp -d)"   # removed on every way out
     printf 'FROM %s\nCOPY weights %s\n' "$tag" "$WEIGHTS_IN_IMAGE" >"$context/Dockerfile"
     tar -c --owner=0 --group=0 --mode=a+rX,go-w -C "$context" Dockerfile \
         -C "$(cd -- "$weights" && pwd)" --transform 's,^\.,weights,' . \
         | docker build --platform "$PLATFORM" --tag "$tag" -
-    rm -r -- "$context"
 }
 
 if [ "$only" != evaluation ]; then build_registration; fi
 if [ "$only" != registration ]; then
-    TAG="$evaluation_tag" PIP_INDEX="$pip_index" "$ROOT/evaluation/build.sh"
+    TAG="$evaluation_tag" PIP_INDEX="$pip_index" BASE_IMAGE="$base" "$ROOT/evaluation/build.sh"
 fi

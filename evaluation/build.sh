@@ -3,7 +3,8 @@
 #
 #   evaluation/build.sh
 #
-# Environment: TAG (default regeval:VERSION), PIP_INDEX (a mirror of https://pypi.org/simple).
+# Environment: TAG (default regeval:VERSION), PIP_INDEX (a mirror of https://pypi.org/simple), BASE_IMAGE (default
+# debian:bookworm-slim; debian@sha256:... pins it).
 set -euo pipefail
 
 ROOT="$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd)"
@@ -20,6 +21,7 @@ tag="${TAG:-regeval:$version}"
 
 docker build --platform linux/amd64 --tag "$tag" --file "$ROOT/evaluation/Dockerfile" \
     --build-arg "PIP_INDEX_URL=${PIP_INDEX:-https://pypi.org/simple}" \
+    --build-arg "BASE_IMAGE=${BASE_IMAGE:-debian:bookworm-slim}" \
     --build-arg "VERSION=$version" \
     --build-arg "REVISION=$(git -C "$ROOT" rev-parse HEAD 2>/dev/null || echo unknown)" \
     "$ROOT"

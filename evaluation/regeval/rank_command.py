@@ -46,7 +46,7 @@ def add_parser(verbs: "Verbs") -> None:
     parser.add_argument(
         "--reference",
         metavar="RUN",
-        help="run that the gate of wilcoxon-holm compares with (default: the identity)",
+        help="unranked run, and the one that the gate of wilcoxon-holm compares with (default: the identity)",
     )
     parser.add_argument(
         "--bootstrap", type=_count, default=1000, metavar="N", help="samples for the intervals; 0 for none"
@@ -76,12 +76,14 @@ def run(options: argparse.Namespace) -> int:
     if options.method == "wilcoxon-holm" and options.reference is None:
         runs = with_reference(runs)
     results = compare(runs, list(metrics))
+    gate, named = _gate(options, results), _named_reference(options, results)
     board = rank_runs(
         results,
         _scheme(options, results, metrics, components),
         bootstrap=options.bootstrap,
         seed=options.seed,
-        reference=_reference(options, results),
+        reference=gate,
+        unranked={run.name for run in runs if run.is_identity()} | {name for name in (gate, named) if name},
     )
     try:
         options.output.mkdir(parents=True, exist_ok=True)
@@ -119,15 +121,19 @@ def _scheme(
     )
 
 
-def _reference(options: argparse.Namespace, results: "Results") -> str | None:
+def _gate(options: argparse.Namespace, results: "Results") -> str | None:
     from regeval.ranking import REFERENCE
 
     if options.method != "wilcoxon-holm":
         return None
-    name: str | None = options.reference
-    if name is None:
+    if options.reference is None:
         return REFERENCE if REFERENCE in results.runs else None
-    if name not in results.runs:
+    return _named_reference(options, results)
+
+
+def _named_reference(options: argparse.Namespace, results: "Results") -> str | None:
+    name: str | None = options.reference
+    if name is not None and name not in results.runs:
         guess = nearest(name, results.runs)
         raise DataError(
             Fault(

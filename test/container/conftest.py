@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,7 @@ from dinoreg.phantom import write_phantom_task
 from regtask import read_dataset
 from regtask.names import field_names
 
+sys.path.insert(0, str(Path(__file__).parent))  # importlib mode puts no test folder on the path
 ROOT = Path(__file__).resolve().parents[2]
 TAG, EVALUATION_TAG = "dinoreg:test", "regeval:test"
 ANY_USER = "12345:12345"  # a uid that the image has never heard of
@@ -167,6 +169,16 @@ def phantom(tmp_path_factory: pytest.TempPathFactory) -> Task:
     content["numRegistration_val"] = PAIRS
     path.write_text(json.dumps(content), encoding="utf-8")
     return Task(path)
+
+
+@pytest.fixture
+def one_pair(phantom: Task, tmp_path: Path) -> Task:
+    """The phantom's MR-CT pair alone."""
+    task = phantom.copied_to(tmp_path / "task")
+    content = json.loads(task.description.read_text())
+    content["registration_val"] = content["registration_val"][1:]
+    task.description.write_text(json.dumps(content))
+    return task
 
 
 @pytest.fixture(scope="session")

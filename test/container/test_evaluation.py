@@ -64,6 +64,20 @@ def test_fields_of_the_registration_pass_a_gate(phantom_run, evaluate, writable)
     assert (writable / "metrics.json").stat().st_uid == ANY_UID
 
 
+def test_runs_can_be_ranked(phantom_run, evaluate, evaluation_image, shut_in, writable):
+    done, _ = evaluate(phantom_run.output)
+    assert done.code == 0, done.err
+    runs = ("ours=/output/metrics.json", "again=/output/metrics.json")
+    done = shut_in(
+        evaluation_image,
+        *("-m", "regeval", "rank", *runs, "--output", "/output/board", "--bootstrap", "10"),
+        mounts={"/output": writable},
+        entry="python",
+    )
+    assert done.code == 0, done.err
+    assert "ours" in (writable / "board" / "leaderboard.html").read_text()
+
+
 def test_gate_that_is_not_met(phantom_run, evaluate):
     done, metrics = evaluate(phantom_run.output, "--require", "DSC.mean>=0.999")
     assert done.code == 1

@@ -53,6 +53,16 @@ def test_holds_no_build_tools_and_nothing_of_the_checkout(docker, request, which
     assert found.out == ""
 
 
+def test_presets_weights_and_kernels_are_in_it(docker, image):
+    script = (
+        "import pathlib; from dinoreg.pipeline.presets import preset_names; print(len(preset_names()) > 9,"
+        "len(list(pathlib.Path('/opt/dinoreg/share/dinoreg/weights').glob('*.safetensors'))) > 0,"
+        "pathlib.Path('/opt/dinoreg/kernels').is_dir())"
+    )
+    found = docker("run", "--rm", "--network", "none", "--entrypoint", "python", image, "-c", script)
+    assert found.out == "True True True\n", found.err
+
+
 def test_evaluation_holds_nothing_of_the_registration(docker, evaluation_image):
     script = (
         "import importlib.util as u; print([n for n in ('dinoreg', 'torch', 'pandas') if u.find_spec(n)])"

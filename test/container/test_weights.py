@@ -1,47 +1,18 @@
 """Weights in the container: mounted, baked in, and absent."""
 
 import hashlib
-import json
 import shutil
 
 import numpy as np
 import pytest
 import torch
+from random_weights import random_vit_small
 
 from regtask import read_field
 
 pytestmark = pytest.mark.container
 
 BAKED_TAG = "dinoreg:test-weights"
-WIDTH, DEPTH = 384, 12  # ViT-S/14
-
-
-def random_vit_small():
-    """A state dict with the keys and shapes of dinov2_vits14_reg4_pretrain.pth and random values."""
-    generator = torch.Generator().manual_seed(0)
-
-    def values(*shape):
-        return torch.randn(shape, generator=generator) * 0.05
-
-    state = {
-        "cls_token": values(1, 1, WIDTH),
-        "register_tokens": values(1, 4, WIDTH),
-        "pos_embed": values(1, 1 + 37 * 37, WIDTH),
-        "mask_token": values(1, WIDTH),
-        "patch_embed.proj.weight": values(WIDTH, 3, 14, 14),
-        "patch_embed.proj.bias": values(WIDTH),
-        "norm.weight": 1 + values(WIDTH),
-        "norm.bias": values(WIDTH),
-    }
-    linear = {"attn.qkv": (3, 1), "attn.proj": (1, 1), "mlp.fc1": (4, 1), "mlp.fc2": (1, 4)}
-    for block in (f"blocks.{number}." for number in range(DEPTH)):
-        for name in ("norm1", "norm2"):
-            state |= {f"{block}{name}.weight": 1 + values(WIDTH), f"{block}{name}.bias": values(WIDTH)}
-        for name, (out, into) in linear.items():
-            state[f"{block}{name}.weight"] = values(out * WIDTH, into * WIDTH)
-            state[f"{block}{name}.bias"] = values(out * WIDTH)
-        state |= {f"{block}ls1.gamma": 1 + values(WIDTH), f"{block}ls2.gamma": 1 + values(WIDTH)}
-    return state
 
 
 @pytest.fixture(scope="session")
@@ -52,16 +23,6 @@ def weights(tmp_path_factory):
     torch.save(random_vit_small(), path)
     path.chmod(0o600)
     return folder, hashlib.sha256(path.read_bytes()).hexdigest()
-
-
-@pytest.fixture
-def one_pair(phantom, tmp_path):
-    """The phantom's MR-CT pair alone."""
-    task = phantom.copied_to(tmp_path / "task")
-    content = json.loads(task.description.read_text())
-    content["registration_val"] = content["registration_val"][1:]
-    task.description.write_text(json.dumps(content))
-    return task
 
 
 @pytest.mark.parametrize("way", ["mounted", "baked"])

@@ -110,8 +110,8 @@ def rank_intervals(board: Leaderboard) -> list[Interval]:
     count = len(board.standings)
     lines = []
     for row, standing in enumerate(board.standings):
-        if standing.interval is None:
-            return []
+        if standing.rank is None or standing.interval is None:  # a reference, or no bootstrap
+            continue
         rank, low, high = (
             NAME_WIDTH + PLOT_WIDTH * (place - 0.5) / count for place in (standing.rank, *standing.interval)
         )

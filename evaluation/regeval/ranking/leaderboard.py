@@ -1,6 +1,6 @@
 """The ranking itself, and how much it depends on which cases happened to be tested."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,7 +22,7 @@ class Standing:
 
     Attributes:
         run: name.
-        rank: 1 is the best; equal scores share a rank.
+        rank: 1 is the best; equal scores share a rank; None for a reference, which is never ranked.
         interval: the ranks between which 95 % of the bootstrap samples lie; None without a bootstrap.
         score: final score; "l2r" 0.1 to 1, "wilcoxon-holm" up to 100.
         metric_scores: metric -> score.
@@ -33,7 +33,7 @@ class Standing:
     """
 
     run: str
-    rank: int
+    rank: int | None
     interval: tuple[int, int] | None
     score: float
     metric_scores: Mapping[str, float]
@@ -48,7 +48,7 @@ class Leaderboard:
     """A ranking, with everything its page shows.
 
     Attributes:
-        standings: best first.
+        standings: best first, references last; equal ranks by their means, the first metric's first.
         wins: metric -> (R, R) in the order of `results.runs`, True where the row beats the column.
         bootstrap: number of samples.
         reference: run that the gate compares with; None without a gate.
@@ -77,11 +77,22 @@ class Leaderboard:
                 )
             if self.reference is None:
                 texts.append("no gate: no run is the reference (name one with --reference)")
+        elif not self.scheme.can_decide(cases):
+            texts.append(
+                f"{cases} cases cannot tell any two runs apart by the {self.scheme.test} test: even where "
+                "one run is better in every case the difference does not count; rank more cases"
+            )
         return tuple(texts)
 
 
 def rank_runs(
-    results: Results, scheme: Scheme, *, bootstrap: int = 1000, seed: int = 0, reference: str | None = None
+    results: Results,
+    scheme: Scheme,
+    *,
+    bootstrap: int = 1000,
+    seed: int = 0,
+    reference: str | None = None,
+    unranked: Collection[str] = (),
 ) -> Leaderboard:
     """Rank runs.
 
@@ -92,6 +103,7 @@ def rank_runs(
             intervals of the ranks; 0 for none.
         seed: of the draws.
         reference: name of the run that the gate of "wilcoxon-holm" compares with; None for no gate.
+        unranked: names of runs that are compared and scored but take no rank.
     """
     goodness = results.goodness()
     row = None if reference is None else results.runs.index(reference)
@@ -100,15 +112,16 @@ def rank_runs(
     passed = None if row is None else scheme.gate(wins, row)
     totals = scheme.totals(scores, passed)
     components = {} if scheme.method == "l2r" else scheme.component_scores(scores, passed)
-    ranks = _ranks(totals)
-    samples = _bootstrap_ranks(goodness, scheme, row, bootstrap, seed)
+    outside = np.isin(results.runs, list(unranked))
+    ranks = _ranks(totals, outside)
+    samples = _bootstrap_ranks(goodness, scheme, row, outside, bootstrap, seed)
     finite = np.isfinite(results.values)
     names = [metric.name for metric in results.metrics]
     standings = [
         Standing(
             run=run,
-            rank=int(ranks[number]),
-            interval=None if samples is None else _interval(samples[:, number]),
+            rank=None if outside[number] else int(ranks[number]),
+            interval=None if samples is None or outside[number] else _interval(samples[:, number]),
             score=float(totals[number]),
             metric_scores=dict(zip(names, scores[:, number].tolist(), strict=True)),
             components={name: float(values[number]) for name, values in components.items()},
@@ -126,7 +139,7 @@ def rank_runs(
     return Leaderboard(
         results=results,
         scheme=scheme,
-        standings=tuple(sorted(standings, key=lambda standing: standing.rank)),
+        standings=tuple(sorted(standings, key=lambda standing: _order(standing, results))),
         wins=dict(zip(names, wins, strict=True)),
         bootstrap=bootstrap,
         seed=seed,
@@ -134,8 +147,25 @@ def rank_runs(
     )
 
 
+def _order(standing: Standing, results: Results) -> tuple[float, ...]:
+    """Return the key of a line: the rank, then the means in the order of the metrics, better ones first."""
+    means = [
+        -standing.means[metric.name] if metric.higher_is_better else standing.means[metric.name]
+        for metric in results.metrics
+    ]
+    return (
+        np.inf if standing.rank is None else standing.rank,
+        *(np.inf if np.isnan(mean) else mean for mean in means),
+    )
+
+
 def _bootstrap_ranks(
-    goodness: NDArray[np.float64], scheme: Scheme, reference: int | None, count: int, seed: int
+    goodness: NDArray[np.float64],
+    scheme: Scheme,
+    reference: int | None,
+    outside: NDArray[np.bool_],
+    count: int,
+    seed: int,
 ) -> NDArray[np.intp] | None:
     """Repeat the whole procedure on drawn cases; (count, R) ranks."""
     if count < 1:
@@ -147,11 +177,12 @@ def _bootstrap_ranks(
         sample = np.moveaxis(goodness[..., draws[start : start + _BATCH]], 2, 1)  # (M, B, R, N)
         wins = scheme.wins(sample)
         passed = None if reference is None else scheme.gate(wins, reference)
-        batches.append(_ranks(scheme.totals(scheme.metric_scores(wins), passed)))
+        batches.append(_ranks(scheme.totals(scheme.metric_scores(wins), passed), outside))
     return np.concatenate(batches)
 
 
-def _ranks(totals: NDArray[np.float64]) -> NDArray[np.intp]:
+def _ranks(totals: NDArray[np.float64], outside: NDArray[np.bool_]) -> NDArray[np.intp]:
+    totals = np.where(outside, -np.inf, totals)  # below all that are ranked, so that no rank is left free
     # Rounded, since the order of a sum must not decide between equal scores.
     return np.asarray(rankdata(-np.round(totals, 9), method="min", axis=-1), dtype=np.intp)
 

@@ -6,7 +6,7 @@ A file is what the Learn2Reg evaluator and `regeval evaluate` write: `cases -> m
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, get_args
 
@@ -47,6 +47,18 @@ class Run:
     kinds: Mapping[str, str]
     reference: "Run | None" = None
 
+    def is_identity(self) -> bool:
+        """Return whether every number is that of the identity in the same file: nothing was moved."""
+        return self.reference is not None and all(
+            case in self.reference.scores
+            and all(
+                value == (there := self.reference.scores[case].get(metric))
+                or (there != there and value != value)
+                for metric, value in metrics.items()
+            )
+            for case, metrics in self.scores.items()
+        )
+
     def metrics(self) -> set[str]:
         """Return the metrics that every case has."""
         return set.intersection(*(set(metrics) for metrics in self.scores.values()))
@@ -63,6 +75,7 @@ class Results:
         metrics: the columns that are ranked.
         values: (metrics, runs, cases), as in the files; nan or infinite where there is no number.
         left_out: metrics that are not ranked, each with the reason.
+        units: metric -> unit, of those that have one and whose kind the files tell.
     """
 
     task: str
@@ -71,6 +84,7 @@ class Results:
     metrics: tuple[Metric, ...]
     values: NDArray[np.float64]
     left_out: Mapping[str, str]
+    units: Mapping[str, str] = field(default_factory=dict)
 
     def goodness(self) -> NDArray[np.float64]:
         """Return the values with the sign that makes larger ones better, all finite.
@@ -157,7 +171,12 @@ def compare(runs: Sequence[Run], wanted: Sequence[str] = ()) -> Results:
     values = [[[run.scores[case][metric.name] for case in cases] for run in runs] for metric in chosen]
     task = next((run.task for run in runs if run.task), "")
     table = np.array(values, dtype=np.float64)
-    return Results(task, tuple(run.name for run in runs), cases, tuple(chosen), table, left_out)
+    # The distances of the challenge's own evaluator are in voxels, see docs/evaluation.md.
+    unit_of = {"hd95": "voxels" if runs[0].mode == "l2r" else "mm", "tre": "mm"}
+    units = {
+        metric.name: unit_of[kind] for metric in chosen if (kind := kinds.get(metric.name, "")) in unit_of
+    }
+    return Results(task, tuple(run.name for run in runs), cases, tuple(chosen), table, left_out, units)
 
 
 def _constant(runs: Sequence[Run], metric: str) -> bool:

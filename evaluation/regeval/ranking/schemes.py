@@ -48,6 +48,11 @@ class Scheme:
             return np.stack([_holm_wins(values) for values in goodness])
         return np.stack([_l2r_wins(values, self.test) for values in goodness])
 
+    def can_decide(self, cases: int) -> bool:
+        """Return whether two runs on so many cases count as different where they differ as much as can be."""
+        worse = np.arange(cases, dtype=np.float64)
+        return bool(self.wins(np.stack([cases + 2 * worse, worse])[None]).any())
+
     def metric_scores(self, wins: NDArray[np.bool_]) -> NDArray[np.float64]:
         """Return the score of each run per metric, above 0 and at most 1: (M, ..., R) from (M, ..., R, R)."""
         if self.method == "wilcoxon-holm":

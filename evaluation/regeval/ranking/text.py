@@ -7,6 +7,9 @@ from collections.abc import Sequence
 from regeval.ranking.charts import number_text
 from regeval.ranking.leaderboard import Leaderboard, Standing
 
+# A spreadsheet takes a cell that begins so for a formula and runs it, quoted or not.
+_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
+
 
 def format_leaderboard(board: Leaderboard) -> str:
     """Return a fixed-width table: rank, interval, run, score, and per metric the mean with its score."""
@@ -25,22 +28,42 @@ def format_leaderboard(board: Leaderboard) -> str:
 
 
 def leaderboard_csv(board: Leaderboard) -> str:
-    """Return the leaderboard as csv: one line per run, full precision, empty where there is no number."""
+    """Return the leaderboard as csv: one line per run, full precision, empty where there is no number.
+
+    Names that a spreadsheet would run as a formula get an apostrophe in front.
+    """
     metrics = [metric.name for metric in board.results.metrics]
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
-    columns = [f"{name} {what}" for name in metrics for what in ("mean", "score", "cases without number")]
+    columns = [
+        _defused(f"{name} {what}") for name in metrics for what in ("mean", "score", "cases without number")
+    ]
     components = list(board.scheme.component_names()) if board.scheme.method == "wilcoxon-holm" else []
     writer.writerow(["rank", "rank low", "rank high", "run", "score", "gate", *components, *columns])
     for one in board.standings:
         gate = "" if one.passed is None else "passed" if one.passed else "not passed"
-        row: list[object] = [one.rank, *(one.interval or ("", "")), one.run, one.score, gate]
+        row: list[object] = [
+            "" if one.rank is None else one.rank,
+            *(one.interval or ("", "")),
+            _defused(one.run),
+            one.score,
+            gate,
+        ]
         row += [one.components[name] for name in components]
         for name in metrics:
             mean = one.means[name]
             row += ["" if mean != mean else mean, one.metric_scores[name], one.without_number[name]]
         writer.writerow(row)
     return stream.getvalue()
+
+
+def _defused(text: str) -> str:
+    """Return text that a spreadsheet shows instead of running it: an apostrophe before a formula's sign.
+
+    Carriage returns become spaces, since the writer does not quote them and they would begin a new line.
+    """
+    plain = text.replace("\r", " ")
+    return f"'{plain}" if text.startswith(_FORMULA_STARTS) else plain
 
 
 def _row(board: Leaderboard, standing: Standing, metrics: Sequence[str]) -> tuple[str, ...]:
@@ -51,7 +74,8 @@ def _row(board: Leaderboard, standing: Standing, metrics: Sequence[str]) -> tupl
         missing = standing.without_number[name]
         lost = f", {missing} none" if missing else ""
         cells.append(f"{number_text(standing.means[name])} ({standing.metric_scores[name]:.2f}{lost})")
-    return (str(standing.rank), interval, standing.run, f"{standing.score:.3f}", *gate, *cells)
+    rank = "ref" if standing.rank is None else str(standing.rank)
+    return (rank, interval, standing.run, f"{standing.score:.3f}", *gate, *cells)
 
 
 def _line(row: Sequence[str], widths: Sequence[int]) -> str:

@@ -244,7 +244,7 @@ def test_unknown_metric_is_left_out_and_said(rank, metrics_file):
 
 
 def test_the_evaluator_needs_none_of_it():
-    """The small image has no jinja2, pandas or matplotlib."""
+    """What only a ranking needs is imported by it alone."""
     blocked = (
         "import sys; sys.modules |= dict.fromkeys(('jinja2', 'pandas', 'matplotlib', 'torch', 'dinoreg'));"
     )

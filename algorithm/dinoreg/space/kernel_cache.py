@@ -1,0 +1,85 @@
+"""Kernels that were compiled in advance, as the container image brings them.
+
+The image is built on one machine and run on others, so its kernels are compiled for one instruction set that
+nearly all of them have, and that is the target of every run which uses them. Whoever lacks it, or runs code
+that is not the one they were made of, compiles as without them: numba compares the digest of the source, the
+signature and the target.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+FOLDER_VARIABLE = "DINOREG_KERNELS"  # set by the image
+TARGET = "x86-64-v3"  # as LLVM names it: 64-bit x86 with AVX2 and FMA, since 2013
+_NEEDED = ("avx", "avx2", "bmi", "bmi2", "f16c", "fma", "lzcnt", "movbe", "popcnt", "sse4.2", "xsave")
+
+
+def prepare_kernels() -> None:
+    """Have numba find the kernels in $DINOREG_KERNELS; to be called before numba is imported.
+
+    numba takes nothing from a folder that it cannot write to: they are copied into its own cache,
+    $NUMBA_CACHE_DIR. A cache that is there already stays as it is.
+    """
+    folder, cache = os.environ.get(FOLDER_VARIABLE), os.environ.get("NUMBA_CACHE_DIR")
+    if not folder or not cache or "NUMBA_CPU_NAME" in os.environ or not runs_here():
+        return
+    os.environ.update(target_environment())
+    if Path(folder).is_dir() and not Path(cache).exists():
+        with contextlib.suppress(OSError):  # without them all works, only later
+            _copy_whole(Path(folder), Path(cache))
+
+
+def target_environment() -> Mapping[str, str]:
+    """Return the variables that make numba compile for the target instead of for this machine."""
+    return {"NUMBA_CPU_NAME": TARGET, "NUMBA_CPU_FEATURES": ""}  # none beyond those of the name
+
+
+def runs_here() -> bool:
+    """Tell whether this machine has all that the target needs."""
+    import llvmlite.binding as llvm  # only where it matters
+
+    features = llvm.get_host_cpu_features()
+    return all(features.get(name, False) for name in _NEEDED)
+
+
+def _copy_whole(source: Path, target: Path) -> None:
+    """Copy a folder so that nobody sees a part of it; who is first wins."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=target.parent) as scratch:
+        copied = shutil.copytree(source, Path(scratch) / "kernels", copy_function=shutil.copyfile)
+        for place in (copied, *copied.rglob("*")):
+            place.chmod(0o700 if place.is_dir() else 0o600)
+        copied.rename(target)
+
+
+def build_kernels(folder: Path) -> None:
+    """Compile every kernel for the target into a new folder, in a process that has not imported numba.
+
+    The folder stays empty where this machine cannot run them: a run of the image then compiles by itself.
+    """
+    folder.mkdir(parents=True)
+    if runs_here():
+        os.environ.update(target_environment(), NUMBA_CACHE_DIR=str(folder))
+        compile_kernels()
+
+
+def compile_kernels() -> dict[str, int]:
+    """Call every kernel once as the registration does; returns how many times each had to be compiled."""
+    import torch
+
+    from dinoreg.space import _cpu_kernels
+    from dinoreg.space.sampling import sample_linear, squared_difference
+
+    for shape in ((4, 5), (4, 5, 6)):
+        volume = torch.zeros(2, *shape)
+        positions = torch.zeros(len(shape), *shape, requires_grad=True)
+        loss = squared_difference(volume, volume, positions, torch.ones(1, *shape))
+        (sample_linear(volume, positions).sum() + loss).backward()  # type: ignore[no-untyped-call]
+    names = ("sample", "sample_position_gradient", "squared_difference")
+    return {name: sum(getattr(_cpu_kernels, name).stats.cache_misses.values()) for name in names}
