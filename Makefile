@@ -11,7 +11,7 @@ SHELL := /bin/bash
 PYTHON ?= python3
 TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 DEMO ?= demo-output
-PRESET ?= mind
+PRESET ?= auto
 
 VENV := .venv
 BIN := $(VENV)/bin

@@ -1,7 +1,7 @@
-"""How far the intensities of two images can be compared, measured where a first registration has brought them.
+"""How far the intensities of two images can be compared, measured after a first registration.
 
-Two scans of one modality can differ in scale, in contrast or locally, and two modalities can agree in part. The
-description of a task does not tell; the images, once roughly aligned, do.
+Two scans of one modality can differ in scale, in contrast or locally, and two modalities can agree in part.
+The description of a task does not tell; the images, once roughly aligned, do.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ class Agreement:
     """How the intensities of moving relate to those of fixed.
 
     Attributes:
-        explained: share of the variance of fixed that the best function of moving explains (correlation ratio;
-            Roche et al. 1998), 0 to 1.
+        explained: share of the variance of fixed that the best function of moving explains, 0 to 1
+            (correlation ratio; Roche et al. 1998).
         correlation: of both as they are, -1 to 1.
         trust: what follows, 0 to 2: the weight of the intensities where that of MIND is 1.
         at: (n,) ascending intensities of moving.
@@ -59,7 +59,9 @@ def measure_agreement(fixed: Tensor, warped: Tensor, weight: Tensor) -> Agreemen
     f, m = fixed[inside].double(), warped[inside].double()
     if len(f) < 10 * _BINS or not float(f.var()) > 0 or not float(m.var()) > 0:
         return Agreement(0.0, 0.0, 0.0, m.new_empty(0), m.new_empty(0))
-    edges = torch.quantile(m[:: max(1, len(m) // 200_000)], torch.linspace(0, 1, _BINS + 1, dtype=m.dtype, device=m.device))
+    edges = torch.quantile(
+        m[:: max(1, len(m) // 200_000)], torch.linspace(0, 1, _BINS + 1, dtype=m.dtype, device=m.device)
+    )
     edges = torch.unique(edges)
     index = torch.bucketize(m, edges[1:-1])
     bins = max(1, len(edges) - 1)
@@ -73,4 +75,6 @@ def measure_agreement(fixed: Tensor, warped: Tensor, weight: Tensor) -> Agreemen
     kept = torch.ones_like(at, dtype=torch.bool)
     kept[1:] = at.diff() > 0
     dtype = fixed.dtype
-    return Agreement(explained, correlation, min(_MOST, max(0.0, trust)), at[kept].to(dtype), becomes[kept].to(dtype))
+    return Agreement(
+        explained, correlation, min(_MOST, max(0.0, trust)), at[kept].to(dtype), becomes[kept].to(dtype)
+    )

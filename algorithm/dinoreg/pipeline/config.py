@@ -80,8 +80,8 @@ class FeatureSettings(Settings):
     # Where set: take the finest lattice of at most this many cells instead, and scale every other length of
     # the configuration along, so that a hippocampus and an abdomen are treated alike at the same cost.
     max_cells: Annotated[int, Field(ge=1000, le=1_000_000_000)] | None = None
-    # "image": the image's own grid; "cubic": axes along right, anterior and superior, cubic voxels, so that it does
-    # not matter how a scan is stored.
+    # "image": the image's own grid; "cubic": axes along right, anterior and superior, cubic voxels, so that
+    # it does not matter how a scan is stored.
     grid: Literal["image", "cubic"] = "image"
     max_voxels: Annotated[int, Field(ge=10_000)] = 7_000_000  # of the cubic grid
     # Weight of `intensity` in the Adam stages: "settings", or "measured" where the discrete stages bring the

@@ -5,10 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-import torch
 from torch import Tensor
 
-from dinoreg.encoders.features import REFERENCE_ENERGY
 from dinoreg.optimise.agreement import measure_agreement
 from dinoreg.optimise.discrete import warp_features
 from dinoreg.pipeline.config import Config, Intensity

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from dinoreg.errors import NumericalError
 from dinoreg.guard.folds import repair_folds
+from dinoreg.guard.verdict import Verdict, gather_evidence, judge
 from dinoreg.optimise.adam import refine_adam
 from dinoreg.optimise.data_term import ssd_term, warp_and_compare
 from dinoreg.optimise.discrete import search_convex, warp_weight
@@ -49,6 +50,7 @@ class Registration:
         stages: in the order in which they ran.
         evidence: what the encoders with a PCA saw, to be drawn or written.
         matches: how slices were matched, to be drawn.
+        verdict: whether the result can be believed; None where no features were compared.
     """
 
     displacement: NDArray[np.float32]
@@ -56,6 +58,7 @@ class Registration:
     stages: tuple[StageReport, ...]
     evidence: tuple[Evidence, ...] = ()
     matches: tuple[SliceMatch, ...] = ()
+    verdict: Verdict | None = None
 
 
 def register_pair(
@@ -105,6 +108,7 @@ def register_pair(
     lattice = plan.finest
     evidence: tuple[Evidence, ...] = ()
     matches: list[SliceMatch] = []
+    verdict: Verdict | None = None
 
     if config.start or config.discrete or config.adam:
         encoder = encoder or PairEncoder(config, device)
@@ -124,6 +128,7 @@ def register_pair(
             # Every block went through the same lattices.
             lattice = results[0][2]
             displacement = _mean([(weight, vectors) for weight, vectors, _ in results])
+        verdict = _verdict(config, plan, features, displacement, lattice)
         del features  # the guard works on whole volumes: let both not be there at once
     if config.ffd:
         encoders = (encoder or PairEncoder(config, device)).encoders
@@ -132,7 +137,7 @@ def register_pair(
 
     with clock.stage("guard") as details:
         vectors = _guard(displacement, lattice, plan, config, details)
-    return Registration(_as_file(vectors), plan, tuple(clock.reports), evidence, tuple(matches))
+    return Registration(_as_file(vectors), plan, tuple(clock.reports), evidence, tuple(matches), verdict)
 
 
 def _register_on(
@@ -195,7 +200,9 @@ def _start(
     for step, target in zip(config.start, plan.start, strict=True):
         with clock.stage(f"start: {step.kind}") as details:
             displacement, lattice = resize_displacement(displacement, lattice, target), target
-            block = joined.on(lattice, step.weights if isinstance(step, HypothesesStart | SearchStart) else ())
+            block = joined.on(
+                lattice, step.weights if isinstance(step, HypothesesStart | SearchStart) else ()
+            )
             displacement = run_start(
                 step,
                 block.fixed,
@@ -245,6 +252,17 @@ def _correct(
                 seen = block.on(lattice, settings.weights)
             displacement = _refine(settings, seen, displacement, config.masked, details)
     return displacement, lattice
+
+
+def _verdict(
+    config: Config, plan: Plan, features: PairFeatures, displacement: Tensor, lattice: Lattice
+) -> Verdict:
+    """Judge a displacement on the lattice of the last discrete stage: anatomy counts more than noise there."""
+    target = plan.discrete[-1] if plan.discrete else lattice
+    weights = config.discrete[-1].weights or config.discrete[0].weights if config.discrete else ()
+    seen = features.joined.on(target, weights)
+    vectors = resize_displacement(displacement, lattice, target)
+    return judge(gather_evidence(seen.fixed, seen.moving, vectors))
 
 
 def _published(config: Config, plan: Plan, block: Block, clock: StageClock) -> Tensor:

@@ -194,6 +194,7 @@ class _Run:
             progress.stage(pair.case_key, "write")
             entry["files"] = self._write(pair, result.displacement, fixed.grid)
             entry |= _report(result)
+            _say_verdict(pair, result)
             self._write_bases(pair, result)
         except OutputError:
             raise
@@ -270,6 +271,12 @@ def _read(path: Path) -> Volume:
     return volume
 
 
+def _say_verdict(pair: Pair, result: Registration) -> None:
+    verdict = result.verdict
+    if verdict is not None and verdict.grade != "good":
+        log.warning("%s: %s: %s", pair.case_key, verdict.grade, "; ".join(verdict.reasons))
+
+
 def _report(result: Registration) -> dict[str, Any]:
     """The parts of a result that belong into the manifest, as plain JSON values."""
     guard = result.stages[-1].details
@@ -278,5 +285,7 @@ def _report(result: Registration) -> dict[str, Any]:
         "stages": [dataclasses.asdict(stage) for stage in result.stages],
         "plan": result.plan.as_dict(),
     }
+    if result.verdict is not None:
+        report |= result.verdict.as_dict()
     plain: dict[str, Any] = json.loads(json.dumps(report))
     return plain

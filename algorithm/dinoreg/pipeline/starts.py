@@ -11,7 +11,14 @@ from torch import Tensor
 
 from dinoreg.encoders.features import Features
 from dinoreg.optimise.discrete import warp_features
-from dinoreg.pipeline.config import AffineStart, CentresStart, HypothesesStart, SearchStart, SlicesStart, Start
+from dinoreg.pipeline.config import (
+    AffineStart,
+    CentresStart,
+    HypothesesStart,
+    SearchStart,
+    SlicesStart,
+    Start,
+)
 from dinoreg.pipeline.plan import hypothesis_cells
 from dinoreg.space.compose import compose
 from dinoreg.space.orientation import RAS, ras_axes
@@ -46,6 +53,7 @@ def run_start(
         details: filled with what the step found, for the report.
         codes: distances of the encoded slices by their cls tokens, for each axis that has them, in voxels.
         origin: first voxel of the block that the lattice covers.
+        orientation: of the image.
         keep_match: given what a match of slices compared and found.
 
     Returns:

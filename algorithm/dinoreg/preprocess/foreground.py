@@ -76,25 +76,26 @@ def measured_voxels(image: NDArray[np.float32]) -> NDArray[np.bool_]:
 def ct_body(hu: NDArray[np.float32]) -> NDArray[np.bool_]:
     """Return the body in a CT, lungs included even where the field of view cuts them open.
 
-    What has soft tissue on both sides along any axis is inside. Holes that are filled slice by
-    slice would lose the lungs of a cone-beam CT, whose cylinder of view opens them.
+    What has soft tissue on both sides along any axis is inside. Where a fill surrounds the field of view, as
+    around the cylinder of a cone-beam CT, all that was measured is: lungs that the cylinder opens have tissue
+    on one side.
 
     Args:
         hu: (I, J, K) Hounsfield units.
 
     Returns:
-        (I, J, K); all that was measured where nothing stands out.
+        (I, J, K); everything where nothing stands out.
     """
     measured = measured_voxels(hu)
-    solid = threshold_foreground(np.where(measured, hu, np.float32(hu.min())), "ct")
-    if solid.all():
+    if not measured.all():
         return measured
+    solid = threshold_foreground(hu, "ct")
     between = np.zeros(hu.shape, dtype=np.uint8)
     for axis in range(hu.ndim):
         before = np.logical_or.accumulate(solid, axis=axis)
         after = np.flip(np.logical_or.accumulate(np.flip(solid, axis), axis=axis), axis)
         between += before & after
-    inside: NDArray[np.bool_] = ((between >= 1) | solid) & measured
+    inside: NDArray[np.bool_] = (between >= 1) | solid
     return inside
 
 

@@ -1,4 +1,4 @@
-"""A CT read so that lung, soft tissue and bone keep contrast at once, whatever scale its values are stored on."""
+"""A CT read so that lung, soft tissue and bone keep contrast, whatever scale its values are stored on."""
 
 from __future__ import annotations
 
@@ -59,10 +59,8 @@ def find_hu_scale(image: NDArray[np.float32]) -> HuScale:
     upper = centres > low + 0.3 * (high - low)
     soft = float(centres[upper][smooth[upper].argmax()])
     for offset in _KNOWN_OFFSETS:
-        if low + offset >= _AIR_HU - 200 and _SOFT_HU[0] <= soft + offset <= _SOFT_HU[1]:
+        if low + offset >= _AIR_HU - 300 and _SOFT_HU[0] <= soft + offset <= _SOFT_HU[1]:
             return HuScale(1.0, offset, soft)
-    if _SOFT_HU[0] <= soft <= _SOFT_HU[1]:
-        return HuScale(1.0, 0.0, soft)
     lower = centres < soft - 0.3 * (high - low)
     air = float(centres[lower][smooth[lower].argmax()]) if lower.any() else low
     factor = (_MUSCLE_HU - _AIR_HU) / max(soft - air, 1e-6)

@@ -91,6 +91,7 @@ def averaging_matrix(
         size_out: number of output cells.
         size_in: number of input cells.
         step: width of an output cell in input cells.
+        device: of the matrix.
     """
     points = max(1, math.ceil(step - 1e-6))
     matrix = interpolation_matrix(size_out * points, size_in, points / step, device=device)

@@ -1,8 +1,8 @@
 """The working grid of a pair: axes along right, anterior and superior, cubic voxels, and the way back.
 
-How a scanner or a converter stored a scan, along which axis first and with which voxels, is not to change what
-is found. Whatever counts voxels or goes by array axes runs on this grid instead; its displacement is brought
-back to the image's own voxels.
+How a scanner or a converter stored a scan, along which axis first and with which voxels, is not to change
+what is found. Whatever counts voxels or goes by array axes runs on this grid instead; its displacement is
+brought back to the image's own voxels.
 """
 
 from __future__ import annotations

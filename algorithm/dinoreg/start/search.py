@@ -1,8 +1,8 @@
 """Search the translation between two bodies in all three directions, from coarse to fine.
 
 A rigid shift alone compares badly between people, so every candidate is judged by what a small deformable
-registration leaves (`start.hypotheses`). That is done for many candidates on a coarse lattice, where it costs a
-hundredth, and for the best of them on a finer one.
+registration leaves (`start.hypotheses`). That is done for many candidates on a coarse lattice, where it costs
+little; from the best of them, and from no translation, a climb on a finer one begins.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ import torch
 from torch import Tensor
 
 from dinoreg.encoders.features import Features
+from dinoreg.space.lattice import Lattice, pool
 from dinoreg.start.hypotheses import Hypothesis, candidate_translations, judge_translations
-from dinoreg.space.lattice import Lattice
 
-# Cells of the two lattices over the whole image: a body of 380 x 320 x 380 mm gets cells of about 24 and 12 mm.
+# Cells of the two lattices over the whole image, about 24 and 12 mm for a body of 380 x 320 x 380 mm.
 _COARSE_CELLS, _FINE_CELLS = 3_000, 24_000
 _COARSE_RADIUS, _FINE_RADIUS = 1, 3
 _STEP = 2.0  # cells of the finer lattice between neighbours
@@ -87,7 +87,8 @@ def search_start(
     ratio = [c / f for c, f in zip(coarse.mm, fine.mm, strict=True)]
     zero = (0.0,) * len(ratio)
     limit = [r / s for r, s in zip(range_mm, fine.mm, strict=True)]
-    for seed in [zero, *(tuple(float(round(t * r)) for t, r in zip(h.translation, ratio)) for h in best)]:
+    for translation in [zero, *(h.translation for h in best)]:
+        seed = tuple(float(round(t * r)) for t, r in zip(translation, ratio, strict=True))
         _climb(fine, seed, limit, longest, min_overlap)
     finalists = list(fine.judged.values())
     identity = fine.judged[zero]
@@ -199,7 +200,5 @@ def _coarser(lattice: Lattice, cells: int) -> tuple[Lattice, tuple[int, ...]]:
 
 def _pooled(base: Tensor, factors: Sequence[int]) -> Tensor:
     """Average a displacement over coarser cells, and count in them."""
-    from dinoreg.space.lattice import pool
-
     scale = torch.tensor(factors, dtype=base.dtype, device=base.device).view(-1, *([1] * len(factors)))
     return pool(base, factors) / scale

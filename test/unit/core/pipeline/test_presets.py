@@ -9,6 +9,7 @@ from dinoreg.pipeline.config import Config
 from dinoreg.pipeline.presets import config_hash, load_config, load_preset, parse_config, preset_names
 
 EXPECTED = (
+    "auto",
     "convexadam",
     "convexadam-published",
     "dino3d",

@@ -1,0 +1,106 @@
+"""Whether a registration can be believed, in words and numbers.
+
+A field can be smooth, finite and free of folds and still be wrong: the other body part, a mirrored scan, a
+start that missed. What gives that away is how much of the fixed image the moving one covers, how much closer
+the matched features are than unrelated ones, and how far the field stretches. docs/verdict.md has the pairs,
+right and wrong, that the limits were set on.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from dinoreg.encoders.features import Features
+from dinoreg.optimise.discrete import warp_features
+from dinoreg.space.jacobian import jacobian_determinant
+
+Grade = Literal["good", "doubtful", "failed"]
+
+# (doubtful, failed): beyond the first a person should look, beyond the second the field is of no use.
+_COVERED = 0.5, 0.2
+_MISMATCH = 0.64, 0.75
+# A cell that shrinks or grows by more than this factor is implausible for most tissue.
+_LARGEST_CHANGE = 4.0
+_PERMUTATION_SEED = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What speaks for or against a registration.
+
+    Attributes:
+        covered: share of the fixed foreground that moving has content for, 0 to 1.
+        residual: mean squared feature distance of matched places over that of unrelated ones; near 0 where
+            the images are alike everywhere, 1 where the match is no better than chance.
+        implausible: share of the covered cells whose volume changes by more than a factor of 4.
+    """
+
+    covered: float
+    residual: float
+    implausible: float
+
+    @property
+    def mismatch(self) -> float:
+        """The residual, and what it was bought with: a wrong match lowers it by stretching the field."""
+        return self.residual + 2 * self.implausible
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """A grade, the reasons for it in words, and the evidence."""
+
+    grade: Grade
+    reasons: tuple[str, ...]
+    evidence: Evidence
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return what the manifest says of a pair."""
+        return {
+            "verdict": self.grade,
+            "verdict_reasons": list(self.reasons),
+            "verdict_evidence": {name: round(value, 4) for name, value in asdict(self.evidence).items()},
+        }
+
+
+def gather_evidence(fixed: Features, moving: Features, displacement: Tensor) -> Evidence:
+    """Measure a displacement on the features that it was found by.
+
+    Args:
+        fixed: on a lattice.
+        moving: on the same lattice.
+        displacement: (rank, *S) cells, pull.
+    """
+    warped = warp_features(moving, displacement)
+    here, there = fixed.weight[0] > 0.5, warped.weight[0] > 0.5
+    common = here & there
+    covered = float(common.sum()) / max(1.0, float(here.sum()))
+    if not bool(common.any()):
+        return Evidence(covered, 1.0, 1.0)
+    matched = fixed.values[:, common]
+    found = warped.values[:, common]
+    generator = torch.Generator().manual_seed(_PERMUTATION_SEED)
+    order = torch.randperm(matched.shape[1], generator=generator).to(matched.device)
+    unrelated = float((matched - found[:, order]).square().sum(dim=0).mean())
+    residual = float((matched - found).square().sum(dim=0).mean()) / unrelated if unrelated > 0 else 1.0
+    determinant = jacobian_determinant(displacement)[common]
+    implausible = (determinant < 1 / _LARGEST_CHANGE) | (determinant > _LARGEST_CHANGE)
+    return Evidence(covered, residual, float(implausible.float().mean()))
+
+
+def judge(evidence: Evidence) -> Verdict:
+    """Grade a registration by the worst of what its evidence says."""
+    says = (
+        (1 - evidence.covered, [1 - limit for limit in _COVERED],
+         f"the moving image covers {100 * evidence.covered:.0f} % of the fixed one"),
+        (evidence.mismatch, _MISMATCH,
+         f"matched places differ by {100 * evidence.residual:.0f} % of what unrelated ones do, and"
+         f" {100 * evidence.implausible:.1f} % of the field changes volume {_LARGEST_CHANGE:g}-fold"),
+    )  # fmt: skip
+    worst = max((value > doubtful) + (value > failed) for value, (doubtful, failed), _ in says)
+    grades: tuple[Grade, ...] = ("good", "doubtful", "failed")
+    reasons = tuple(text for value, (doubtful, _), text in says if value > doubtful)
+    return Verdict(grades[worst], reasons, evidence)

@@ -1,0 +1,59 @@
+import numpy as np
+import torch
+from core_reference import SHAPE, SHIFT, SPACING, shifted_pair
+
+from dinoreg.encoders.features import Features
+from dinoreg.guard.verdict import Evidence, gather_evidence, judge
+from dinoreg.space.lattice import Lattice
+
+
+def _features(values, weight=None):
+    weight = torch.ones(1, *SHAPE) if weight is None else weight
+    return Features(torch.from_numpy(values).float(), weight, Lattice(SHAPE, (1, 1, 1), SPACING))
+
+
+def _shift(shift):
+    return torch.tensor(shift, dtype=torch.float32).view(3, 1, 1, 1).expand(3, *SHAPE).contiguous()
+
+
+def test_the_true_displacement_is_good_and_a_wrong_one_is_not(rng):
+    fixed, moving = shifted_pair(SHAPE, SHIFT, rng, channels=4)
+    right = gather_evidence(_features(fixed), _features(moving), _shift(SHIFT))
+    assert right.residual < 0.01
+    kept = np.prod([1 - abs(t) / n for t, n in zip(SHIFT, SHAPE, strict=True)])
+    assert abs(right.covered - kept) < 0.02
+    assert judge(right).grade == "good"
+    wrong = gather_evidence(_features(fixed), _features(moving), _shift((-3, 5, -2)))
+    assert 0.8 < wrong.residual < 1.2
+    assert judge(wrong).grade == "failed"
+
+
+def test_the_residual_is_relative_to_unrelated_places(rng):
+    fixed, moving = shifted_pair(SHAPE, SHIFT, rng, channels=4)
+    one = gather_evidence(_features(fixed), _features(moving), _shift((0, 0, 0)))
+    scaled = gather_evidence(_features(7 * fixed), _features(7 * moving), _shift((0, 0, 0)))
+    assert abs(one.residual - scaled.residual) < 1e-4
+
+
+def test_nothing_in_common_is_a_failure(rng):
+    fixed, moving = shifted_pair(SHAPE, SHIFT, rng, channels=2)
+    evidence = gather_evidence(_features(fixed), _features(moving), _shift((40, 0, 0)))
+    assert evidence.covered == 0
+    assert judge(evidence).grade == "failed"
+    assert "covers 0 %" in judge(evidence).reasons[0]
+
+
+def test_a_field_that_stretches_a_lot_is_implausible(rng):
+    fixed, _ = shifted_pair(SHAPE, SHIFT, rng, channels=2)
+    displacement = _shift((0, 0, 0)).clone()
+    displacement[0] = torch.arange(SHAPE[0]).view(-1, 1, 1) * -0.9  # volumes shrink tenfold
+    evidence = gather_evidence(_features(fixed), _features(fixed), displacement)
+    assert evidence.implausible > 0.9
+
+
+def test_the_worst_evidence_decides_and_is_named():
+    verdict = judge(Evidence(covered=0.9, residual=0.1, implausible=0.4))
+    assert verdict.grade == "failed"
+    assert len(verdict.reasons) == 1
+    assert judge(Evidence(covered=0.9, residual=0.1, implausible=0.0)).reasons == ()
+    assert set(verdict.as_dict()) == {"verdict", "verdict_reasons", "verdict_evidence"}
