@@ -257,7 +257,7 @@ def _correct(
 def _verdict(
     config: Config, plan: Plan, features: PairFeatures, displacement: Tensor, lattice: Lattice
 ) -> Verdict:
-    """Judge a displacement on the lattice of the last discrete stage: anatomy counts more than noise there."""
+    """Judge a displacement on the lattice of the last discrete stage, where anatomy outweighs noise."""
     target = plan.discrete[-1] if plan.discrete else lattice
     weights = config.discrete[-1].weights or config.discrete[0].weights if config.discrete else ()
     seen = features.joined.on(target, weights)
