@@ -11,6 +11,8 @@ from regtask.pair import Pair
 
 def intensities_across_modalities(dataset: Dataset, pairs: Sequence[Pair], config: Config) -> str:
     """Return a warning where intensities of two modalities would be compared; else an empty text."""
+    if config.features.intensities == "measured":  # they count where the images show that they may
+        return ""
     if not any(isinstance(encoder, Intensity) for encoder in config.features.encoders):
         return ""
     modalities = [(dataset.modality_of(pair.fixed), dataset.modality_of(pair.moving)) for pair in pairs]

@@ -269,6 +269,17 @@ class Config(Settings):
         return self
 
     @model_validator(mode="after")
+    def _measured_intensities(self) -> Config:
+        if self.features.intensities != "measured":
+            return self
+        apart = self.features.ensemble == "average" or self.numerics == "published"
+        if apart or sum(isinstance(encoder, Intensity) for encoder in self.features.encoders) != 1:
+            raise ValueError("measured intensities take one encoder intensity, concatenated, own numerics")
+        if any(stage.weights for stage in self.adam):
+            raise ValueError("weights of an adam stage: expected none, they follow from measured intensities")
+        return self
+
+    @model_validator(mode="after")
     def _slices_by_cls(self) -> Config:
         axes = {encoder.axis for encoder in self.features.encoders if isinstance(encoder, TokenSettings)}
         for step in self.start:

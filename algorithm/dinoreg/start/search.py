@@ -178,8 +178,12 @@ class _Level:
 
 
 def _coarser(lattice: Lattice, cells: int) -> tuple[Lattice, tuple[int, ...]]:
-    """Return the finest lattice of whole, nearly cubic multiples with at most `cells`, and the multiples."""
+    """Return the finest lattice of whole, nearly cubic multiples with at most `cells`, and the multiples.
+
+    A plane gets as many cells along an axis as a volume would.
+    """
     factors = [1] * len(lattice.shape)
+    cells = round(cells ** (sum(n > 1 for n in lattice.shape) / 3))
 
     def size() -> int:
         count = 1

@@ -27,6 +27,7 @@ def test_intensities_of_two_modalities(tmp_path, preset):
 @pytest.mark.parametrize(
     ("preset", "moving", "modalities"),
     [
+        ("auto", "0001", MODALITIES),
         ("mind", "0001", MODALITIES),
         ("dino3d+mind", "0001", MODALITIES),
         ("mind+intensity", "0000", MODALITIES),
