@@ -1,0 +1,23 @@
+"""What every run settles about the machine before it computes."""
+
+import pytest
+import torch
+
+from dinoreg import runtime
+
+
+def test_a_device_is_chosen_after_the_vector_functions_were_settled(monkeypatch):
+    order = []
+    monkeypatch.setattr(runtime, "settle_vector_math", lambda: order.append("settled"))
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: bool(order.append("looked")))
+    runtime.choose_device("auto")
+    assert order == ["settled", "looked"]
+
+
+@pytest.mark.parametrize("name", ["exp", "log", "sin", "cos", "tanh", "erf", "sqrt"])
+def test_vector_functions_are_first_called_with_too_few_values_for_two_threads(monkeypatch, name):
+    called, function = [], getattr(torch, name)
+    monkeypatch.setattr(torch, name, lambda values: called.append(values) or function(values))
+    runtime.settle_vector_math()
+    assert [values.dtype for values in called] == [torch.float32, torch.float64]
+    assert max(values.numel() for values in called) < 2048  # torch shares out no fewer
