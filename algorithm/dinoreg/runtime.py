@@ -42,7 +42,7 @@ def settle_vector_math() -> None:
 def choose_device(name: str) -> torch.device:
     """Return the device for "auto", "cpu" or "cuda:N"; auto takes a GPU where there is one.
 
-    Every run begins here, so this is also where torch is made to compute alike in every process.
+    Every command begins here, so this is also where torch is made to compute alike in every process.
 
     Raises:
         DeviceError: there is no such device.
