@@ -21,8 +21,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from common import ROOT, provenance, write_json
 
+from common import ROOT, provenance, write_json
 from regtask.dataset import Dataset, read_dataset
 from regtask.fields import read_field
 
@@ -123,7 +123,10 @@ def _hash_all(folder: Path, data: Path | None, only: list[str] | None) -> dict[s
 def _cut(dataset: Dataset, which: slice, folder: Path) -> Path:
     """Describe a few pairs of a task."""
     pairs = [
-        {role: f"./{path.relative_to(dataset.root)}" for role, path in zip(("fixed", "moving"), both)}
+        {
+            role: f"./{path.relative_to(dataset.root)}"
+            for role, path in zip(("fixed", "moving"), both, strict=True)
+        }
         for both in ((pair.fixed, pair.moving) for pair in dataset.pairs()[which])
     ]
     content = {"name": dataset.name, "modality": dataset.raw["modality"], "registration_val": pairs}
