@@ -22,12 +22,12 @@ sys.path.insert(0, str(ROOT / "test" / "oracle"))
 from oracle_encoder import FAULTS
 from oracle_task import OVERRIDES, load_oracle, write_oracle_task
 
-from dinoreg.pipeline.ablation import TABLE_NAME, run_ablation
-from dinoreg.pipeline.ablation_rows import ablation_rows
-from dinoreg.pipeline.ablation_table import mean_result
-from dinoreg.pipeline.presets import load_preset
-from dinoreg.pipeline.run_task import RunOptions
 from dinoreg.runtime import choose_device
+from dinoreg.settings.load import load_preset
+from dinoreg.study.ablation import TABLE_NAME, run_ablation
+from dinoreg.study.ablation_rows import ablation_rows
+from dinoreg.study.ablation_table import mean_result
+from dinoreg.task.run_task import RunOptions
 from regtask.dataset import read_dataset
 
 # The paper's up-sampling on the lattices for a CPU, at half their resolution: tokens are 8 mm apart.

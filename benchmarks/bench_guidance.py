@@ -29,10 +29,10 @@ import guidance_figures
 from common import ROOT, provenance, write_json
 from dinoreg.encoders.registry import LoadedEncoder, load_encoder
 from dinoreg.errors import WeightsError
-from dinoreg.pipeline.config import Encoder
-from dinoreg.pipeline.presets import config_hash, load_preset
-from dinoreg.pipeline.run_task import RunOptions, run_task
 from dinoreg.runtime import choose_device
+from dinoreg.settings.config import Encoder
+from dinoreg.settings.load import config_hash, load_preset
+from dinoreg.task.run_task import RunOptions, run_task
 from regeval.scores import score_task
 from regtask.dataset import Dataset, read_dataset
 

@@ -34,10 +34,10 @@ from dinoreg.motion.sequences import LabelledCine, read_cine_dataset
 from dinoreg.motion.settings import load_motion_config, with_landmarks
 from dinoreg.motion.track import Track, track
 from dinoreg.motion.train import TrainOptions, train
-from dinoreg.pipeline.prepare import prepare_image
-from dinoreg.pipeline.presets import load_preset
 from dinoreg.pipeline.register import register_pair
+from dinoreg.preprocess.prepare import prepare_image
 from dinoreg.runtime import choose_device
+from dinoreg.settings.load import load_preset
 from regeval.overlap import dice
 from regeval.regularity import folding_fraction
 from regtask.grid import Grid

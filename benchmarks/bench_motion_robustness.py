@@ -42,9 +42,9 @@ from dinoreg.motion.track import Track, track
 from dinoreg.motion.train import TrainOptions, train
 from dinoreg.motion.transforms import solve
 from dinoreg.motion.window import sample_frames, window_points
-from dinoreg.pipeline.prepare import prepare_image
-from dinoreg.pipeline.presets import load_preset
 from dinoreg.pipeline.register import register_pair
+from dinoreg.preprocess.prepare import prepare_image
+from dinoreg.settings.load import load_preset
 from dinoreg.space.sampling import sample_linear
 
 # Nearly upright images, each brought together with another from afar; a wide first look.

@@ -19,12 +19,12 @@ import torch
 
 from common import ROOT, provenance, write_json
 from dinoreg.phantom import write_phantom_task
-from dinoreg.pipeline.config import Config
 from dinoreg.pipeline.encode import PairEncoder
-from dinoreg.pipeline.prepare import PreparedImage, prepare_image
-from dinoreg.pipeline.presets import load_preset
 from dinoreg.pipeline.register import register_pair
+from dinoreg.preprocess.prepare import PreparedImage, prepare_image
 from dinoreg.runtime import choose_device
+from dinoreg.settings.config import Config
+from dinoreg.settings.load import load_preset
 from regeval.scores import score_case
 from regtask.dataset import Dataset, read_dataset
 from regtask.images import read_mask, read_volume

@@ -11,10 +11,10 @@ import numpy as np
 import torch
 from scipy import ndimage
 
-from dinoreg.encoders.dino3d import Dino3dEncoder, encode_dino3d
+from dinoreg.encoders.dino3d.encoder import Dino3dEncoder, encode_dino3d
 from dinoreg.encoders.registry import load_encoder
-from dinoreg.pipeline.config import Dino3d
 from dinoreg.runtime import choose_device, peak_memory_mib
+from dinoreg.settings.config import Dino3d
 from dinoreg.space.lattice import make_lattice
 
 CELL_MM = 4.0  # of the lattice that the preset keeps features on

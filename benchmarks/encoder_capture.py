@@ -34,13 +34,13 @@ from scipy import ndimage
 from torch import Tensor
 
 from common import ROOT, provenance, write_json
-from dinoreg.encoders.features import Features
-from dinoreg.pipeline.config import Config
 from dinoreg.pipeline.encode import PairEncoder
 from dinoreg.pipeline.plan import make_plan
-from dinoreg.pipeline.prepare import PreparedImage, prepare_image
 from dinoreg.pipeline.register import register_pair
+from dinoreg.preprocess.prepare import PreparedImage, prepare_image
 from dinoreg.runtime import choose_device
+from dinoreg.settings.config import Config
+from dinoreg.space.features import Features
 from dinoreg.space.orientation import orientation_of
 from encoder_motions import CONTRASTS, Motion, all_motions, make_moving
 from encoder_presets import add_common_arguments, find_presets

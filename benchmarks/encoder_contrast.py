@@ -22,11 +22,11 @@ import torch
 from torch import Tensor
 
 from common import ROOT, provenance, write_json
-from dinoreg.encoders.features import Features
 from dinoreg.pipeline.encode import PairEncoder
 from dinoreg.pipeline.plan import make_plan
-from dinoreg.pipeline.prepare import prepare_image
+from dinoreg.preprocess.prepare import prepare_image
 from dinoreg.runtime import choose_device
+from dinoreg.space.features import Features
 from dinoreg.space.orientation import orientation_of
 from encoder_presets import Chosen, add_common_arguments, find_presets
 from regtask.images import Volume, read_volume

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from dinoreg.pipeline.prepare import PreparedImage
 from dinoreg.preprocess.foreground import content_box
+from dinoreg.preprocess.prepare import PreparedImage
 
 SIGNS = (1, -1, 1)  # of the motion along or about each axis, so that an exchange of axes shows
 # Intensities in [0, 1] of the moving image by those of the fixed one.

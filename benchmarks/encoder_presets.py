@@ -10,9 +10,9 @@ from pathlib import Path
 import torch
 
 from dinoreg.errors import WeightsError
-from dinoreg.pipeline.config import Config, Dino3d
 from dinoreg.pipeline.encode import PairEncoder
-from dinoreg.pipeline.presets import config_hash, load_preset
+from dinoreg.settings.config import Config, Dino3d
+from dinoreg.settings.load import config_hash, load_preset
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,14 +16,14 @@ from torch import Tensor
 from dinoreg.encoders.pca import fit_basis
 from dinoreg.encoders.registry import LoadedEncoder
 from dinoreg.optimise.data_term import warp_linear
+from dinoreg.optimise.free_form import make_guide
 from dinoreg.optimise.guidance import Distance, Encode, feature_distance, stretch
 from dinoreg.optimise.similarity import ncc
-from dinoreg.pipeline.config import Encoder
-from dinoreg.pipeline.ffd import make_guide
-from dinoreg.pipeline.prepare import prepare_image
-from dinoreg.pipeline.presets import load_preset
 from dinoreg.pipeline.register import register_pair
+from dinoreg.preprocess.prepare import prepare_image
 from dinoreg.report.style import jacobian_map, label_colour
+from dinoreg.settings.config import Encoder
+from dinoreg.settings.load import load_preset
 from dinoreg.space.coords import identity_positions
 from dinoreg.space.jacobian import jacobian_determinant
 from regtask.dataset import Dataset

@@ -55,7 +55,7 @@ def test_holds_no_build_tools_and_nothing_of_the_checkout(docker, request, which
 
 def test_presets_weights_and_kernels_are_in_it(docker, image):
     script = (
-        "import pathlib; from dinoreg.pipeline.presets import preset_names; print(len(preset_names()) > 9,"
+        "import pathlib; from dinoreg.settings.load import preset_names; print(len(preset_names()) > 9,"
         "len(list(pathlib.Path('/opt/dinoreg/share/dinoreg/weights').glob('*.safetensors'))) > 0,"
         "pathlib.Path('/opt/dinoreg/kernels').is_dir())"
     )

@@ -7,7 +7,7 @@ import pytest
 import torch
 from random_weights import random_sam, random_vit_small
 
-from dinoreg.pipeline.presets import load_preset, preset_names
+from dinoreg.settings.load import load_preset, preset_names
 from regtask import Grid, read_field
 from regtask.images import write_volume
 

@@ -9,7 +9,7 @@ import sys
 import numpy as np
 import pytest
 
-from dinoreg.encoders.weights import SHIPPED
+from dinoreg.weights.official import SHIPPED
 from regeval.scores import mean_scores, score_task
 from regtask import read_dataset, read_field
 

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from dinoreg.pipeline.prepare import prepare_image
-from dinoreg.pipeline.presets import load_preset
 from dinoreg.pipeline.register import register_pair
+from dinoreg.preprocess.prepare import prepare_image
+from dinoreg.settings.load import load_preset
 
 pytestmark = pytest.mark.golden
 

@@ -16,9 +16,9 @@ from scipy import ndimage
 
 from dinoreg.cli import batch
 from dinoreg.cli.main import main
-from dinoreg.pipeline.manifest import Manifest
-from dinoreg.pipeline.presets import load_config
-from dinoreg.pipeline.run_task import RunOptions, run_task
+from dinoreg.settings.load import load_config
+from dinoreg.task.manifest import Manifest
+from dinoreg.task.run_task import RunOptions, run_task
 from regtask import Grid, read_dataset, write_landmarks, write_volume
 
 # ConvexAdam with few steps: a fraction of a second per pair.

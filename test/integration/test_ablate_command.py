@@ -4,7 +4,7 @@ import csv
 
 import pytest
 
-from dinoreg.pipeline.manifest import MANIFEST_NAME
+from dinoreg.task.manifest import MANIFEST_NAME
 
 pytestmark = pytest.mark.integration
 

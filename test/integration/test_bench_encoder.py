@@ -17,12 +17,12 @@ import bench_encoder
 import encoder_capture
 import encoder_table
 from common import run_process
-from dinoreg.encoders import weights as weights_module
-from dinoreg.encoders.dino3d_weights import write_dino3d
-from dinoreg.encoders.features import Features
-from dinoreg.pipeline.config import Preprocess
-from dinoreg.pipeline.prepare import prepare_image
+from dinoreg.encoders.dino3d.weights import write_dino3d
+from dinoreg.preprocess.prepare import prepare_image
+from dinoreg.settings.config import Preprocess
+from dinoreg.space.features import Features
 from dinoreg.space.lattice import Lattice
+from dinoreg.weights import search as weights_module
 from encoder_contrast import retrieve
 from encoder_motions import Motion, make_moving, move
 from regtask import Grid, write_volume

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from dinoreg.pipeline.presets import config_hash, load_config, load_preset
+from dinoreg.settings.load import config_hash, load_config, load_preset
 from regtask import read_field
 
 pytestmark = pytest.mark.integration
@@ -172,7 +172,7 @@ def test_small_verbs_do_not_load_torch(arguments):
 def test_import_of_the_command_changes_nothing():
     """Handlers and signals belong to the edges; an import leaves both alone."""
     done = python(
-        "import logging, signal, dinoreg, dinoreg.cli.main, dinoreg.pipeline.run_task\n"
+        "import logging, signal, dinoreg, dinoreg.cli.main, dinoreg.task.run_task\n"
         "print(logging.getLogger().handlers, signal.getsignal(signal.SIGTERM) == signal.SIG_DFL)"
     )
     assert (done.stdout, done.stderr) == ("[] True\n", "")

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from random_dino3d import random_network
 
-from dinoreg.encoders.dino3d_weights import write_dino3d
+from dinoreg.encoders.dino3d.weights import write_dino3d
 from regtask.fields import read_field
 
 pytestmark = pytest.mark.integration
@@ -46,7 +46,7 @@ def test_shifts_are_recovered(dinoreg, tiny, weights, tmp_path, preset):
 
 
 def test_without_weights_the_run_says_where_they_lie(dinoreg, tiny, tmp_path, monkeypatch):
-    from dinoreg.encoders import weights
+    from dinoreg.weights import search as weights
 
     monkeypatch.setattr(weights, "_WITH_PROJECT", (tmp_path,))
     monkeypatch.setenv("DINOREG_WEIGHTS", str(tmp_path))

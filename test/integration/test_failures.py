@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from dinoreg.pipeline import register
-from dinoreg.pipeline.presets import load_config
-from dinoreg.pipeline.run_task import RunOptions, run_task
+from dinoreg.settings.load import load_config
+from dinoreg.task.run_task import RunOptions, run_task
 from regtask import Grid, read_dataset, read_field, read_volume, write_volume
 
 pytestmark = pytest.mark.integration

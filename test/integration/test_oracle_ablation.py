@@ -9,10 +9,10 @@ import pytest
 from oracle_task import FAR, OVERRIDES, load_oracle, write_oracle_task
 
 from dinoreg.phantom.pairs import PAIRS
-from dinoreg.pipeline.ablation import run_ablation
-from dinoreg.pipeline.ablation_rows import ablation_rows
-from dinoreg.pipeline.presets import load_preset
-from dinoreg.pipeline.run_task import RunOptions
+from dinoreg.settings.load import load_preset
+from dinoreg.study.ablation import run_ablation
+from dinoreg.study.ablation_rows import ablation_rows
+from dinoreg.task.run_task import RunOptions
 from regtask import read_dataset
 
 log = logging.getLogger(__name__)

@@ -298,7 +298,7 @@ def test_picture_that_fails_does_not_cost_the_field(tiny, quick, quick_run, tmp_
         def draw_pictures(*arguments, **settings):
             raise RuntimeError("no font")
 
-    monkeypatch.setitem(sys.modules, "dinoreg.report.run", NoPictures)
+    monkeypatch.setitem(sys.modules, "dinoreg.task.pictures", NoPictures)
     arguments = request(tiny, tmp_path, quick, "--pictures", "--on-failure", "fallback")
     assert dinoreg(*arguments).code == 0
     assert_same_fields(tiny, tmp_path, quick_run[0])

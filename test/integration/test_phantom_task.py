@@ -9,8 +9,8 @@ import pytest
 from scipy import ndimage
 
 from dinoreg.phantom import task as task_module
-from dinoreg.pipeline.presets import load_preset
-from dinoreg.pipeline.run_task import RunOptions, run_task
+from dinoreg.settings.load import load_preset
+from dinoreg.task.run_task import RunOptions, run_task
 from regtask import Grid, read_dataset, read_field, read_header, read_landmark_pair, verify_pairs
 
 log = logging.getLogger(__name__)

@@ -13,7 +13,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from dinoreg.encoders.dino3d_weights import read_dino3d
+from dinoreg.encoders.dino3d.weights import read_dino3d
 from dinoreg.pretrain.validate import held_out_scans
 
 pytestmark = pytest.mark.integration

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from dinoreg.pipeline.presets import load_preset
-from dinoreg.pipeline.run_task import RunOptions, run_task
+from dinoreg.settings.load import load_preset
+from dinoreg.task.run_task import RunOptions, run_task
 from regtask import Grid, read_dataset, read_field, write_volume
 
 log = logging.getLogger(__name__)

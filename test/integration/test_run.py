@@ -11,8 +11,8 @@ import pytest
 import torch
 from scipy import ndimage
 
-from dinoreg.pipeline.presets import config_hash, load_config, load_preset
-from dinoreg.pipeline.run_task import RunOptions, run_task
+from dinoreg.settings.load import config_hash, load_config, load_preset
+from dinoreg.task.run_task import RunOptions, run_task
 from regtask import read_dataset, read_field
 
 pytestmark = pytest.mark.integration

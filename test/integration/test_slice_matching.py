@@ -10,16 +10,16 @@ import pytest
 import torch
 from oracle_encoder import OracleEncoder, Rendering, coded_image
 
-from dinoreg.encoders.features import Features
 from dinoreg.encoders.pooled import encode_pooled
 from dinoreg.encoders.registry import LoadedEncoder, build_encoder
-from dinoreg.pipeline.config import Mind, Preprocess
-from dinoreg.pipeline.prepare import prepare_image
-from dinoreg.pipeline.presets import parse_config
-from dinoreg.pipeline.run_task import RunOptions, run_task
 from dinoreg.preprocess.foreground import threshold_foreground
+from dinoreg.preprocess.prepare import prepare_image
+from dinoreg.settings.config import Mind, Preprocess
+from dinoreg.settings.load import parse_config
+from dinoreg.space.features import Features
 from dinoreg.space.lattice import Lattice, pool
 from dinoreg.start.slices import match_slices, slice_descriptors, slice_distances
+from dinoreg.task.run_task import RunOptions, run_task
 from regtask import Grid, read_dataset, read_field, write_volume
 
 log = logging.getLogger(__name__)

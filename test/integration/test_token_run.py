@@ -7,10 +7,10 @@ import torch
 import torch.nn.functional as F
 
 from dinoreg.encoders.registry import LoadedEncoder
-from dinoreg.encoders.slice_encoder import SliceEncoder, SliceTokens
-from dinoreg.encoders.weights import WeightsFile
-from dinoreg.pipeline.presets import load_preset
-from dinoreg.pipeline.run_task import RunOptions, run_task
+from dinoreg.encoders.slices.base import SliceEncoder, SliceTokens
+from dinoreg.settings.load import load_preset
+from dinoreg.task.run_task import RunOptions, run_task
+from dinoreg.weights.search import WeightsFile
 from regtask.dataset import read_dataset
 from regtask.fields import read_field
 

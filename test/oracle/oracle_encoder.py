@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from dinoreg.encoders.mind import MindSsc
-from dinoreg.encoders.slice_encoder import SliceEncoder, SliceTokens
+from dinoreg.encoders.slices.base import SliceEncoder, SliceTokens
 
 # Up-sampling mixes the codes of neighbouring tissues: a pixel further than this from a code says nothing.
 _TOLERANCE = 0.1

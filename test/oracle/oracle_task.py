@@ -20,8 +20,8 @@ from dinoreg.phantom.pairs import PAIRS, PairPlan
 from dinoreg.phantom.rasterise import rasterise
 from dinoreg.phantom.render import CBCT_RADIUS_MM
 from dinoreg.phantom.tissues import Tissue
-from dinoreg.pipeline.config import Encoder, Mind, Preprocess
-from dinoreg.pipeline.prepare import prepare_image
+from dinoreg.preprocess.prepare import prepare_image
+from dinoreg.settings.config import Encoder, Mind, Preprocess
 from regtask.images import read_mask, read_volume, write_volume
 
 CLASS_COUNT = len(Tissue)

@@ -2,7 +2,7 @@
 
 import torch
 
-from dinoreg.encoders.dino3d_network import Dino3dNetwork, ImageNorm
+from dinoreg.encoders.dino3d.network import Dino3dNetwork, ImageNorm
 
 
 def random_network(widths=(8, 12), depths=(1, 1), channels=6, seed=0):

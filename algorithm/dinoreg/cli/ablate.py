@@ -30,10 +30,10 @@ def add_ablate_parser(verbs: Verbs) -> None:
 def run_ablate(options: argparse.Namespace) -> None:
     """Run the verb from parsed options."""
     let_threads_sleep()
-    from dinoreg.pipeline.ablation import TABLE_NAME, run_ablation
-    from dinoreg.pipeline.ablation_rows import ablation_rows
-    from dinoreg.pipeline.run_task import RunOptions
     from dinoreg.runtime import choose_device
+    from dinoreg.study.ablation import TABLE_NAME, run_ablation
+    from dinoreg.study.ablation_rows import ablation_rows
+    from dinoreg.task.run_task import RunOptions
     from regtask.dataset import read_dataset
 
     rows = ablation_rows(chosen_config(options), options.rows)

@@ -121,8 +121,8 @@ def _dispatch(options: argparse.Namespace) -> None:
 def run(options: argparse.Namespace) -> None:
     """Run a task from parsed options."""
     let_threads_sleep()
-    from dinoreg.pipeline.run_task import RunOptions, run_task
     from dinoreg.runtime import choose_device
+    from dinoreg.task.run_task import RunOptions, run_task
     from regtask.dataset import read_dataset
 
     run_task(
@@ -164,7 +164,7 @@ def _warp(options: argparse.Namespace) -> None:
 
 
 def _list_presets() -> None:
-    from dinoreg.pipeline.presets import load_preset, preset_names
+    from dinoreg.settings.load import load_preset, preset_names
 
     width = max(len(name) for name in preset_names())
     for name in preset_names():
@@ -172,8 +172,8 @@ def _list_presets() -> None:
 
 
 def _config(options: argparse.Namespace) -> None:
-    from dinoreg.pipeline.presets import config_hash, load_config, load_preset
-    from dinoreg.pipeline.show import to_toml
+    from dinoreg.settings.load import config_hash, load_config, load_preset
+    from dinoreg.settings.show import to_toml
 
     if options.action == "show":
         sys.stdout.write(to_toml(load_preset(options.name)))

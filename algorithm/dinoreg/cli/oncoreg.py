@@ -14,7 +14,7 @@ from types import MappingProxyType
 
 from dinoreg.cli.batch import container_arguments, container_parser
 from dinoreg.cli.main import guarded, run
-from dinoreg.encoders.weights import WEIGHTS_VARIABLE
+from dinoreg.weights.search import WEIGHTS_VARIABLE
 from regtask.errors import DataError, Fault
 
 _SPLITS = MappingProxyType({"Tr": "train", "Val": "val", "Ts": "test"})

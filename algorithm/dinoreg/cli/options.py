@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from dinoreg.pipeline.config import Config
+    from dinoreg.settings.config import Config
 
 
 def add_task_arguments(parser: argparse.ArgumentParser, *, preset: str, override_help: str) -> None:
@@ -34,7 +34,7 @@ def chosen_config(options: argparse.Namespace) -> Config:
     Raises:
         ConfigError: it holds faults.
     """
-    from dinoreg.pipeline.presets import load_config, load_preset
+    from dinoreg.settings.load import load_config, load_preset
 
     if options.config:
         return load_config(options.config, options.set)

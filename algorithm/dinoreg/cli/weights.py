@@ -7,18 +7,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from dinoreg.encoders.weights import (
-    OFFICIAL,
-    SHIPPED,
-    OfficialFile,
-    WeightsFile,
-    find_weights,
-    known_file,
-    locate,
-    official_file,
-    search_folders,
-)
 from dinoreg.errors import WeightsError
+from dinoreg.weights.official import OFFICIAL, SHIPPED, OfficialFile, known_file, official_file
+from dinoreg.weights.search import WeightsFile, find_weights, locate, search_folders
 from regtask.errors import Fault
 
 
@@ -43,7 +34,7 @@ def run_weights(options: argparse.Namespace) -> None:
     elif options.action == "verify":
         _verify([known_file(name) for name in options.names], options.path)
     else:
-        from dinoreg.encoders.fetch import fetch_weights
+        from dinoreg.weights.fetch import fetch_weights
 
         file = official_file(options.name)
         url = f"{options.mirror.rstrip('/')}/{file.name}" if options.mirror else None

@@ -10,8 +10,8 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from dinoreg.encoders.safe_file import write_safetensors
 from dinoreg.errors import ConfigError
+from dinoreg.weights.safe_file import write_safetensors
 from regtask.errors import Fault
 
 # Tokens that are taken into float64 at a time.

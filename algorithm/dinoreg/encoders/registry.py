@@ -9,13 +9,13 @@ from pathlib import Path
 import torch
 
 from dinoreg.encoders import base
-from dinoreg.encoders.dino3d import Dino3dEncoder
-from dinoreg.encoders.dino3d_weights import read_dino3d
+from dinoreg.encoders.dino3d.encoder import Dino3dEncoder
+from dinoreg.encoders.dino3d.weights import read_dino3d
 from dinoreg.encoders.intensity import IntensityEncoder
 from dinoreg.encoders.mind import MindSsc
-from dinoreg.encoders.slice_encoder import SliceEncoder
-from dinoreg.encoders.weights import WeightsFile, find_weights, in_search_folders, own_weights
-from dinoreg.pipeline.config import Dino3d, Dinov2, Encoder, Intensity, Mind, Sam
+from dinoreg.encoders.slices.base import SliceEncoder
+from dinoreg.settings.config import Dino3d, Dinov2, Encoder, Intensity, Mind, Sam
+from dinoreg.weights.search import WeightsFile, find_weights, in_search_folders, own_weights
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -57,7 +57,7 @@ def load_encoder(settings: Encoder, device: torch.device) -> LoadedEncoder:
         network, described = read_dino3d(weights.path)
         return LoadedEncoder(Dino3dEncoder(network.to(device), float(described["spacing_mm"])), weights)
     if isinstance(settings, Dinov2):
-        from dinoreg.encoders.dinov2 import load_dinov2  # transformers is slow to import
+        from dinoreg.encoders.vit.dinov2 import load_dinov2  # transformers is slow to import
 
         weights = find_weights(
             settings.variant, Path(settings.weights) if settings.weights else None, sha256=sha256
@@ -66,12 +66,12 @@ def load_encoder(settings: Encoder, device: torch.device) -> LoadedEncoder:
             settings.variant, weights.path, normalisation=settings.normalisation, device=device
         )
     elif isinstance(settings, Sam):
-        from dinoreg.encoders.sam import load_sam
+        from dinoreg.encoders.vit.sam import load_sam
 
         weights = own_weights(in_search_folders(Path(settings.weights)), sha256=sha256)
         encoder = load_sam(weights.path, intensities=settings.intensities, device=device)
     else:
-        from dinoreg.encoders.dinov3 import load_dinov3
+        from dinoreg.encoders.vit.dinov3 import load_dinov3
 
         weights = own_weights(Path(settings.weights), sha256=sha256)
         encoder = load_dinov3(weights.path, normalisation=settings.normalisation, device=device)

@@ -14,8 +14,8 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from dinoreg.encoders.features import Features
 from dinoreg.optimise.discrete import warp_features
+from dinoreg.space.features import Features
 from dinoreg.space.jacobian import jacobian_determinant
 
 Grade = Literal["good", "doubtful", "failed"]

@@ -8,13 +8,13 @@ from torch import Tensor, nn
 
 from dinoreg.encoders import base
 from dinoreg.encoders.registry import Load, build_encoder, load_encoder
-from dinoreg.encoders.slice_encoder import SliceEncoder, SliceTokens
-from dinoreg.encoders.slice_input import patch_grid
+from dinoreg.encoders.slices.base import SliceEncoder, SliceTokens
+from dinoreg.encoders.vit.slice_input import patch_grid
 from dinoreg.errors import ConfigError
 from dinoreg.motion.adapters import attach_lora
 from dinoreg.motion.model import LandmarkNet
 from dinoreg.motion.settings import MotionConfig, Small
-from dinoreg.pipeline.config import Mind
+from dinoreg.settings.config import Mind
 from regtask.errors import Fault
 
 # Pixels per token side of an encoder that has one feature vector per pixel.

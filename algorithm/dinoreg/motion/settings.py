@@ -10,8 +10,8 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from dinoreg.errors import ConfigError
-from dinoreg.pipeline.config import Count, Dinov2, Dinov3, Mind, Range, Settings, Share
-from dinoreg.pipeline.presets import parse_settings, read_toml
+from dinoreg.settings.config import Count, Dinov2, Dinov3, Mind, Range, Settings, Share
+from dinoreg.settings.load import parse_settings, read_toml
 from regtask.errors import Fault
 
 Channels = Annotated[int, Field(ge=8, le=4096, multiple_of=8)]  # normalised in eight groups

@@ -8,11 +8,11 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from dinoreg.encoders.features import Features
 from dinoreg.optimise.cost_volume import make_cost_volume
 from dinoreg.optimise.coupled_convex import solve_coupled_convex
 from dinoreg.space.compose import compose, symmetrise
 from dinoreg.space.coords import identity_positions
+from dinoreg.space.features import Features
 from dinoreg.space.sampling import sample_linear
 
 

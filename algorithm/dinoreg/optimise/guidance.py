@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from dinoreg.encoders.slice_encoder import SliceEncoder, SliceTokens
+from dinoreg.encoders.slices.base import SliceEncoder, SliceTokens
 from dinoreg.optimise.data_term import DataTerm, Sample, warp_linear
 from dinoreg.optimise.similarity import Similarity
 from dinoreg.space.separable import apply_along_axes, interpolation_matrix

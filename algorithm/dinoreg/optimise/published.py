@@ -11,7 +11,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from dinoreg.encoders.features import Features
 from dinoreg.optimise.adam import AdamTrace, refine_adam
 from dinoreg.optimise.cost_volume import make_cost_volume
 from dinoreg.optimise.coupled_convex import solve_coupled_convex
@@ -19,6 +18,7 @@ from dinoreg.optimise.data_term import warp_and_compare
 from dinoreg.optimise.parameterise import SmoothedDense
 from dinoreg.optimise.similarity import ssd
 from dinoreg.space.coords import identity_positions, to_sampling_grid
+from dinoreg.space.features import Features
 from dinoreg.space.lattice import Lattice
 from regtask.errors import Fault, SpaceError
 

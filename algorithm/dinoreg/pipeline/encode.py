@@ -14,19 +14,19 @@ import torch
 from numpy.typing import NDArray
 
 from dinoreg.encoders.cache import FeatureCache
-from dinoreg.encoders.features import REFERENCE_ENERGY, Features, scale_pair
 from dinoreg.encoders.pca import PcaBasis, read_basis
 from dinoreg.encoders.registry import Load, LoadedEncoder, load_encoder
-from dinoreg.encoders.slice_encoder import SliceEncoder
-from dinoreg.encoders.weights import file_digest
-from dinoreg.pipeline.config import Config, Dino3d, TokenSettings
-from dinoreg.pipeline.config import Encoder as EncoderSettings
+from dinoreg.encoders.slices.base import SliceEncoder
+from dinoreg.encoders.slices.tokens import TokenMaker, join_tokens
+from dinoreg.encoders.volumes import VolumeMaker, join_features
 from dinoreg.pipeline.plan import Plan
-from dinoreg.pipeline.prepare import PreparedImage
-from dinoreg.pipeline.tokens import TokenMaker, join_tokens
-from dinoreg.pipeline.volumes import VolumeMaker, join_features
+from dinoreg.preprocess.prepare import PreparedImage
+from dinoreg.settings.config import Config, Dino3d, TokenSettings
+from dinoreg.settings.config import Encoder as EncoderSettings
+from dinoreg.space.features import REFERENCE_ENERGY, Features, scale_pair
 from dinoreg.space.lattice import Lattice
 from dinoreg.start.slices import SliceCodes
+from dinoreg.weights.search import file_digest
 
 log = logging.getLogger(__name__)
 

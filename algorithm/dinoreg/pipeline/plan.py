@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from dinoreg.pipeline.config import Config, HypothesesStart
+from dinoreg.settings.config import Config, HypothesesStart
 from dinoreg.space.lattice import Lattice, finest_lattice_within, make_lattice
 from dinoreg.space.orientation import RAS
 

@@ -19,20 +19,20 @@ from dinoreg.guard.verdict import Verdict, gather_evidence, judge
 from dinoreg.optimise.adam import refine_adam
 from dinoreg.optimise.data_term import ssd_term, warp_and_compare
 from dinoreg.optimise.discrete import search_convex, warp_weight
+from dinoreg.optimise.free_form import cut_images, deform_freely
+from dinoreg.optimise.measured import weigh_intensities
 from dinoreg.optimise.parameterise import SmoothedDense
 from dinoreg.optimise.published import refine_published, search_published
 from dinoreg.optimise.similarity import Similarity, lcc
-from dinoreg.pipeline.config import Adam, Config, HypothesesStart, SearchStart
 from dinoreg.pipeline.encode import Block, Evidence, PairEncoder, PairFeatures
-from dinoreg.pipeline.ffd import cut_images, deform_freely
-from dinoreg.pipeline.intensities import weigh_intensities
 from dinoreg.pipeline.plan import Plan, cells_within, make_plan
-from dinoreg.pipeline.prepare import PreparedImage, on_working_grid
-from dinoreg.pipeline.reports import Progress, StageClock, StageReport
 from dinoreg.pipeline.starts import run_start
+from dinoreg.preprocess.prepare import PreparedImage, on_working_grid
+from dinoreg.settings.config import Adam, Config, HypothesesStart, SearchStart
 from dinoreg.space.lattice import Lattice, resize_displacement
 from dinoreg.space.orientation import orientation_of
 from dinoreg.space.working import WorkingGrid, working_grid
+from dinoreg.stage import Progress, StageClock, StageReport
 from dinoreg.start.slices import SliceMatch
 from regtask.errors import Fault
 

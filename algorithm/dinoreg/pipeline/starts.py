@@ -9,9 +9,9 @@ from typing import Any, assert_never
 import torch
 from torch import Tensor
 
-from dinoreg.encoders.features import Features
 from dinoreg.optimise.discrete import warp_features
-from dinoreg.pipeline.config import (
+from dinoreg.pipeline.plan import hypothesis_cells
+from dinoreg.settings.config import (
     AffineStart,
     CentresStart,
     HypothesesStart,
@@ -19,8 +19,8 @@ from dinoreg.pipeline.config import (
     SlicesStart,
     Start,
 )
-from dinoreg.pipeline.plan import hypothesis_cells
 from dinoreg.space.compose import compose
+from dinoreg.space.features import Features
 from dinoreg.space.orientation import RAS, ras_axes
 from dinoreg.start.affine import fit_affine
 from dinoreg.start.hypotheses import candidate_translations, choose, judge_translations

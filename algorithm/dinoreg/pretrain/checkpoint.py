@@ -10,10 +10,10 @@ from typing import Any
 import torch
 from pydantic import ValidationError
 
-from dinoreg.encoders.safe_file import write_state
 from dinoreg.errors import ConfigError, WeightsError
 from dinoreg.pretrain.objective.learner import Learner
 from dinoreg.pretrain.settings import PretrainConfig
+from dinoreg.weights.safe_file import write_state
 from regtask.errors import Fault
 
 CHECKPOINT = "checkpoint.pt"

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from scipy.ndimage import affine_transform
 from torch import Tensor
 
-from dinoreg.encoders.dino3d_network import STRIDE
+from dinoreg.encoders.dino3d.network import STRIDE
 from dinoreg.encoders.pca import fit_basis
 from dinoreg.pretrain.validate import HELD_OUT_MM, HELD_OUT_SHAPE, Encode, HeldOutPatients
 from dinoreg.pretrain.views.scans import read_scan

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from dinoreg.encoders.dino3d_weights import write_dino3d
+from dinoreg.encoders.dino3d.weights import write_dino3d
 from dinoreg.pretrain.checkpoint import Progress
 from dinoreg.pretrain.objective.learner import Learner
 

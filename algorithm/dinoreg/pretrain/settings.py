@@ -10,8 +10,8 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field, model_validator
 
 from dinoreg.errors import ConfigError
-from dinoreg.pipeline.config import Count, Millimetres, Settings, Share
-from dinoreg.pipeline.presets import parse_settings, read_toml
+from dinoreg.settings.config import Count, Millimetres, Settings, Share
+from dinoreg.settings.load import parse_settings, read_toml
 from regtask.errors import Fault
 
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from dinoreg.encoders.features import Features
 from dinoreg.optimise.adam import refine_adam
 from dinoreg.optimise.data_term import ssd_term
 from dinoreg.optimise.discrete import warp_features
 from dinoreg.optimise.parameterise import Affine
 from dinoreg.optimise.similarity import ssd
 from dinoreg.space.compose import compose
+from dinoreg.space.features import Features
 from dinoreg.start.translation import search_translation
 
 

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from dinoreg.encoders.features import Features
 from dinoreg.optimise.discrete import search_convex, warp_features
+from dinoreg.space.features import Features
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from dinoreg.encoders.features import Features
 from dinoreg.space.coords import identity_positions
+from dinoreg.space.features import Features
 
 
 def match_centres(fixed: Features, moving: Features) -> Tensor:

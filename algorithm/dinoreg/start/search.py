@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dinoreg.encoders.features import Features
+from dinoreg.space.features import Features
 from dinoreg.space.lattice import Lattice, pool
 from dinoreg.start.hypotheses import Hypothesis, candidate_translations, judge_translations
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from dinoreg.encoders.features import Features
+from dinoreg.space.features import Features
 
 # A slice with less foreground than this share of the fullest one says too little.
 _LEAST_SHARE = 0.05

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from dinoreg.encoders.features import Features
+from dinoreg.space.features import Features
 
 
 def search_translation(fixed: Features, moving: Features, *, min_overlap: float) -> Tensor:

@@ -19,8 +19,8 @@ from core_reference import (
 from dinoreg import apply
 from dinoreg.optimise import parameterise
 from dinoreg.pipeline import register
-from dinoreg.pipeline.config import Adam, Config, Discrete, FeatureSettings, Mind, Preprocess
-from dinoreg.pipeline.prepare import prepare_image
+from dinoreg.preprocess.prepare import prepare_image
+from dinoreg.settings.config import Adam, Config, Discrete, FeatureSettings, Mind, Preprocess
 from dinoreg.space import compose, lattice, sampling, separable
 from regtask.grid import Grid
 

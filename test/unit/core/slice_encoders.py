@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 
 from dinoreg.encoders.registry import LoadedEncoder
-from dinoreg.encoders.slice_encoder import SliceEncoder, SliceTokens
+from dinoreg.encoders.slices.base import SliceEncoder, SliceTokens
 
 
 class MeanEncoder(SliceEncoder):
@@ -29,7 +29,7 @@ class MeanEncoder(SliceEncoder):
 def load_mean(encoder):
     """Return a loader that gives `encoder` for every token encoder, and the usual one for MIND."""
     from dinoreg.encoders.registry import load_encoder
-    from dinoreg.pipeline.config import TokenSettings
+    from dinoreg.settings.config import TokenSettings
 
     def load(settings, device):
         if isinstance(settings, TokenSettings):

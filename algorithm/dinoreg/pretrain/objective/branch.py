@@ -8,12 +8,12 @@ from typing import Any
 import torch
 from torch import nn
 
-from dinoreg.encoders.dino3d_network import Dino3dNetwork, ImageNorm
-from dinoreg.encoders.dino3d_weights import read_dino3d
-from dinoreg.encoders.weights import file_digest
+from dinoreg.encoders.dino3d.network import Dino3dNetwork, ImageNorm
+from dinoreg.encoders.dino3d.weights import read_dino3d
 from dinoreg.errors import ConfigError
 from dinoreg.pretrain.objective.dino import PrototypeHead
 from dinoreg.pretrain.settings import PretrainConfig
+from dinoreg.weights.search import file_digest
 from regtask.errors import Fault
 
 

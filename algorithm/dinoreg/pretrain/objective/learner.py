@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from dinoreg.encoders.dino3d_network import STRIDE
+from dinoreg.encoders.dino3d.network import STRIDE
 from dinoreg.pretrain.objective.branch import Branch, begin_with
 from dinoreg.pretrain.objective.contrastive import contrastive_loss
 from dinoreg.pretrain.objective.dino import (

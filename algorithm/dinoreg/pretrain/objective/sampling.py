@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor
 
-from dinoreg.encoders.dino3d_network import STRIDE
+from dinoreg.encoders.dino3d.network import STRIDE
 from dinoreg.space.coords import to_sampling_grid
 
 

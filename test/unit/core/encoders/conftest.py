@@ -1,9 +1,7 @@
 """The helpers of the golden scripts, which the encoder tests start from as well."""
 
-import hashlib
 import sys
 from pathlib import Path
-from types import MappingProxyType
 
 import pytest
 import torch
@@ -26,17 +24,3 @@ def official_file(tmp_path):
     yield write
     for path in tmp_path.glob("*.pth"):
         path.unlink()  # pytest keeps the folders of passed tests, and these files are large
-
-
-@pytest.fixture
-def pinned(monkeypatch):
-    """Let b"weights" be the one official file, that of vits14."""
-    from dinoreg.cli import weights as command
-    from dinoreg.encoders import weights
-
-    digest = hashlib.sha256(b"weights").hexdigest()
-    file = weights.OfficialFile("vits14", "dinov2_vits14", "dinov2_vits14_pretrain.pth", digest, 7, 1)
-    for module in (weights, command):
-        monkeypatch.setattr(module, "OFFICIAL", MappingProxyType({"vits14": file}))
-    monkeypatch.setattr(weights, "_WITH_PROJECT", ())
-    return file

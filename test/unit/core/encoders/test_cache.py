@@ -1,7 +1,7 @@
 import torch
 
 from dinoreg.encoders.cache import FeatureCache
-from dinoreg.encoders.features import Features
+from dinoreg.space.features import Features
 from dinoreg.space.lattice import Lattice
 
 LATTICE = Lattice((5, 4, 5), (1, 1, 1), (1.0, 1.0, 1.0))

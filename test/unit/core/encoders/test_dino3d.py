@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from random_dino3d import random_network
 
-from dinoreg.encoders.dino3d import Dino3dEncoder, encode_dino3d
+from dinoreg.encoders.dino3d.encoder import Dino3dEncoder, encode_dino3d
 from dinoreg.errors import ConfigError
 from dinoreg.space.lattice import Lattice
 

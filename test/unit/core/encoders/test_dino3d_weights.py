@@ -8,12 +8,14 @@ from random_dino3d import random_network
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
-from dinoreg.encoders import weights
-from dinoreg.encoders.dino3d_weights import read_dino3d, write_dino3d
+from dinoreg.encoders.dino3d.weights import read_dino3d, write_dino3d
 from dinoreg.encoders.registry import load_encoder
-from dinoreg.encoders.weights import SHIPPED, find_weights
 from dinoreg.errors import WeightsError
-from dinoreg.pipeline.config import Dino3d
+from dinoreg.settings.config import Dino3d
+from dinoreg.weights import official
+from dinoreg.weights import search as weights
+from dinoreg.weights.official import SHIPPED
+from dinoreg.weights.search import find_weights
 
 CPU = torch.device("cpu")
 
@@ -32,7 +34,7 @@ def shipped(tmp_path, monkeypatch, path):
     file = replace(SHIPPED, sha256=hashlib.sha256(content).hexdigest())
     folder = tmp_path / "checkout" / "weights"
     folder.mkdir(parents=True)
-    monkeypatch.setattr(weights, "SHIPPED", file)
+    monkeypatch.setattr(official, "SHIPPED", file)
     monkeypatch.setattr(weights, "_WITH_PROJECT", (tmp_path / "elsewhere", folder))
     monkeypatch.delenv("DINOREG_WEIGHTS", raising=False)
     (folder / file.name).write_bytes(content)

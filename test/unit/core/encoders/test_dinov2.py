@@ -10,9 +10,9 @@ from dinov2_reference import CASES, KEPT, NATIVE, NON_SQUARE, PATCH, digest, off
 from safetensors.torch import save_file
 from transformers import Dinov2Config, Dinov2Model, Dinov2WithRegistersConfig, Dinov2WithRegistersModel
 
-from dinoreg.encoders import dinov2
-from dinoreg.encoders.dinov2 import load_dinov2
-from dinoreg.encoders.dinov2_keys import VARIANTS, Architecture
+from dinoreg.encoders.vit import dinov2
+from dinoreg.encoders.vit.dinov2 import load_dinov2
+from dinoreg.encoders.vit.dinov2_keys import VARIANTS, Architecture
 from dinoreg.errors import WeightsError
 
 GOLDEN = Path(__file__).parents[3] / "golden" / "dinov2_timm.npz"

@@ -11,7 +11,7 @@ from dinov3_reference import CASES, HEAD_CHANNELS, PATCH, REGISTERS, SHAPE, offi
 from safetensors.torch import save_file
 from transformers import DINOv3ViTConfig, DINOv3ViTModel
 
-from dinoreg.encoders.dinov3 import load_dinov3
+from dinoreg.encoders.vit.dinov3 import load_dinov3
 from dinoreg.errors import WeightsError
 
 GOLDEN = Path(__file__).parents[3] / "golden" / "dinov3_timm.npz"

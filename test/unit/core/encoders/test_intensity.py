@@ -10,10 +10,10 @@ from dinoreg.encoders.intensity import IntensityEncoder
 from dinoreg.encoders.pooled import encode_pooled
 from dinoreg.encoders.registry import load_encoder
 from dinoreg.errors import ConfigError
-from dinoreg.pipeline.config import FeatureSettings, Intensity
-from dinoreg.pipeline.ffd import make_guide
-from dinoreg.pipeline.prepare import prepare_image
+from dinoreg.optimise.free_form import make_guide
 from dinoreg.pipeline.register import register_pair
+from dinoreg.preprocess.prepare import prepare_image
+from dinoreg.settings.config import FeatureSettings, Intensity
 from dinoreg.space.lattice import Lattice
 
 CPU = torch.device("cpu")

@@ -4,8 +4,8 @@ import pytest
 import torch
 from slice_encoders import MeanEncoder
 
-from dinoreg.encoders import memory
-from dinoreg.encoders.memory import EncodingSize, estimate_memory, fits, free_memory, smaller_sizes
+from dinoreg.encoders.slices import memory
+from dinoreg.encoders.slices.memory import EncodingSize, estimate_memory, fits, free_memory, smaller_sizes
 
 
 def _estimate(size, **changes):

@@ -6,7 +6,7 @@ import torch
 from dinov2_reference import GRID, stretch_position
 from PIL import Image
 
-from dinoreg.encoders.position_embedding import interpolate_position
+from dinoreg.encoders.vit.position_embedding import interpolate_position
 
 SHAPES = [(3, 5), (5, 3), (37, 36), (60, 41), (16, 16), (1, 50), (74, 30)]
 

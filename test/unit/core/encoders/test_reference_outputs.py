@@ -9,8 +9,9 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 
-from dinoreg.encoders import dinov2
-from dinoreg.encoders.weights import find_weights, locate, official_file, search_folders
+from dinoreg.encoders.vit import dinov2
+from dinoreg.weights.official import official_file
+from dinoreg.weights.search import find_weights, locate, search_folders
 
 DATA = Path(__file__).parents[5] / "shared" / "data" / "dinov2_reference"
 MEAN, DEVIATION = np.array((0.485, 0.456, 0.406)), np.array((0.229, 0.224, 0.225))

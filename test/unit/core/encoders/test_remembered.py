@@ -1,7 +1,7 @@
 import torch
 
-from dinoreg.encoders.remembered import RememberedTokens
-from dinoreg.encoders.slice_encoder import SliceEncoder, SliceTokens
+from dinoreg.encoders.slices.base import SliceEncoder, SliceTokens
+from dinoreg.encoders.slices.remembered import RememberedTokens
 
 
 class Counting(SliceEncoder):

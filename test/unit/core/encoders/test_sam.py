@@ -10,12 +10,12 @@ from dinov2_reference import digest, slices
 from sam_reference import CASES, KEPT, PATCH, colours, official_state
 from transformers import SamVisionConfig, SamVisionModel
 
-from dinoreg.encoders import sam
 from dinoreg.encoders.registry import load_encoder
-from dinoreg.encoders.sam import intensities_of, load_sam
-from dinoreg.encoders.sam_keys import SamArchitecture
+from dinoreg.encoders.vit import sam
+from dinoreg.encoders.vit.sam import intensities_of, load_sam
+from dinoreg.encoders.vit.sam_keys import SamArchitecture
 from dinoreg.errors import WeightsError
-from dinoreg.pipeline.config import Sam
+from dinoreg.settings.config import Sam
 
 GOLDEN = Path(__file__).parents[3] / "golden" / "sam.npz"
 TINY = (8 * PATCH, 8 * PATCH)

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from dinoreg.encoders.slice_plan import foreground_box, plan_slices
+from dinoreg.encoders.slices.slice_plan import foreground_box, plan_slices
 
 SHAPE = (20, 26, 34)
 SPACING = (1.5, 1.0, 2.5)

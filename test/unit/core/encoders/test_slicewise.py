@@ -3,8 +3,8 @@ import pytest
 import torch
 from slice_encoders import MeanEncoder
 
-from dinoreg.encoders.slice_plan import plan_slices
-from dinoreg.encoders.slicewise import encode_slices, place_tokens
+from dinoreg.encoders.slices.slice_plan import plan_slices
+from dinoreg.encoders.slices.slicewise import encode_slices, place_tokens
 from dinoreg.space.lattice import Lattice
 
 SHAPE = (21, 26, 35)

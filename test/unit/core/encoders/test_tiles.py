@@ -3,8 +3,8 @@ import pytest
 import torch
 from random_dino3d import random_network, without_statistics
 
-from dinoreg.encoders.dino3d_network import Dino3dNetwork
-from dinoreg.encoders.tiles import encode_tiles
+from dinoreg.encoders.dino3d.network import Dino3dNetwork
+from dinoreg.encoders.dino3d.tiles import encode_tiles
 
 SIZE = (48, 40, 96)
 

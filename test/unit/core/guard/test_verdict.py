@@ -2,8 +2,8 @@ import numpy as np
 import torch
 from core_reference import SHAPE, SHIFT, SPACING, shifted_pair
 
-from dinoreg.encoders.features import Features
 from dinoreg.guard.verdict import Evidence, gather_evidence, judge
+from dinoreg.space.features import Features
 from dinoreg.space.lattice import Lattice
 
 

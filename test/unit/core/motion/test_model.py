@@ -5,7 +5,7 @@ from motion_samples import moving_disc, tiny_config
 from safetensors.torch import load_file
 
 from dinoreg.encoders.registry import LoadedEncoder
-from dinoreg.encoders.slice_encoder import SliceEncoder
+from dinoreg.encoders.slices.base import SliceEncoder
 from dinoreg.errors import ConfigError
 from dinoreg.motion.adapters import adapted_model, adapter_size, merge_lora
 from dinoreg.motion.backbone import build_net
@@ -83,8 +83,8 @@ def _tiny_dinov2(normalisation="none"):
     """A transformer of the real kind with random weights; patches of 14."""
     from transformers import Dinov2Config, Dinov2Model
 
-    from dinoreg.encoders.dinov2 import Dinov2Encoder
-    from dinoreg.encoders.dinov2_keys import Architecture
+    from dinoreg.encoders.vit.dinov2 import Dinov2Encoder
+    from dinoreg.encoders.vit.dinov2_keys import Architecture
 
     torch.manual_seed(3)
     settings = Dinov2Config(

@@ -3,8 +3,8 @@ import pytest
 import torch
 from core_reference import SPACING, central_half, positions, sample, shifted_pair, smooth_noise
 
-from dinoreg.encoders.features import Features, scale_pair
 from dinoreg.optimise.discrete import search_convex, warp_features
+from dinoreg.space.features import Features, scale_pair
 from dinoreg.space.lattice import Lattice
 
 SHAPE = (14, 18, 22)

@@ -5,15 +5,17 @@ from core_checks import central_median, light_config
 from core_reference import SPACING, shifted_pair, smooth_noise
 from slice_encoders import MeanEncoder, load_mean
 
-from dinoreg.encoders.features import REFERENCE_ENERGY, Features, scale_pair
 from dinoreg.encoders.mind import MindSsc
 from dinoreg.encoders.pca import read_basis, write_basis
 from dinoreg.encoders.pooled import encode_pooled
 from dinoreg.encoders.registry import LoadedEncoder
-from dinoreg.encoders.weights import WeightsFile
+from dinoreg.encoders.slices import tokens
 from dinoreg.errors import ConfigError
-from dinoreg.pipeline import tokens
-from dinoreg.pipeline.config import (
+from dinoreg.pipeline.encode import PairEncoder
+from dinoreg.pipeline.plan import make_plan
+from dinoreg.pipeline.register import register_pair
+from dinoreg.preprocess.prepare import prepare_image
+from dinoreg.settings.config import (
     Adam,
     Config,
     Dinov2,
@@ -23,12 +25,10 @@ from dinoreg.pipeline.config import (
     Mind,
     SlicesStart,
 )
-from dinoreg.pipeline.encode import PairEncoder
-from dinoreg.pipeline.plan import make_plan
-from dinoreg.pipeline.prepare import prepare_image
-from dinoreg.pipeline.presets import config_hash, parse_config
-from dinoreg.pipeline.register import register_pair
+from dinoreg.settings.load import config_hash, parse_config
+from dinoreg.space.features import REFERENCE_ENERGY, Features, scale_pair
 from dinoreg.space.lattice import Lattice, pool
+from dinoreg.weights.search import WeightsFile
 
 CPU = torch.device("cpu")
 SHAPE = (32, 36, 42)

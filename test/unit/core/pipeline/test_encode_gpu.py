@@ -7,13 +7,12 @@ from core_checks import central_median, light_config
 from core_reference import SPACING, shifted_pair
 from slice_encoders import MeanEncoder, load_mean
 
-from dinoreg.encoders import memory
-from dinoreg.encoders.memory import EncodingSize
-from dinoreg.pipeline import tokens
-from dinoreg.pipeline.config import Adam, Dinov2, FeatureSettings, Mind, SlicesStart
+from dinoreg.encoders.slices import memory, tokens
+from dinoreg.encoders.slices.memory import EncodingSize
 from dinoreg.pipeline.encode import PairEncoder
-from dinoreg.pipeline.prepare import prepare_image
 from dinoreg.pipeline.register import register_pair
+from dinoreg.preprocess.prepare import prepare_image
+from dinoreg.settings.config import Adam, Dinov2, FeatureSettings, Mind, SlicesStart
 
 pytestmark = [
     pytest.mark.gpu,

@@ -4,9 +4,9 @@ import math
 import pytest
 from core_reference import SHAPE, SPACING
 
-from dinoreg.pipeline.config import AffineStart, Config, HypothesesStart
 from dinoreg.pipeline.plan import cells_within, hypothesis_cells, make_plan
-from dinoreg.pipeline.presets import load_preset, preset_names
+from dinoreg.settings.config import AffineStart, Config, HypothesesStart
+from dinoreg.settings.load import load_preset, preset_names
 from dinoreg.space.lattice import Lattice
 
 SHAPES = [

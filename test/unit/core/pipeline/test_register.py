@@ -7,10 +7,10 @@ from core_reference import SHAPE, SHIFT, SPACING, shifted_pair, smooth_noise
 from dinoreg.errors import NumericalError
 from dinoreg.optimise.similarity import lcc
 from dinoreg.pipeline import register
-from dinoreg.pipeline.config import Preprocess
-from dinoreg.pipeline.prepare import prepare_image
-from dinoreg.pipeline.presets import load_preset
 from dinoreg.pipeline.register import register_pair
+from dinoreg.preprocess.prepare import prepare_image
+from dinoreg.settings.config import Preprocess
+from dinoreg.settings.load import load_preset
 
 LARGE = (48, 42, 54)
 

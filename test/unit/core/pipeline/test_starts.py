@@ -5,9 +5,9 @@ import pytest
 import torch
 from core_reference import SPACING, shifted_pair
 
-from dinoreg.encoders.features import Features
-from dinoreg.pipeline.config import AffineStart, CentresStart, HypothesesStart, SlicesStart
 from dinoreg.pipeline.starts import run_start
+from dinoreg.settings.config import AffineStart, CentresStart, HypothesesStart, SlicesStart
+from dinoreg.space.features import Features
 from dinoreg.space.lattice import Lattice
 from dinoreg.start.slices import SliceCodes
 

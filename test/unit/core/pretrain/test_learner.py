@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from pretrain_samples import drawn_pairs, pairs_with_points, tiny_config
 
-from dinoreg.encoders.dino3d_weights import write_dino3d
+from dinoreg.encoders.dino3d.weights import write_dino3d
 from dinoreg.errors import ConfigError, WeightsError
 from dinoreg.pretrain.objective import learner as learner_module
 from dinoreg.pretrain.objective.contrastive import contrastive_loss

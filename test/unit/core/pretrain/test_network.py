@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 from random_dino3d import random_network, without_statistics
 
-from dinoreg.encoders.dino3d_network import Dino3dNetwork
+from dinoreg.encoders.dino3d.network import Dino3dNetwork
 
 LAYERS = [((4,), (2,)), ((4, 6), (1, 2)), ((4, 6, 8), (1, 1, 1))]
 

@@ -10,7 +10,7 @@ import torch
 from pretrain_samples import HELD_OUT_SHAPE, blocks, few_held_out_scans, tiny_config, write_scan
 from safetensors.torch import load_file
 
-from dinoreg.encoders.dino3d_weights import read_dino3d
+from dinoreg.encoders.dino3d.weights import read_dino3d
 from dinoreg.errors import ConfigError, NumericalError, WeightsError
 from dinoreg.pretrain import picture as picture_module
 from dinoreg.pretrain import train as train_module

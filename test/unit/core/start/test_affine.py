@@ -2,7 +2,7 @@ import numpy as np
 import torch
 from core_reference import SPACING, affine_displacement, central_half, positions, sample, smooth_noise
 
-from dinoreg.encoders.features import Features
+from dinoreg.space.features import Features
 from dinoreg.space.lattice import Lattice
 from dinoreg.start.affine import fit_affine
 

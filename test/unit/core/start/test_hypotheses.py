@@ -3,7 +3,7 @@ import pytest
 import torch
 from core_reference import SHIFT, SPACING, positions, sample, shifted_pair, smooth_displacement
 
-from dinoreg.encoders.features import Features
+from dinoreg.space.features import Features
 from dinoreg.space.lattice import Lattice
 from dinoreg.start.hypotheses import Hypothesis, candidate_translations, choose, judge_translations
 

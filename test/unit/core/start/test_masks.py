@@ -4,7 +4,7 @@ import torch
 from core_reference import SHAPE, SHIFT
 from scipy import ndimage
 
-from dinoreg.encoders.features import Features
+from dinoreg.space.features import Features
 from dinoreg.space.lattice import Lattice
 from dinoreg.start.masks import match_centres
 

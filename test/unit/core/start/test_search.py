@@ -3,7 +3,7 @@ import pytest
 import torch
 from core_reference import shifted_pair
 
-from dinoreg.encoders.features import Features
+from dinoreg.space.features import Features
 from dinoreg.space.lattice import Lattice
 from dinoreg.start.search import search_start
 

@@ -3,7 +3,7 @@ import pytest
 import torch
 from core_reference import smooth_noise
 
-from dinoreg.encoders.features import Features
+from dinoreg.space.features import Features
 from dinoreg.space.lattice import Lattice
 from dinoreg.start.slices import match_slices, slice_descriptors, slice_distances
 

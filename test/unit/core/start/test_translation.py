@@ -5,7 +5,7 @@ import pytest
 import torch
 from core_reference import SHIFT, SPACING, shifted_pair
 
-from dinoreg.encoders.features import Features
+from dinoreg.space.features import Features
 from dinoreg.space.lattice import Lattice
 from dinoreg.start.translation import search_translation
 

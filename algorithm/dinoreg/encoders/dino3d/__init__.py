@@ -1,0 +1,1 @@
+"""The volume encoder of this project."""

@@ -1,0 +1,1 @@
+"""Features of volumes from 2D encoders, slice by slice."""

@@ -1,0 +1,1 @@
+"""2D vision transformers and their official checkpoints."""

@@ -1,0 +1,85 @@
+"""One image, ready to be encoded: intensities in [0, 1], background 0, foreground as a weight."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from dinoreg.preprocess.foreground import content_box, ct_body, threshold_foreground
+from dinoreg.preprocess.intensity import clip_mr, image_kind, window_ct
+from dinoreg.preprocess.tissue import brightness_of_tissues, find_hu_scale, shows_lung
+from dinoreg.settings.config import Preprocess
+from dinoreg.space.working import WorkingGrid
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PreparedImage:
+    """An image as the encoder sees it.
+
+    Attributes:
+        values: (I, J, K) float32; [0, 1] where normalised, 0 outside the foreground.
+        foreground: (I, J, K) bool.
+        content: the smallest box outside which `values` is constant.
+        name: identifies the image in the feature cache; without one its features are not remembered.
+    """
+
+    values: NDArray[np.float32]
+    foreground: NDArray[np.bool_]
+    content: tuple[slice, ...]
+    name: str
+
+
+def prepare_image(
+    image: NDArray[np.float32],
+    settings: Preprocess,
+    *,
+    modality: str,
+    mask: NDArray[np.bool_] | None,
+    name: str = "",
+) -> PreparedImage:
+    """Normalise one image by what it is and find its foreground.
+
+    Args:
+        image: (I, J, K), as stored.
+        settings: windows, percentile, source of the foreground.
+        modality: as the dataset JSON names it; decides between CT and MR, else the values do.
+        mask: the task's mask, if it has one.
+        name: identifies the image.
+    """
+    kind = image_kind(modality, image)
+    if kind == "ct" and settings.ct == "tissues":
+        scale = find_hu_scale(image)
+        image = (scale.factor * image + np.float32(scale.offset)).astype(np.float32)
+    if settings.foreground == "none":
+        foreground = np.ones(image.shape, dtype=bool)
+    elif mask is not None and settings.foreground != "threshold":
+        foreground = mask
+    elif settings.foreground in ("task", "task-or-all"):
+        foreground = np.ones(image.shape, dtype=bool)
+    elif settings.foreground == "body" and kind == "ct":
+        foreground = ct_body(image)
+    else:
+        foreground = threshold_foreground(image, kind)
+    values = image
+    if settings.normalise and kind == "ct" and settings.ct == "tissues" and shows_lung(image, foreground):
+        values = brightness_of_tissues(image)
+    elif settings.normalise and kind == "ct":
+        values = window_ct(image, level_hu=settings.ct_level_hu, width_hu=settings.ct_width_hu)
+    elif settings.normalise:
+        values = clip_mr(image, percentile=settings.mr_percentile, foreground=foreground)
+    if not foreground.all():
+        values = np.where(foreground, values, np.float32(0))
+    return PreparedImage(values, foreground, content_box(values), name)
+
+
+def on_working_grid(image: PreparedImage, grid: WorkingGrid) -> PreparedImage:
+    """Bring a prepared image to a working grid; a voxel is foreground where more than half of it is."""
+    values = grid.resample(torch.from_numpy(image.values).unsqueeze(0))[0].contiguous().numpy()
+    share = grid.resample(torch.from_numpy(image.foreground).float().unsqueeze(0))[0]
+    foreground = (share > 0.5).contiguous().numpy()
+    if not foreground.all():
+        values = np.where(foreground, values, np.float32(0))
+    return replace(image, values=values, foreground=foreground, content=content_box(values))

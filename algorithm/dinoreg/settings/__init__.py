@@ -1,0 +1,1 @@
+"""Every setting of a registration, typed; presets and files of them."""

@@ -1,0 +1,182 @@
+"""Presets, configuration files and overrides: read, checked as a whole, all faults at once."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import json
+import sys
+import tomllib
+from collections.abc import Iterable, Mapping, Sequence
+from importlib import resources
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from dinoreg.errors import ConfigError
+from dinoreg.settings.config import Config
+from regtask.errors import Fault, nearest
+
+S = TypeVar("S", bound=BaseModel)
+
+# Settings whose text may look like a number.
+_TEXT_KEYS = {"name", "description", "output.naming"}
+
+
+def preset_names() -> list[str]:
+    """Return the names of all presets."""
+    folder = resources.files("dinoreg") / "presets"
+    return sorted(item.name.removesuffix(".toml") for item in folder.iterdir() if item.name.endswith(".toml"))
+
+
+def load_preset(name: str, overrides: Sequence[str] = ()) -> Config:
+    """Return a preset by name, with `key=value` overrides.
+
+    Raises:
+        ConfigError: there is no such preset, or an override cannot be used.
+    """
+    if name not in preset_names():
+        guess = nearest(name, preset_names())
+        raise ConfigError(
+            Fault(
+                "unknown preset",
+                name,
+                expected=f"one of {', '.join(preset_names())}",
+                remedy=f"did you mean {guess}?" if guess else "list them with: dinoreg presets",
+            )
+        )
+    text = (resources.files("dinoreg") / "presets" / f"{name}.toml").read_text(encoding="utf-8")
+    return parse_config(tomllib.loads(text) | {"name": name}, where=f"preset {name}", overrides=overrides)
+
+
+def load_config(path: Path, overrides: Sequence[str] = ()) -> Config:
+    """Return the configuration in a TOML file, with `key=value` overrides.
+
+    Raises:
+        ConfigError: the file cannot be read, is not TOML, or holds faults (all of them listed).
+    """
+    return parse_config({"name": path.stem} | read_toml(path), where=str(path), overrides=overrides)
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """Return the values of a TOML file.
+
+    Raises:
+        ConfigError: the file cannot be read, or is not TOML.
+    """
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(Fault("configuration not readable", str(path), got=str(error))) from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(Fault("not a TOML file", str(path), got=str(error))) from error
+
+
+def parse_config(values: Mapping[str, Any], *, where: str, overrides: Sequence[str] = ()) -> Config:
+    """Check a mapping of settings of a registration as a whole.
+
+    Args and errors as for `parse_settings`.
+    """
+    return parse_settings(
+        Config, values, where=where, overrides=overrides, all_keys="see: dinoreg config show mind"
+    )
+
+
+def parse_settings(
+    model: type[S],
+    values: Mapping[str, Any],
+    *,
+    where: str,
+    overrides: Sequence[str] = (),
+    all_keys: str = "",
+) -> S:
+    """Check a mapping of settings as a whole.
+
+    Args:
+        model: what the settings are of.
+        values: nested settings.
+        where: named in the messages.
+        overrides: "adam.0.iterations=50"; the value is TOML, or else text.
+        all_keys: where all keys can be seen, said of an unknown one that resembles none.
+
+    Raises:
+        ConfigError: with every fault.
+    """
+    merged = copy.deepcopy(dict(values))
+    faults = [fault for text in overrides if (fault := _override(merged, text))]
+    try:
+        settings = model.model_validate_json(json.dumps(merged, default=str))
+    except ValidationError as error:
+        known = _all_keys(model)
+        faults += [_fault(detail, where, known, all_keys) for detail in error.errors()]
+    if faults:
+        raise ConfigError(*faults)
+    return settings
+
+
+def config_hash(config: Config, files: Mapping[int, Mapping[str, str]] = MappingProxyType({})) -> str:
+    """Return a short digest of everything that can change a displacement.
+
+    Args:
+        config: the settings.
+        files: by number of the encoder, sha256 of the files that its settings name, by key ("weights",
+            "basis"); they count instead of the paths.
+    """
+    values = config.model_dump(mode="json", exclude={"name", "description"})
+    for number, digests in files.items():
+        values["features"]["encoders"][number] |= digests
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _override(values: dict[str, Any], text: str) -> Fault | None:
+    """Set one "a.b=c" in place; stages are addressed by number, from 0."""
+    key, separator, raw = text.partition("=")
+    fault = Fault(
+        "override not understood", f"--set {text}", expected="key=value, as in adam.0.iterations=50"
+    )
+    if not separator or not key.strip():
+        return fault
+    value = _value(raw) if key.strip() not in _TEXT_KEYS else raw.strip("\"'")
+    target: Any = values
+    *path, last = key.strip().split(".")
+    for part in path:
+        if isinstance(target, list):
+            if not part.isdecimal() or int(part) >= len(target):
+                return Fault(
+                    "no such stage", f"--set {text}", expected=f"a number below {len(target)}", got=part
+                )
+            target = target[int(part)]
+        elif isinstance(target, dict):
+            target = target.setdefault(part, {})
+        else:
+            return fault
+    if not isinstance(target, dict):
+        return fault
+    target[last] = value
+    return None
+
+
+def _value(raw: str) -> Any:
+    try:
+        return tomllib.loads(f"value = {raw}")["value"]
+    except tomllib.TOMLDecodeError:
+        return raw
+
+
+def _fault(detail: Any, where: str, known: Iterable[str], all_keys: str) -> Fault:
+    location = ".".join(str(part) for part in detail["loc"])
+    key = str(detail["loc"][-1]) if detail["loc"] else ""
+    if detail["type"] == "extra_forbidden":
+        guess = nearest(key, known)
+        remedy = f"did you mean {guess}?" if guess else all_keys
+        return Fault("unknown key", f"{where}: {location}", remedy=remedy)
+    got = "" if isinstance(detail["input"], (dict, list)) else repr(detail["input"])
+    return Fault("setting not allowed", f"{where}: {location}", expected=detail["msg"], got=got)
+
+
+def _all_keys(model: type[BaseModel]) -> set[str]:
+    """Return the keys of the module of the settings, which holds the nested ones as well."""
+    models = [value for value in vars(sys.modules[model.__module__]).values() if isinstance(value, type)]
+    return {key for found in models if issubclass(found, BaseModel) for key in found.model_fields}

@@ -1,0 +1,1 @@
+"""A whole task: every pair of a dataset description, with manifest, progress and pictures."""

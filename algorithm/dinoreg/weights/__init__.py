@@ -1,0 +1,1 @@
+"""The weights of encoders: which are official, where they lie, how they are read and fetched."""
