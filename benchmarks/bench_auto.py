@@ -16,7 +16,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from common import ROOT, provenance, run_process, write_json
-from pair_rows import Row, find_row, group_rows
+from pair_rows import Row, description_of, find_row, group_rows
 from regeval.scores import score_case
 from regtask.dataset import Dataset, read_dataset
 from regtask.fields import read_field
@@ -39,10 +39,8 @@ def measure(dataset: Dataset, pair: Pair, preset: str) -> Row:
     """Register one pair in a process of its own and score what it wrote."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        description = folder / f"{dataset.name}_dataset.json"
-        description.write_text(json.dumps(dict(dataset.only(pair).raw)), encoding="utf-8")
-        command = [sys.executable, "-m", "dinoreg.cli.main", "run", "--dataset", str(description)]
-        command += ["--data-dir", str(dataset.root), "--output", name, "--preset", preset, "--split", "val"]
+        command = [sys.executable, "-m", "dinoreg.cli.main", "run", "--dataset", str(description_of(dataset))]
+        command += ["--pairs", pair.case_key, "--output", name, "--preset", preset]
         cost = run_process(command, folder / "log.txt")
         scores = score_case(pair, read_field(folder / field_name_long(pair.fixed_id, pair.moving_id)))
         (entry,) = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))["pairs"].values()

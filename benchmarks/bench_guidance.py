@@ -27,10 +27,10 @@ import torch
 
 import guidance_figures
 from common import ROOT, provenance, write_json
-from dinoreg.encoders.registry import LoadedEncoder, load_encoder
+from dinoreg.encoders.pool import EncoderPool
+from dinoreg.encoders.source import Guide
 from dinoreg.errors import WeightsError
 from dinoreg.runtime import choose_device
-from dinoreg.settings.config import Encoder
 from dinoreg.settings.load import config_hash, load_preset
 from dinoreg.task.run_task import RunOptions, run_task
 from regeval.scores import score_task
@@ -135,15 +135,19 @@ def main() -> None:
         update(options.results, options.experiment, [result], absent, None)
 
 
-def find_encoders(
-    names: Sequence[str], device: torch.device
-) -> tuple[dict[str, tuple[Encoder, LoadedEncoder]], dict[str, str]]:
-    """Load the encoders whose weights are at hand; of the others, say what is missing."""
-    found, absent = {}, {}
+def find_encoders(names: Sequence[str], device: torch.device) -> tuple[dict[str, Guide], dict[str, str]]:
+    """Load the encoders whose weights are at hand, as functions of slices on the CPU; name the others."""
+    pool = EncoderPool(device)
+    found: dict[str, Guide] = {}
+    absent = {}
+
+    def on_cpu(guide: Guide) -> Guide:
+        return lambda image: guide(image.to(device)).cpu()
+
     for name in names:
-        (settings,) = load_preset("ffd-ncc", [f"features.encoders=[{ENCODERS[name]}]"]).features.encoders
+        settings = load_preset("ffd-ncc", [f"features.encoders=[{ENCODERS[name]}]"]).features.encoders
         try:
-            found[name] = (settings, load_encoder(settings, device))
+            found[name] = on_cpu(pool.sources(settings)[0].guide(2, guidance_figures.GRID))
         except WeightsError as error:
             absent[name] = str(error.faults[0].what)
     return found, absent

@@ -34,7 +34,7 @@ from dinoreg.motion.sequences import LabelledCine, read_cine_dataset
 from dinoreg.motion.settings import load_motion_config, with_landmarks
 from dinoreg.motion.track import Track, track
 from dinoreg.motion.train import TrainOptions, train
-from dinoreg.pipeline.register import register_pair
+from dinoreg.pipeline.register import register_prepared
 from dinoreg.preprocess.prepare import prepare_image
 from dinoreg.runtime import choose_device
 from dinoreg.settings.load import load_preset
@@ -232,7 +232,7 @@ def baselines(sequence: LabelledCine, device: torch.device) -> list[Result]:
             prepare_image(sequence.cine.frames[n][..., None], config.preprocess, modality="MR", mask=None)
             for n in (number, sequence.template)
         )
-        field = register_pair(fixed, moving, spacing_mm, config, device=device).displacement
+        field = register_prepared(fixed, moving, spacing_mm, config, device=device).displacement
         ms = 1000 * (time.perf_counter() - begin)
         grid = Grid(template.shape, np.diag([*spacing_mm, 1.0]))
         warped = warp_labels(template, moving_positions(field, grid, grid))

@@ -42,7 +42,7 @@ from dinoreg.motion.track import Track, track
 from dinoreg.motion.train import TrainOptions, train
 from dinoreg.motion.transforms import solve
 from dinoreg.motion.window import sample_frames, window_points
-from dinoreg.pipeline.register import register_pair
+from dinoreg.pipeline.register import register_prepared
 from dinoreg.preprocess.prepare import prepare_image
 from dinoreg.settings.load import load_preset
 from dinoreg.space.sampling import sample_linear
@@ -202,7 +202,7 @@ def register_freely(pixel_mm: float) -> Method:
             for image in (fixed, moving)
         ]
         with torch.enable_grad():
-            field = register_pair(*images, (pixel_mm, pixel_mm, 1.0), config, device=torch.device("cpu"))
+            field = register_prepared(*images, (pixel_mm, pixel_mm, 1.0), config, device=torch.device("cpu"))
         side = fixed.shape[-1]
         pixels = (points[0].T + 1) * side / 2 - 0.5
         vectors = torch.from_numpy(field.displacement[:, :, 0, :2].transpose(2, 0, 1).copy())

@@ -18,16 +18,15 @@ import numpy as np
 import torch
 
 from common import ROOT, provenance, write_json
+from dinoreg.encoders.pool import EncoderPool
 from dinoreg.phantom import write_phantom_task
-from dinoreg.pipeline.encode import PairEncoder
-from dinoreg.pipeline.register import register_pair
-from dinoreg.preprocess.prepare import PreparedImage, prepare_image
+from dinoreg.pipeline.register import register
 from dinoreg.runtime import choose_device
 from dinoreg.settings.config import Config
 from dinoreg.settings.load import load_preset
+from image_pairs import read_image_pair
 from regeval.scores import score_case
 from regtask.dataset import Dataset, read_dataset
-from regtask.images import read_mask, read_volume
 from regtask.pair import Pair
 
 TASKS = ("Phantom", "AbdomenMRCT", "AbdomenMRMR")
@@ -76,26 +75,12 @@ def measure(
     dataset: Dataset, pair: Pair, config: Config, task: str, device: torch.device
 ) -> list[dict[str, Any]]:
     """Return one row per stage of a pair."""
-    fixed, moving, masks = read_volume(pair.fixed), read_volume(pair.moving), pair.masks()
-
-    def prepared(path: Path, data: np.ndarray, mask: Path | None) -> PreparedImage:
-        return prepare_image(
-            data,
-            config.preprocess,
-            modality=dataset.modality_of(path),
-            mask=read_mask(mask) if mask is not None else None,
-            name=str(path),
-        )
-
-    images = (
-        prepared(pair.fixed, fixed.data, masks.fixed),
-        prepared(pair.moving, moving.data, masks.moving),
-    )
+    images = read_image_pair(dataset, pair, comes_again=True)
     modalities = " to ".join(dataset.modality_of(path) for path in (pair.moving, pair.fixed))
-    encoder = PairEncoder(config, device)
+    pool = EncoderPool(device)
     rows = []
     for name, cut in stages(config).items():
-        result = register_pair(*images, fixed.grid.spacing_mm, cut, device=device, encoder=encoder)
+        result = register(images, cut, device=device, pool=pool)
         scores = score_case(pair, np.ascontiguousarray(result.displacement))
         rows.append(
             {

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +17,12 @@ import numpy as np
 import torch
 
 from common import ROOT, provenance, write_json
-from dinoreg.pipeline.register import register_pair
-from dinoreg.preprocess.prepare import PreparedImage, prepare_image
+from dinoreg.pipeline.register import register
+from dinoreg.preprocess.pair import Scan
 from dinoreg.settings.load import load_preset
+from image_pairs import read_image_pair
 from regeval.scores import score_case
 from regtask.dataset import Dataset, read_dataset
-from regtask.images import read_mask, read_volume
 from regtask.pair import Pair
 
 PAIRS = {
@@ -39,31 +40,22 @@ RESULTS = ROOT / "benchmarks" / "results" / "verdict.json"
 
 def verdicts(dataset: Dataset, pair: Pair) -> Iterator[dict[str, Any]]:
     """Yield the verdict on a pair as it is and mirrored."""
-    config, masks = load_preset("auto"), pair.masks()
-    fixed, moving = read_volume(pair.fixed), read_volume(pair.moving)
-
-    def prepare(path: Path, values: np.ndarray, mask: Path | None, axis: int | None) -> PreparedImage:
-        inside = read_mask(mask) if mask is not None else None
-        if axis is not None:
-            values = np.flip(values, axis).copy()
-            inside = None if inside is None else np.flip(inside, axis).copy()
-        return prepare_image(values, config.preprocess, modality=dataset.modality_of(path), mask=inside)
-
+    config, images = load_preset("auto"), read_image_pair(dataset, pair)
     for axis in MIRRORED:
-        result = register_pair(
-            prepare(pair.fixed, fixed.data, masks.fixed, None),
-            prepare(pair.moving, moving.data, masks.moving, axis),
-            fixed.grid.spacing_mm,
-            config,
-            device=torch.device("cpu"),
-            affine=fixed.grid.affine,
-        )
+        moving = images.moving if axis is None else mirrored(images.moving, axis)
+        result = register(replace(images, moving=moving), config, device=torch.device("cpu"))
         assert result.verdict is not None
         row = {"task": dataset.name, "case": pair.case_key, "mirrored_axis": axis}
         if axis is None:
             scores = score_case(pair, result.displacement)
             row |= {"dice": scores.dice, "tre_mm": scores.tre_mm}
         yield row | result.verdict.as_dict()
+
+
+def mirrored(scan: Scan, axis: int) -> Scan:
+    """Flip an image and its mask along an array axis, and leave its header as it is."""
+    mask = None if scan.mask is None else np.flip(scan.mask, axis).copy()
+    return replace(scan, values=np.flip(scan.values, axis).copy(), mask=mask)
 
 
 def main() -> None:

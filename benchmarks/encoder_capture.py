@@ -34,9 +34,10 @@ from scipy import ndimage
 from torch import Tensor
 
 from common import ROOT, provenance, write_json
-from dinoreg.pipeline.encode import PairEncoder
+from dinoreg.encoders.pool import EncoderPool
+from dinoreg.pipeline.ensemble import encode_pair
 from dinoreg.pipeline.plan import make_plan
-from dinoreg.pipeline.register import register_pair
+from dinoreg.pipeline.register import register_prepared
 from dinoreg.preprocess.prepare import PreparedImage, prepare_image
 from dinoreg.runtime import choose_device
 from dinoreg.settings.config import Config
@@ -82,9 +83,9 @@ def run(options: argparse.Namespace) -> None:
     current = []
     for preset in find_presets(options.presets, options.weights, device):
         image = prepare_image(
-            volume.data, preset.config.preprocess, modality=options.modality, mask=None, name="fixed"
+            volume.data, preset.config.preprocess, modality=options.modality, mask=None, comes_again=True
         )
-        bench = Bench(image, volume.grid, preset.config, PairEncoder(preset.config, device), device)
+        bench = Bench(image, volume.grid, preset.config, EncoderPool(device), device)
         for motion in all_motions(options.shifts, options.rotations):
             for contrast in options.contrasts:
                 key = {
@@ -125,7 +126,7 @@ class Bench:
     fixed: PreparedImage
     grid: Grid
     config: Config
-    encoder: PairEncoder
+    pool: EncoderPool
     device: torch.device
 
     def measure(self, motion: Motion, contrast: str, points: int) -> Row:
@@ -135,8 +136,11 @@ class Bench:
         plan = make_plan(
             self.config, shape, self.grid.spacing_mm, orientation=orientation_of(self.grid.affine)
         )
-        lattice = plan.discrete[-1]
-        joined = self.encoder.encode(self.fixed, moving, plan, {}).joined
+        assert plan.judged is not None
+        lattice = plan.judged.lattice
+        sources = self.pool.sources(self.config.features.encoders)
+        pair = self.fixed, moving
+        joined = encode_pair(sources, self.config.features, pair, plan.frame, plan.finest).features.joined
         fixed_features, moving_features = joined.fixed.on(lattice), joined.moving.on(lattice)
         del joined
 
@@ -162,14 +166,14 @@ class Bench:
 
     def _by_stages(self, moving: PreparedImage, voxels: NDArray[Any]) -> NDArray[Any]:
         """Return the displacement at (N, 3) voxels, in voxels, before any Adam."""
-        field = register_pair(
+        field = register_prepared(
             self.fixed,
             moving,
             self.grid.spacing_mm,
             self.config.model_copy(update={"adam": ()}),
             device=self.device,
-            affine=self.grid.affine,
-            encoder=self.encoder,
+            orientation=orientation_of(self.grid.affine),
+            pool=self.pool,
         ).displacement
         return np.stack([_read(field[..., axis], voxels) for axis in range(3)], axis=1)
 

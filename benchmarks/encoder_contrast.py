@@ -22,7 +22,8 @@ import torch
 from torch import Tensor
 
 from common import ROOT, provenance, write_json
-from dinoreg.pipeline.encode import PairEncoder
+from dinoreg.encoders.pool import EncoderPool
+from dinoreg.pipeline.ensemble import encode_pair
 from dinoreg.pipeline.plan import make_plan
 from dinoreg.preprocess.prepare import prepare_image
 from dinoreg.runtime import choose_device
@@ -66,16 +67,17 @@ def measure(volumes: Mapping[str, Volume], preset: Chosen, device: torch.device,
     """Return one row per pair of contrasts; the volumes are on one grid."""
     features = preset.config.features.model_copy(update={"max_cells": None, "cell_mm": 4.0})
     config = preset.config.model_copy(update={"features": features})
-    encoder = PairEncoder(config, device)
+    sources = EncoderPool(device).sources(config.features.encoders)
     grid = next(iter(volumes.values())).grid
     plan = make_plan(config, grid.shape, grid.spacing_mm, orientation=orientation_of(grid.affine))
     images = {
-        name: prepare_image(volume.data, config.preprocess, modality="MR", mask=None, name=name)
+        name: prepare_image(volume.data, config.preprocess, modality="MR", mask=None, comes_again=True)
         for name, volume in volumes.items()
     }
     rows = []
     for names in itertools.combinations(images, 2):
-        block = encoder.encode(images[names[0]], images[names[1]], plan, {}).joined
+        pair = images[names[0]], images[names[1]]
+        block = encode_pair(sources, config.features, pair, plan.frame, plan.finest).features.joined
         both = [retrieve(a, b, points) for a, b in ((block.fixed, block.moving), (block.moving, block.fixed))]
         means = {key: statistics.fmean(found[key] for found in both) for key in COLUMNS}
         row = {"preset": preset.name, "contrasts": list(names), **means, "each_way": both}

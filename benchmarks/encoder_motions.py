@@ -82,7 +82,7 @@ def make_moving(
     values = CONTRASTS[contrast](np.clip(move(fixed.values, motion, spacing_mm), 0, 1))
     noise = NOISE * np.random.default_rng(seed).standard_normal(values.shape, dtype=np.float32)
     values = np.where(foreground, np.clip(values + noise, 0, 1), 0).astype(np.float32)
-    return PreparedImage(values, foreground, content_box(values), f"{fixed.name} {motion} {contrast}")
+    return PreparedImage(values, foreground, content_box(values), f"{fixed.identity} {motion} {contrast}")
 
 
 def all_motions(shifts_mm: Sequence[float], rotations_degrees: Sequence[float]) -> list[Motion]:

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import torch
 
+from dinoreg.encoders.pool import EncoderPool
 from dinoreg.errors import WeightsError
-from dinoreg.pipeline.encode import PairEncoder
 from dinoreg.settings.config import Config, Dino3d
 from dinoreg.settings.load import config_hash, load_preset
 
@@ -60,7 +60,8 @@ def choose(name: str, weights: Path | None, device: torch.device) -> Chosen:
     """
     overrides = () if weights is None else tuple(_overrides(name, weights))
     config = load_preset(name, overrides)
-    digests = PairEncoder(config, device).digests
+    sources = EncoderPool(device).sources(config.features.encoders)
+    digests = {n: source.digests for n, source in enumerate(sources)}
     used = tuple(files["weights"] for files in digests.values() if "weights" in files)
     return Chosen(name, overrides, config, used, config_hash(config, digests))
 

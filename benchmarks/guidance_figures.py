@@ -14,15 +14,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from dinoreg.encoders.pca import fit_basis
-from dinoreg.encoders.registry import LoadedEncoder
+from dinoreg.encoders.source import Guide
 from dinoreg.optimise.data_term import warp_linear
-from dinoreg.optimise.free_form import make_guide
-from dinoreg.optimise.guidance import Distance, Encode, feature_distance, stretch
+from dinoreg.optimise.guidance import Distance, feature_distance, stretch
 from dinoreg.optimise.similarity import ncc
-from dinoreg.pipeline.register import register_pair
+from dinoreg.pipeline.register import register_prepared
 from dinoreg.preprocess.prepare import prepare_image
 from dinoreg.report.style import jacobian_map, label_colour
-from dinoreg.settings.config import Encoder
 from dinoreg.settings.load import load_preset
 from dinoreg.space.coords import identity_positions
 from dinoreg.space.jacobian import jacobian_determinant
@@ -33,7 +31,8 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 from matplotlib.colors import LogNorm
 
-Encoders = Mapping[str, tuple[Encoder, LoadedEncoder]]
+# By name, functions of images on the CPU.
+Guides = Mapping[str, Guide]
 
 # Steps of the paper: pi / 32 up to 90 degrees; 1.2 mm of 1.8 mm pixels, up to 57.6 mm.
 DEGREES = np.linspace(-90, 90, 33)
@@ -43,7 +42,7 @@ _COMPONENTS = 5
 _SHOWN_PAIRS = 3
 
 
-def draw_curves(dataset: Dataset, encoders: Encoders, picture: Path) -> dict[str, Any]:
+def draw_curves(dataset: Dataset, guides: Guides, picture: Path) -> dict[str, Any]:
     """Draw the distance of an image to itself, turned and moved, against angle and shift.
 
     What lies outside the image repeats its border. Features are scaled to [0, 1] by the extremes of both maps
@@ -56,8 +55,7 @@ def draw_curves(dataset: Dataset, encoders: Encoders, picture: Path) -> dict[str
         "translation (pixels)": (PIXELS, lambda shift: _translation(image.shape[1:], shift)),
     }
     distances: dict[str, Callable[[Tensor], float]] = {"NCC": lambda warped: float(ncc(image)(warped, None))}
-    for name, (settings, loaded) in encoders.items():
-        encode = make_guide(settings, loaded, rank=2, grid=GRID)
+    for name, encode in guides.items():
         for kind in get_args(Distance):
             distances[f"{name} {kind}"] = _distance_to(image, encode, kind)
     figure, axes = plt.subplots(1, 2, figsize=(11, 4), layout="constrained")
@@ -91,16 +89,16 @@ def describe_curve(steps: NDArray[np.float64], curve: NDArray[np.float64]) -> di
     }
 
 
-def draw_components(dataset: Dataset, encoders: Encoders, picture: Path) -> dict[str, Any]:
+def draw_components(dataset: Dataset, guides: Guides, picture: Path) -> dict[str, Any]:
     """Draw the first principal components of the features of one image per encoder (fig. 2 of the paper)."""
     image = slice_of(dataset.pairs()[0].fixed)
     figure, axes = plt.subplots(
-        len(encoders), 1 + _COMPONENTS, figsize=(2 * (1 + _COMPONENTS), 2.2 * len(encoders)), squeeze=False
+        len(guides), 1 + _COMPONENTS, figsize=(2 * (1 + _COMPONENTS), 2.2 * len(guides)), squeeze=False
     )
     numbers = {}
-    for row, (name, (settings, loaded)) in zip(axes, encoders.items(), strict=True):
+    for row, (name, encode) in zip(axes, guides.items(), strict=True):
         with torch.no_grad():
-            features = make_guide(settings, loaded, rank=2, grid=GRID)(image)
+            features = encode(image)
         tokens = features.flatten(1).T
         basis = fit_basis([tokens], min(_COMPONENTS, len(features)))
         maps = basis.project(tokens).T.reshape(-1, *features.shape[1:])
@@ -114,7 +112,7 @@ def draw_components(dataset: Dataset, encoders: Encoders, picture: Path) -> dict
     return numbers
 
 
-def draw_commutation(dataset: Dataset, encoders: Encoders, picture: Path) -> dict[str, Any]:
+def draw_commutation(dataset: Dataset, guides: Guides, picture: Path) -> dict[str, Any]:
     """Draw warped features beside the features of the warped image (fig. 6 of the paper).
 
     The displacement is that of `ffd-ncc`. Returns the L1 distance of both, and for scale that of the features
@@ -124,11 +122,10 @@ def draw_commutation(dataset: Dataset, encoders: Encoders, picture: Path) -> dic
     fixed, moving, displacement = _registered(pair.fixed, pair.moving, torch.device("cpu"))
     titles = ("moving", "features", "warped features", "features of the warped image", "difference")
     figure, axes = plt.subplots(
-        len(encoders), len(titles), figsize=(2.6 * len(titles), 2.6 * len(encoders)), squeeze=False
+        len(guides), len(titles), figsize=(2.6 * len(titles), 2.6 * len(guides)), squeeze=False
     )
     numbers = {}
-    for row, (name, (settings, loaded)) in zip(axes, encoders.items(), strict=True):
-        encode = make_guide(settings, loaded, rank=2, grid=GRID)
+    for row, (name, encode) in zip(axes, guides.items(), strict=True):
         with torch.no_grad():
             plain, target = encode(moving), encode(fixed)
             scale = [t / s for t, s in zip(plain.shape[1:], moving.shape[1:], strict=True)]
@@ -194,12 +191,12 @@ def _registered(fixed: Path, moving: Path, device: torch.device) -> tuple[Tensor
     config = load_preset("ffd-ncc")
     volumes = [read_volume(path) for path in (fixed, moving)]
     images = [prepare_image(v.data, config.preprocess, modality="MR", mask=None) for v in volumes]
-    found = register_pair(images[0], images[1], volumes[0].grid.spacing_mm, config, device=device)
+    found = register_prepared(images[0], images[1], volumes[0].grid.spacing_mm, config, device=device)
     displacement = torch.from_numpy(found.displacement[..., 0, :2].copy()).movedim(-1, 0)
     return slice_of(fixed), slice_of(moving), displacement
 
 
-def _distance_to(image: Tensor, encode: Encode, kind: Distance) -> Callable[[Tensor], float]:
+def _distance_to(image: Tensor, encode: Guide, kind: Distance) -> Callable[[Tensor], float]:
     with torch.no_grad():
         fixed = encode(image)
 

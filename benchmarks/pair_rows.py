@@ -30,14 +30,16 @@ def measure_preset(
     """Register a pair by a preset, from files to the written field, and score it."""
 
     def command(folder: Path, _: Path) -> list[str]:
-        description = folder / f"{dataset.name}_dataset.json"
-        description.write_text(json.dumps(dict(dataset.only(pair).raw)), encoding="utf-8")
-        run = [sys.executable, "-m", "dinoreg.cli.main", "run", "--dataset", str(description)]
-        run += ["--data-dir", str(dataset.root), "--output", str(folder), "--preset", preset]
-        run += ["--split", "val", "--device", device]
+        run = [sys.executable, "-m", "dinoreg.cli.main", "run", "--dataset", str(description_of(dataset))]
+        run += ["--pairs", pair.case_key, "--output", str(folder), "--preset", preset, "--device", device]
         return [*run, *(part for override in overrides for part in ("--set", override))]
 
     return measure_command(dataset, pair, preset, command)
+
+
+def description_of(dataset: Dataset) -> Path:
+    """Return the file that a task of the benchmarks was read from."""
+    return dataset.root / f"{dataset.name}_dataset.json"
 
 
 def measure_command(dataset: Dataset, pair: Pair, method: str, make_command: MakeCommand) -> Row:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from types import MappingProxyType
 from typing import Any, Literal
@@ -85,13 +85,6 @@ class Dataset:
         if faults:
             raise DataError(*faults)
         return tuple(pairs.values())
-
-    def only(self, pair: Pair) -> Dataset:
-        """Return the same task with one pair, in the split "val"."""
-        images = {"fixed": pair.fixed, "moving": pair.moving}
-        entry = {role: f"./{path.relative_to(self.root).as_posix()}" for role, path in images.items()}
-        others = {key: value for key, value in self.raw.items() if key not in _ALL_PAIR_LISTS}
-        return replace(self, raw={**others, _PAIR_LISTS["val"][0]: [entry]})
 
     def modality_of(self, image: Path) -> str:
         """Return the modality of an image, such as "CT" or "MR T2"; "unknown" if the description is silent.

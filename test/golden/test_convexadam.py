@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from dinoreg.pipeline.register import register_pair
+from dinoreg.pipeline.register import register_prepared
 from dinoreg.preprocess.prepare import prepare_image
 from dinoreg.settings.load import load_preset
 
@@ -26,7 +26,7 @@ def _register(golden, preset, overrides=()):
         prepare_image(golden[role].astype(np.float32), config.preprocess, modality="MR", mask=None)
         for role in ("fixed", "moving")
     ]
-    found = register_pair(*pair, (1.0, 1.0, 1.0), config, device=torch.device("cpu")).displacement
+    found = register_prepared(*pair, (1.0, 1.0, 1.0), config, device=torch.device("cpu")).displacement
     return found[(slice(None, None, int(golden["stride"])),) * 3]
 
 

@@ -11,6 +11,7 @@ from itk_images import FLIP, as_itk
 from scipy import ndimage
 
 from dinoreg.cli import oncoreg
+from dinoreg.task import entry
 from regtask import Grid, read_field
 
 pytestmark = pytest.mark.integration
@@ -208,23 +209,21 @@ def test_sockets_of_other_names(job, container, tmp_path, monkeypatch):
 
 
 def test_masks_and_modalities_reach_the_registration(job, scans, container, tmp_path, monkeypatch):
-    from dinoreg.cli import grand_challenge
+    seen = []
 
-    seen = {}
-
-    def look(options):
-        folder = options.dataset.parent
-        content = json.loads(options.dataset.read_text())
-        seen.update(
-            modality=content["modality"], masks=sorted(p.name for p in (folder / "masksTs").iterdir())
-        )
+    def look(name, read, config, **more):
+        seen.append(read())
         raise SystemExit(0)
 
-    monkeypatch.setattr(grand_challenge, "run", look)
+    monkeypatch.setattr(entry, "attempt", look)
     mask = sitk.Cast(scans[1] > 100, sitk.sitkUInt8) * 255
     folder = job(slugs=("fixed-mr", "moving-ct", "moving-mask"), images=(*scans, mask))
     container("--input", folder, "--output", tmp_path / "out")
-    assert seen == {"modality": {"0": "fixed-mr", "1": "moving-ct"}, "masks": ["Case_0001_0001.nii"]}
+    (pair,) = seen
+    assert (pair.fixed.modality, pair.moving.modality) == ("fixed-mr", "moving-ct")
+    assert pair.fixed.mask is None
+    # Nearest neighbour and linear interpolation differ at the rim alone.
+    assert (pair.moving.mask != (pair.moving.values > 100)).mean() < 0.05 < pair.moving.mask.mean() < 0.95
 
 
 @pytest.mark.parametrize(

@@ -35,7 +35,7 @@ def test_shifts_are_recovered(dinoreg, tiny, weights, tmp_path, preset):
     assert manifest["weights"]["0"]["provenance"] == "custom"
     for case, (fixed, moving), shift in zip(tiny.cases, tiny.pairs, tiny.shifts, strict=True):
         entry = manifest["pairs"][case]
-        assert entry["plan"]["orientation"] == "LAS"
+        assert entry["plan"]["frame"]["orientation"] == "LAS"
         (first, *_) = entry["stages"][0]["details"]["encoders"]
         assert (first["name"], first["channels"]) == ("dino3d", 16)
         field = read_field(output / f"disp_{fixed}_{moving}.nii.gz")

@@ -6,9 +6,11 @@ import shutil
 
 import numpy as np
 import pytest
+import torch
 
-from dinoreg.pipeline import register
+from dinoreg.optimise import discrete, instance
 from dinoreg.settings.load import load_config
+from dinoreg.start import centres
 from dinoreg.task.run_task import RunOptions, run_task
 from regtask import Grid, read_dataset, read_field, read_volume, write_volume
 
@@ -164,11 +166,11 @@ def test_constant_image_is_marked(damaged, quick, tmp_path, dinoreg):
     assert not read_field(tmp_path / damaged.fields[1], damaged.grid.shape).any()
 
 
-@pytest.mark.parametrize("stage", ["search_convex", "refine_adam"])
+@pytest.mark.parametrize(("module", "stage"), [(discrete, "search_convex"), (instance, "refine_adam")])
 def test_failure_without_a_start_falls_back_to_the_identity(
-    tiny, quick, tmp_path, dinoreg, monkeypatch, stage
+    tiny, quick, tmp_path, dinoreg, monkeypatch, module, stage
 ):
-    whole = getattr(register, stage)
+    whole = getattr(module, stage)
     calls = []
 
     def second_time_fails(*arguments, **settings):
@@ -177,7 +179,7 @@ def test_failure_without_a_start_falls_back_to_the_identity(
             raise RuntimeError("out of luck")
         return whole(*arguments, **settings)
 
-    monkeypatch.setattr(register, stage, second_time_fails)
+    monkeypatch.setattr(module, stage, second_time_fails)
     done = run(dinoreg, tiny, tmp_path, "--config", quick, "--on-failure", "fallback")
     assert done.code == 0
     entries = manifest_of(tmp_path)["pairs"]
@@ -202,7 +204,7 @@ def test_failure_after_the_start_falls_back_to_the_start(tiny, quick, tmp_path, 
     def fail(*arguments, **settings):
         raise RuntimeError("out of luck")
 
-    monkeypatch.setattr(register, "refine_adam", fail)
+    monkeypatch.setattr(instance, "refine_adam", fail)
     out = tmp_path / "out"
     done = run(dinoreg, tiny, out, "--config", whole, "--on-failure", "fallback")
     assert done.code == 0
@@ -217,7 +219,7 @@ def test_failure_after_the_start_falls_back_to_the_start(tiny, quick, tmp_path, 
 def test_start_that_is_not_finite_is_no_fallback(tiny, quick, tmp_path, dinoreg, monkeypatch):
     config = tmp_path / "start.toml"
     config.write_text(quick.read_text() + '[[start]]\nkind = "centres"\n')
-    monkeypatch.setattr(register, "run_start", lambda step, f, m, base, **more: base * float("nan"))
+    monkeypatch.setattr(centres, "match_centres", lambda fixed, moving: torch.full((3,), float("nan")))
     done = run(dinoreg, tiny, tmp_path / "out", "--config", config, "--on-failure", "fallback")
     assert done.code == 0
     for case, name in zip(tiny.cases, tiny.fields, strict=True):

@@ -127,9 +127,9 @@ def test_manifest(tiny, quick, quick_run):
         assert entry["peak_memory_mib"] > 0
         assert entry["stages"][2]["details"]["iterations"] == 5
         plan = entry["plan"]
-        assert plan["image_shape"] == list(tiny.grid.shape)
+        assert plan["frame"]["image_shape"] == list(tiny.grid.shape)
         assert plan["finest"]["stride"] == [2, 2, 2]  # voxel_lengths: 2 mm are 2 voxels
-        assert plan["discrete"][0]["stride"] == [6, 6, 6]
+        assert plan["stages"][0]["lattice"]["stride"] == [6, 6, 6]
 
 
 def test_folds_are_repaired(tiny, quick, tmp_path):

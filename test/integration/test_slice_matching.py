@@ -11,14 +11,14 @@ import torch
 from oracle_encoder import OracleEncoder, Rendering, coded_image
 
 from dinoreg.encoders.pooled import encode_pooled
-from dinoreg.encoders.registry import LoadedEncoder, build_encoder
+from dinoreg.encoders.registry import LoadedEncoder, build_mind
 from dinoreg.preprocess.foreground import threshold_foreground
 from dinoreg.preprocess.prepare import prepare_image
 from dinoreg.settings.config import Mind, Preprocess
 from dinoreg.settings.load import parse_config
 from dinoreg.space.features import Features
 from dinoreg.space.lattice import Lattice, pool
-from dinoreg.start.slices import match_slices, slice_descriptors, slice_distances
+from dinoreg.start.slice_matching import match_slices, slice_descriptors, slice_distances
 from dinoreg.task.run_task import RunOptions, run_task
 from regtask import Grid, read_dataset, read_field, write_volume
 
@@ -58,7 +58,7 @@ def with_noise(image, share, rng):
 def mind_features(image, zooms, modality, stride):
     prepared = prepare_image(image, Preprocess(), modality=modality, mask=None)
     lattice = Lattice(image.shape, stride, tuple(s * z for s, z in zip(stride, zooms, strict=True)))
-    values = encode_pooled(build_encoder(Mind()), torch.from_numpy(prepared.values)[None], lattice)
+    values = encode_pooled(build_mind(Mind()), torch.from_numpy(prepared.values)[None], lattice)
     foreground = torch.from_numpy(prepared.foreground).float()[None]
     return Features(values, pool(foreground, lattice.stride), lattice)
 

@@ -50,7 +50,7 @@ def container_parser(description: str | None) -> argparse.ArgumentParser:
         epilog=f"{EXIT_CODES} Arguments in ${ARGUMENTS_VARIABLE} are read first.",
     )
     add_run_arguments(parser)
-    parser.set_defaults(on_failure="fallback")
+    parser.set_defaults(on_failure="fallback", pairs=None)
     return parser
 
 

@@ -1,8 +1,8 @@
 """Grand Challenge's exec mode: two images in, one displacement field and a report out.
 
-The pair becomes a task of one pair on the fixed image's grid and is registered like any other. The field
-returns to scanner space, so that ITK's DisplacementFieldTransform made from it warps the moving image, on its
-own grid, onto the fixed one.
+Moving is brought to the fixed image's grid and the pair is registered like any other. The field returns to
+scanner space, so that ITK's DisplacementFieldTransform made from it warps the moving image, on its own grid,
+onto the fixed one.
 """
 
 from __future__ import annotations
@@ -10,25 +10,27 @@ from __future__ import annotations
 import argparse
 import json
 import logging
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from dinoreg.cli.main import run
+from dinoreg.cli.options import chosen_config, let_threads_sleep
 from dinoreg.errors import ConfigError
 from regtask.atomic import atomic_write_text
 from regtask.errors import DataError, Fault, OutputError, nearest
-from regtask.fields import read_field
 from regtask.grid import Grid
-from regtask.images import Volume, write_volume
+from regtask.images import Volume
 from regtask.metaimage import read_volume_mha, write_field_mha
 from regtask.physical import voxels_to_lps
 from regtask.sockets import Role, Slot, find_slot, image_slots
+
+if TYPE_CHECKING:
+    from dinoreg.preprocess.pair import ImagePair
 
 log = logging.getLogger(__name__)
 
@@ -36,7 +38,7 @@ _INPUTS = "inputs.json"
 _MASKS: tuple[Role, ...] = ("fixed-mask", "moving-mask")
 _ROLES: tuple[Role, ...] = ("fixed", "moving", *_MASKS)
 _OUTPUTS = {"field": "images/displacement-field", "report": "registration-report.json"}
-_CASES = ("0001_0000", "0001_0001")  # fixed, moving
+_MASK_OF: Mapping[Role, Role] = {"fixed": "fixed-mask", "moving": "moving-mask"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,27 +77,43 @@ def run_job(options: argparse.Namespace) -> None:
         DataError: the list of inputs or an image cannot be used.
         OutputError: a result cannot be written.
     """
+    let_threads_sleep()
+    from dinoreg.encoders.pool import EncoderPool
+    from dinoreg.runtime import choose_device
+    from dinoreg.settings.load import config_hash
+    from dinoreg.task.entry import attempt, registration_facts
+    from dinoreg.task.run_task import run_header
+
     names = _socket_names(options.socket)
     images = _read_inputs(options.input, names)
     fixed = images["fixed"].volume.grid
-    with TemporaryDirectory(prefix="dinoreg-") as temporary:
-        fields = Path(temporary) / "fields"
-        task, working = _write_task(Path(temporary), images)
-        changes = {"dataset": task, "data_dir": None, "output": fields, "split": "test"}
-        run(argparse.Namespace(**(vars(options) | changes | {"resume": False, "pictures": False})))
-        vectors = read_field(next(fields.glob("disp_*.nii.gz")), fixed.shape)
-        manifest = json.loads((fields / "manifest.json").read_text(encoding="utf-8"))
+    config = chosen_config(options)
+    pool = EncoderPool(choose_device(options.device))
+    digests = {n: source.digests for n, source in enumerate(pool.sources(config.features.encoders))}
+    header = run_header(config, pool, config_hash(config, digests))
+    pair, working = _pair(images)
+    begin = time.perf_counter()
+    found = attempt("job", lambda: pair, config, pool=pool, on_failure=options.on_failure)
+    vectors, fallback = found.safe_field(fixed.shape)
 
     field_path = _made(options.output / names["field"]) / "displacement-field.mha"
     write_field_mha(field_path, voxels_to_lps(vectors, fixed, working), fixed)
-    manifest["grand_challenge"] = {
-        "sockets": {role: image.slot.slug for role, image in images.items()},
-        "field": "millimetres, LPS, on the grid of the fixed image",
-        "moved_before_mm": (working.affine[:3, 3] - fixed.affine[:3, 3]).tolist(),
+    entry: dict[str, Any] = {"status": "ok", "seconds": round(time.perf_counter() - begin, 3)}
+    if found.registration is not None:
+        entry |= registration_facts(found.registration)
+    else:
+        entry |= {"status": "fallback", "error": found.error, "fallback": fallback}
+    content = header | {
+        "pairs": {"job": entry},
+        "grand_challenge": {
+            "sockets": {role: image.slot.slug for role, image in images.items()},
+            "field": "millimetres, LPS, on the grid of the fixed image",
+            "moved_before_mm": (working.affine[:3, 3] - fixed.affine[:3, 3]).tolist(),
+        },
     }
     report = options.output / names["report"]
     _made(report.parent)
-    atomic_write_text(report, json.dumps(manifest, indent=1, allow_nan=False) + "\n")
+    atomic_write_text(report, json.dumps(content, indent=1, allow_nan=False) + "\n")
 
 
 def _socket_names(words: Sequence[str]) -> dict[str, str]:
@@ -144,8 +162,9 @@ def _only_image(folder: Path) -> Path:
     raise DataError(Fault("one image is needed", str(folder), "one .mha file", got))
 
 
-def _write_task(folder: Path, images: Mapping[Role, _Input]) -> tuple[Path, Grid]:
-    """Write the pair as a Learn2Reg task; returns its description and the grid that moving is read on."""
+def _pair(images: Mapping[Role, _Input]) -> tuple[ImagePair, Grid]:
+    """Bring moving to the voxels of fixed; returns the pair and the grid that moving is read on."""
+    from dinoreg.preprocess.pair import ImagePair, Scan
     from dinoreg.space.regrid import regrid, working_grid  # scipy.ndimage only where it is wanted
 
     fixed, moving = images["fixed"].volume, images["moving"].volume
@@ -153,29 +172,17 @@ def _write_task(folder: Path, images: Mapping[Role, _Input]) -> tuple[Path, Grid
     if working is not fixed.grid:
         log.warning("fixed and moving hardly overlap in the scanner: brought centre on centre")
 
-    def write(kind: str, case: str, data: NDArray[np.float32]) -> str:
-        path = folder / f"{kind}Ts" / f"Case_{case}.nii"
-        path.parent.mkdir(exist_ok=True)
-        write_volume(path, data, fixed.grid)
-        return f"./{kind}Ts/{path.name}"
-
-    lowest = float(moving.data.min())
-    moved = regrid(moving.data, moving.grid, working, order=1, outside=lowest)
-    paths = {"fixed": write("images", _CASES[0], fixed.data), "moving": write("images", _CASES[1], moved)}
-    for role, case, grid in zip(_MASKS, _CASES, (fixed.grid, working), strict=True):
-        if role in images:
-            mask = images[role].volume
-            inside = (mask.data > 0).astype(np.float32)
-            write("masks", case, regrid(inside, mask.grid, grid, order=0, outside=0.0))
-    content: dict[str, Any] = {
-        "name": "Case",
+    def scan(role: Role, values: NDArray[np.float32], grid: Grid) -> Scan:
+        mask = images.get(_MASK_OF[role])
+        inside = None
+        if mask is not None:
+            stored = (mask.volume.data > 0).astype(np.float32)
+            inside = regrid(stored, mask.volume.grid, grid, order=0, outside=0.0) > 0
         # The words of a slug name the modality where anything does.
-        "modality": {"0": images["fixed"].slot.slug, "1": images["moving"].slot.slug},
-        "registration_test": [paths],
-    }
-    path = folder / "Case_dataset.json"
-    atomic_write_text(path, json.dumps(content))
-    return path, working
+        return Scan(values, fixed.grid, images[role].slot.slug, inside, name=role)
+
+    moved = regrid(moving.data, moving.grid, working, order=1, outside=float(moving.data.min()))
+    return ImagePair(scan("fixed", fixed.data, fixed.grid), scan("moving", moved, working)), working
 
 
 def _made(folder: Path) -> Path:

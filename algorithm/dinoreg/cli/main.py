@@ -15,7 +15,8 @@ from dinoreg.cli.motion import add_motion_parser, run_motion
 from dinoreg.cli.options import add_task_arguments, chosen_config, let_threads_sleep
 from dinoreg.cli.pretrain import add_pretrain_parser, run_pretrain
 from dinoreg.cli.weights import add_weights_parser, run_weights
-from regtask.errors import TaskError
+from regtask.errors import DataError, Fault, TaskError, nearest
+from regtask.pair import Pair
 
 EXIT_CODES = """exit codes: 0 done; 2 configuration, usage or weights; 3 input data; 4 output; 5 device;
 6 numerical failure; 7 some pair has no field. With --on-failure fallback a failed pair gets a safe field,
@@ -34,6 +35,12 @@ def build_parser() -> argparse.ArgumentParser:
     add_run_arguments(run)
     run.add_argument("--dataset", type=Path, required=True, metavar="JSON", help="TASK_dataset.json")
     run.add_argument("--output", type=Path, required=True, metavar="DIR", help="folder for the fields")
+    run.add_argument(
+        "--pairs",
+        nargs="+",
+        metavar="CASE",
+        help="only these pairs of the split, named as in the manifest: '0001_0000<--0001_0001'",
+    )
     run.set_defaults(on_failure="raise")
 
     warp = verbs.add_parser("warp", help="apply a displacement field")
@@ -125,8 +132,9 @@ def run(options: argparse.Namespace) -> None:
     from dinoreg.task.run_task import RunOptions, run_task
     from regtask.dataset import read_dataset
 
+    dataset = read_dataset(options.dataset, options.data_dir)
     run_task(
-        read_dataset(options.dataset, options.data_dir),
+        dataset,
         chosen_config(options),
         RunOptions(
             output=options.output,
@@ -136,7 +144,28 @@ def run(options: argparse.Namespace) -> None:
             resume=options.resume,
             pictures=options.pictures,
         ),
+        pairs=_named_pairs(dataset.pairs(options.split), options.pairs),
     )
+
+
+def _named_pairs(pairs: Sequence[Pair], names: Sequence[str] | None) -> Sequence[Pair]:
+    """Return the pairs that were named, or all.
+
+    Raises:
+        DataError: the split has no such pair.
+    """
+    if names is None:
+        return pairs
+    by_name = {pair.case_key: pair for pair in pairs}
+    faults = [
+        Fault("no such pair", name, remedy=f"did you mean {close}?" if close else "")
+        for name in names
+        if name not in by_name
+        for close in [nearest(name, by_name)]
+    ]
+    if faults:
+        raise DataError(*faults)
+    return [by_name[name] for name in dict.fromkeys(names)]
 
 
 def _warp(options: argparse.Namespace) -> None:

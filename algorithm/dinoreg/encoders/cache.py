@@ -25,6 +25,16 @@ class FeatureCache:
         self._max_bytes = max_bytes
         self._entries: OrderedDict[Hashable, Any] = OrderedDict()
 
+    def of_image(self, identity: str, rest: Hashable, make: Callable[[], T]) -> T:
+        """Return what is made of an image; one without an identity does not come again.
+
+        Args:
+            identity: of the image as it was prepared.
+            rest: everything else that the value depends on.
+            make: makes it.
+        """
+        return self.get((identity, rest), make) if identity else make()
+
     def get(self, key: Hashable, make: Callable[[], T]) -> T:
         """Return what is under `key`, made now if it is not there; a key always stands for one type."""
         if key in self._entries:

@@ -14,8 +14,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from dinoreg.optimise.discrete import warp_features
-from dinoreg.space.features import Features
+from dinoreg.space.features import Features, warp_features
 from dinoreg.space.jacobian import jacobian_determinant
 
 Grade = Literal["good", "doubtful", "failed"]

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dinoreg.encoders import base
-from dinoreg.encoders.registry import Load, build_encoder, load_encoder
+from dinoreg.encoders.registry import Load, build_mind, load_encoder
 from dinoreg.encoders.slices.base import SliceEncoder, SliceTokens
 from dinoreg.encoders.vit.slice_input import patch_grid
 from dinoreg.errors import ConfigError
@@ -95,7 +95,7 @@ def build_net(config: MotionConfig, device: torch.device, *, load: Load = load_e
     settings = config.encoder
     tokens: nn.Module
     if isinstance(settings, Mind):
-        volume_encoder = build_encoder(settings, rank=2)
+        volume_encoder = build_mind(settings, rank=2)
         tokens, channels, patch = _PooledFeatures(volume_encoder), volume_encoder.channels, _POOLED
     else:
         if isinstance(settings, Small):

@@ -3,41 +3,67 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field
+from typing import ClassVar
 
-import torch
 from torch import Tensor
 
+from dinoreg.encoders.pair import PairFeatures
+from dinoreg.facts import INLINE
 from dinoreg.optimise.cost_volume import make_cost_volume
 from dinoreg.optimise.coupled_convex import solve_coupled_convex
+from dinoreg.optimise.measured import AgreementFacts, weigh_intensities
+from dinoreg.settings.config import Discrete
 from dinoreg.space.compose import compose, symmetrise
-from dinoreg.space.coords import identity_positions
-from dinoreg.space.features import Features
-from dinoreg.space.sampling import sample_linear
+from dinoreg.space.deformation import Deformation
+from dinoreg.space.features import Features, warp_features
+from dinoreg.space.frame import Frame
+from dinoreg.space.lattice import Lattice
+from dinoreg.stage import StageResult
 
 
-def warp_features(features: Features, displacement: Tensor) -> Features:
-    """Read features at x + u(x); the weight is 0 where that lies outside the lattice.
+@dataclass(frozen=True, slots=True)
+class ConvexFacts:
+    """How far was searched, and what the intensities were worth."""
 
-    Args:
-        features: to be read.
-        displacement: (rank, *features.lattice.shape) cells.
+    radius_cells: tuple[int, ...]
+    agreement: AgreementFacts | None = field(default=None, metadata=INLINE)
+
+
+@dataclass(frozen=True, slots=True)
+class ConvexSearch:
+    """Coupled convex search on a cost volume around the displacement so far.
+
+    Attributes:
+        settings: in millimetres.
+        lattice: of the stage.
+        radius: cells per axis.
+        masked: whether cells without foreground are neutral.
+        measured: whether the weight of the intensities follows from what the images show.
     """
-    positions = identity_positions(features.lattice.shape, device=displacement.device) + displacement
-    return replace(
-        features,
-        values=sample_linear(features.values, positions),
-        weight=warp_weight(features, displacement),
-    )
 
+    settings: Discrete
+    lattice: Lattice
+    radius: tuple[int, ...]
+    masked: bool
+    measured: bool
+    name: ClassVar[str] = "discrete"
+    safe: ClassVar[bool] = False
 
-def warp_weight(features: Features, displacement: Tensor) -> Tensor:
-    """Return the weight of `warp_features` alone, (1, *S)."""
-    positions = identity_positions(features.lattice.shape, device=displacement.device) + displacement
-    sizes = torch.tensor(features.lattice.shape, device=displacement.device)
-    upper = (sizes - 0.5).view(-1, *([1] * len(sizes)))
-    inside = ((positions >= -0.5) & (positions <= upper)).all(dim=0, keepdim=True)
-    return sample_linear(features.weight, positions) * inside
+    def run(self, start: Deformation, features: PairFeatures, frame: Frame) -> StageResult:
+        """Search; see `Stage`."""
+        seen, agreement = features.on(self.lattice, self.settings.weights), None
+        if self.measured:
+            seen, agreement = weigh_intensities(seen, start.vectors)
+        vectors = search_convex(
+            seen.fixed,
+            seen.moving,
+            start.vectors,
+            self.radius,
+            consistency_iterations=self.settings.consistency_iterations,
+            masked=self.masked,
+        )
+        return StageResult(Deformation(vectors, self.lattice), ConvexFacts(self.radius, agreement))
 
 
 def search_convex(

@@ -4,88 +4,81 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import ClassVar
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
-from dinoreg.encoders.dino3d.encoder import Dino3dEncoder
-from dinoreg.encoders.intensity import IntensityEncoder
-from dinoreg.encoders.registry import LoadedEncoder, build_encoder
-from dinoreg.encoders.slices.base import SliceEncoder
-from dinoreg.errors import ConfigError
+from dinoreg.encoders.pair import BoxImages, PairFeatures
+from dinoreg.encoders.source import Guide
 from dinoreg.optimise.adam import refine_adam
 from dinoreg.optimise.bspline import BSpline, choose_mesh, refine_control, zero_control
 from dinoreg.optimise.data_term import DataTerm, warp_and_compare, warp_linear
-from dinoreg.optimise.guidance import Encode, feature_term, slice_features, sum_terms
+from dinoreg.optimise.guidance import feature_term, sum_terms
 from dinoreg.optimise.similarity import ncc
-from dinoreg.pipeline.plan import Plan
-from dinoreg.preprocess.prepare import PreparedImage
-from dinoreg.settings.config import Config, Encoder, Ffd, Mind
+from dinoreg.settings.config import Ffd
+from dinoreg.space.deformation import Deformation
+from dinoreg.space.frame import Frame
 from dinoreg.space.lattice import Lattice, pool, resize_displacement
-from dinoreg.stage import StageClock
-from regtask.errors import Fault
+from dinoreg.stage import StageResult
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class ImagePair:
-    """Two images and the voxels that count, at the resolution of the image.
+@dataclass(frozen=True, slots=True)
+class LevelFacts:
+    """What one level of a free-form stage did."""
+
+    cells: tuple[int, ...]
+    control_points: tuple[int, ...]
+    iterations: int
+    losses: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class FreeFormFacts:
+    """From the coarsest level to the finest."""
+
+    levels: tuple[LevelFacts, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class FreeForm:
+    """B-splines on top of the deformation so far.
 
     Attributes:
-        fixed: (1, *S), [0, 1].
-        moving: (1, *S).
-        weight: foreground of both, each (1, *S) in [0, 1]; None where everything counts.
+        settings: of the stage.
+        lattice: of the finest level.
+        control_mm: distance of its control points.
     """
 
-    fixed: Tensor
-    moving: Tensor
-    weight: tuple[Tensor, Tensor] | None
+    settings: Ffd
+    lattice: Lattice
+    control_mm: float
+    name: ClassVar[str] = "ffd"
+    safe: ClassVar[bool] = False
 
-
-def cut_images(
-    fixed: PreparedImage, moving: PreparedImage, plan: Plan, *, masked: bool, device: torch.device
-) -> ImagePair:
-    """Cut the plan's block out of two images and, where they count, their foregrounds."""
-    window = tuple(slice(start, stop) for start, stop in plan.block)
-
-    def cut(array: NDArray[Any]) -> Tensor:
-        return torch.from_numpy(np.ascontiguousarray(array[window], dtype=np.float32)).to(device)[None]
-
-    weight = (cut(fixed.foreground), cut(moving.foreground)) if masked else None
-    return ImagePair(cut(fixed.values), cut(moving.values), weight)
-
-
-def deform_freely(
-    config: Config,
-    plan: Plan,
-    encoders: Sequence[tuple[Encoder, LoadedEncoder]],
-    images: ImagePair,
-    displacement: Tensor,
-    lattice: Lattice,
-    clock: StageClock,
-) -> tuple[Tensor, Lattice]:
-    """Run the free-form stages from a displacement on a lattice; returns the same after them."""
-    for settings, target in zip(config.ffd, plan.ffd, strict=True):
-        with clock.stage("ffd") as details:
-            displacement, lattice = resize_displacement(displacement, lattice, target), target
-            displacement = run_ffd(
-                settings, encoders, images, displacement, lattice, scale=plan.length_scale, details=details
-            )
-    return displacement, lattice
+    def run(self, start: Deformation, features: PairFeatures, frame: Frame) -> StageResult:
+        """Deform; see `Stage`."""
+        assert features.images is not None
+        rank = sum(n > 1 for n in self.lattice.image_shape)
+        guides = [
+            (source.settings.weight, source.guide(rank, self.settings.feature_grid))
+            for source in (features.guides if self.settings.alpha > 0 else ())
+        ]
+        vectors, facts = run_ffd(
+            self.settings, guides, features.images, start.vectors, self.lattice, control_mm=self.control_mm
+        )
+        return StageResult(Deformation(vectors, self.lattice), facts)
 
 
 def run_ffd(
     settings: Ffd,
-    encoders: Sequence[tuple[Encoder, LoadedEncoder]],
-    images: ImagePair,
+    guides: Sequence[tuple[float, Guide]],
+    images: BoxImages,
     start: Tensor,
     lattice: Lattice,
     *,
-    scale: float,
-    details: dict[str, Any],
-) -> Tensor:
+    control_mm: float,
+) -> tuple[Tensor, FreeFormFacts]:
     """Minimise (1 - alpha) NCC + alpha feature distance + lambda diffusion over control points.
 
     Koegl et al. 2024, eq. 3, from coarse to fine: images, lattice and control points get twice as fine from
@@ -93,15 +86,14 @@ def run_ffd(
 
     Args:
         settings: of the stage.
-        encoders: the guides and their settings.
-        images: of the block, rank 3; axes of size 1 are left out of the work.
+        guides: weight and encoder each.
+        images: of the box, rank 3; axes of size 1 are left out of the work.
         start: (3, *lattice.shape) cells; stays beneath the B-splines.
         lattice: of the finest level.
-        scale: factor of the lengths of the settings.
-        details: filled with what was found, for the report.
+        control_mm: distance of the control points of the finest level.
 
     Returns:
-        (3, *lattice.shape) cells.
+        (3, *lattice.shape) cells, and what was found.
     """
     axes = [a for a, n in enumerate(lattice.image_shape) if n > 1]
     flat = _without_thin_axes(lattice, axes)
@@ -109,12 +101,8 @@ def run_ffd(
     fixed, moving, *weights = (
         v.reshape(1, *flat.image_shape) for v in (images.fixed, images.moving, *(images.weight or ()))
     )
-    guides = [
-        (chosen.weight, make_guide(chosen, loaded, rank=len(axes), grid=settings.feature_grid))
-        for chosen, loaded in (encoders if settings.alpha > 0 else ())
-    ]
-    mesh = choose_mesh(flat, settings.control_mm * scale)
-    details["levels"] = []
+    mesh = choose_mesh(flat, control_mm)
+    levels: list[LevelFacts] = []
     control: Tensor | None = None
     for level in reversed(range(settings.levels)):
         here = _coarser(flat, 2**level)
@@ -138,22 +126,16 @@ def run_ffd(
             stop_below=settings.stop_below,
         )
         control = model.control.detach()
-        details["levels"].append(
-            {
-                "cells": here.shape,
-                "control_points": tuple(control.shape[1:]),
-                "iterations": trace.iterations,
-                "losses": trace.losses,
-            }
-        )
+        points = tuple(control.shape[1:])
+        levels.append(LevelFacts(here.shape, points, trace.iterations, trace.losses))
     result = start.clone()
     result[axes] = displacement.reshape(len(axes), *lattice.shape)
-    return result
+    return result, FreeFormFacts(tuple(levels))
 
 
 def objective(
     settings: Ffd,
-    guides: Sequence[tuple[float, Encode]],
+    guides: Sequence[tuple[float, Guide]],
     fixed: Tensor,
     moving: Tensor,
     *,
@@ -176,33 +158,6 @@ def objective(
         )
         terms.append((settings.alpha * share / total, guide))
     return sum_terms(terms)
-
-
-def make_guide(chosen: Encoder, loaded: LoadedEncoder, *, rank: int, grid: int) -> Encode:
-    """Return the encoder as a function of images of `rank`; MIND has its own form for each.
-
-    Raises:
-        ConfigError: an encoder of volumes for single slices, or one that is no guide: `dino3d` is no function
-            of an image alone, and a single channel says nothing that NCC does not.
-    """
-    encoder = loaded.encoder
-    if isinstance(encoder, SliceEncoder):
-        return slice_features(encoder, grid=grid)
-    if isinstance(chosen, Mind):
-        return build_encoder(chosen, rank=rank)
-    if isinstance(encoder, (Dino3dEncoder, IntensityEncoder)):
-        raise ConfigError(
-            Fault("cannot guide a free-form stage", chosen.name, expected="mind, dinov2, dinov3 or sam")
-        )
-    if encoder.rank != rank:
-        fault = Fault(
-            "an encoder of volumes cannot guide single slices",
-            chosen.name,
-            expected=f"rank {rank}",
-            got=f"rank {encoder.rank}",
-        )
-        raise ConfigError(fault)
-    return encoder
 
 
 def _without_thin_axes(lattice: Lattice, axes: Sequence[int]) -> Lattice:

@@ -6,21 +6,18 @@ it anew in every iteration, with gradients through the encoder; "static" encodes
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from dinoreg.encoders.slices.base import SliceEncoder, SliceTokens
+from dinoreg.encoders.source import Guide
 from dinoreg.optimise.data_term import DataTerm, Sample, warp_linear
 from dinoreg.optimise.similarity import Similarity
 from dinoreg.space.separable import apply_along_axes, interpolation_matrix
 
-# (1, *S) image -> (C, *T) features over the same extent; T is not always S.
-Encode = Callable[[Tensor], Tensor]
 Distance = Literal["cosine", "l1"]
 Order = Literal["dynamic", "static"]
 
@@ -48,7 +45,7 @@ def feature_distance(fixed: Tensor, kind: Distance) -> Similarity:
 
 
 def feature_term(
-    encode: Encode,
+    encode: Guide,
     fixed: Tensor,
     moving: Tensor,
     *,
@@ -90,35 +87,6 @@ def sum_terms(weighted: Sequence[tuple[float, DataTerm]]) -> DataTerm:
     """Return the weighted sum of terms; those of weight 0 are not computed."""
     used = [(weight, term) for weight, term in weighted if weight != 0]
     return lambda displacement: torch.stack([w * term(displacement) for w, term in used]).sum()
-
-
-def slice_features(encoder: SliceEncoder, *, grid: int) -> Encode:
-    """Let a 2D token encoder see an image whose longer side makes `grid` patches.
-
-    The image is resized to an exact multiple of the patch size, its pixels as square as before, as nearly as
-    that allows (Koegl et al. 2024: 64 x 64 patches for square images). Of a volume every slice across the
-    last axis is encoded.
-
-    Args:
-        encoder: of slices in [0, 1].
-        grid: patches along the longer side.
-
-    Returns:
-        A function (1, I, J) -> (C, h, w) or (1, I, J, K) -> (C, h, w, K), one vector per patch.
-    """
-
-    def encode(image: Tensor) -> Tensor:
-        longer = max(image.shape[1:3])
-        patches = [max(1, math.ceil(grid * n / longer - 0.5)) for n in image.shape[1:3]]
-        size = [encoder.patch_size * n for n in patches]
-        slices = image.reshape(1, *image.shape[1:3], -1).movedim(3, 0)
-        shrinks = any(a < b for a, b in zip(size, image.shape[1:3], strict=True))
-        slices = F.interpolate(slices, size=size, mode="bilinear", align_corners=False, antialias=shrinks)
-        tokens: SliceTokens = encoder(slices)
-        found = tokens.patches.movedim(0, -1)
-        return found if image.ndim == 4 else found[..., 0]
-
-    return encode
 
 
 def stretch(volume: Tensor, shape: Sequence[int]) -> Tensor:

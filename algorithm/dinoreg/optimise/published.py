@@ -7,20 +7,82 @@ stored field is too short by 1 % at n = 96), and the field is the one before the
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import ClassVar
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from dinoreg.encoders.pair import PairFeatures
 from dinoreg.optimise.adam import AdamTrace, refine_adam
 from dinoreg.optimise.cost_volume import make_cost_volume
 from dinoreg.optimise.coupled_convex import solve_coupled_convex
 from dinoreg.optimise.data_term import warp_and_compare
+from dinoreg.optimise.discrete import ConvexFacts
+from dinoreg.optimise.instance import AdamFacts
 from dinoreg.optimise.parameterise import SmoothedDense
 from dinoreg.optimise.similarity import ssd
+from dinoreg.settings.config import PublishedAdam, PublishedDiscrete
 from dinoreg.space.coords import identity_positions, to_sampling_grid
+from dinoreg.space.deformation import Deformation
 from dinoreg.space.features import Features
+from dinoreg.space.frame import Frame
 from dinoreg.space.lattice import Lattice
+from dinoreg.stage import StageResult
 from regtask.errors import Fault, SpaceError
+
+
+@dataclass(frozen=True, slots=True)
+class PublishedSearch:
+    """The discrete stage; it begins at no displacement.
+
+    Attributes:
+        settings: in millimetres.
+        lattice: the voxels, where its result is.
+        cells: where features are compared.
+        radius: cells.
+    """
+
+    settings: PublishedDiscrete
+    lattice: Lattice
+    cells: Lattice
+    radius: int
+    name: ClassVar[str] = "discrete"
+    safe: ClassVar[bool] = False
+
+    def run(self, start: Deformation, features: PairFeatures, frame: Frame) -> StageResult:
+        """Search; see `Stage`."""
+        seen = features.on(self.cells)
+        iterations = self.settings.consistency_iterations
+        vectors = search_published(seen.fixed, seen.moving, self.radius, consistency_iterations=iterations)
+        facts = ConvexFacts((self.radius,) * len(self.cells.shape))
+        return StageResult(Deformation(vectors, self.lattice), facts)
+
+
+@dataclass(frozen=True, slots=True)
+class PublishedOptimisation:
+    """The Adam stage; attributes as those of `PublishedSearch`."""
+
+    settings: PublishedAdam
+    lattice: Lattice
+    cells: Lattice
+    name: ClassVar[str] = "adam"
+    safe: ClassVar[bool] = False
+
+    def run(self, start: Deformation, features: PairFeatures, frame: Frame) -> StageResult:
+        """Optimise; see `Stage`."""
+        seen = features.on(self.cells)
+        vectors, trace = refine_published(
+            seen.fixed,
+            seen.moving,
+            start.vectors,
+            regularity_weight=self.settings.regularity_weight,
+            iterations=self.settings.iterations,
+            learning_rate=self.settings.learning_rate,
+        )
+        facts = AdamFacts(trace.iterations, trace.losses)
+        return StageResult(Deformation(vectors, self.lattice), facts)
 
 
 def search_published(

@@ -4,45 +4,78 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass, fields
+from typing import Any, assert_never
 
-from dinoreg.settings.config import Config, HypothesesStart
+from dinoreg.facts import plain
+from dinoreg.optimise.discrete import ConvexSearch
+from dinoreg.optimise.free_form import FreeForm
+from dinoreg.optimise.instance import InstanceOptimisation
+from dinoreg.optimise.published import PublishedOptimisation, PublishedSearch
+from dinoreg.settings.config import (
+    Adam,
+    AffineStart,
+    CentresStart,
+    Config,
+    Discrete,
+    HypothesesStart,
+    PublishedAdam,
+    PublishedDiscrete,
+    SearchStart,
+    SlicesStart,
+)
+from dinoreg.settings.stages import Start
+from dinoreg.space.frame import Frame
 from dinoreg.space.lattice import Lattice, finest_lattice_within, make_lattice
 from dinoreg.space.orientation import RAS
+from dinoreg.stage import Stage
+from dinoreg.start.affine import AffineStage
+from dinoreg.start.centres import CentresStage
+from dinoreg.start.hypotheses import HypothesesStage
+from dinoreg.start.search import SearchStage
+from dinoreg.start.slices import SlicesStage
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """What a verdict is made from: features on a lattice where anatomy outweighs noise, and their weights."""
+
+    lattice: Lattice
+    weights: tuple[float, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Lattices of all stages over the block of the image that is registered.
+    """Everything that is run on a pair.
 
     Attributes:
-        image_shape: of the whole image, voxels.
-        orientation: of the image, as `space.orientation` has it.
-        block: first and past-the-last voxel per axis of the block with content.
-        length_scale: factor applied to every length of the configuration.
+        frame: the box of the image that is registered.
         finest: where the features are kept.
-        start: lattice of each start step (the finest one where a step needs none).
-        discrete: lattice of each discrete stage.
-        adam: lattice of each Adam stage.
-        ffd: finest lattice of each free-form stage.
-        voxels: the block's own lattice, stride 1.
+        start: the start steps.
+        correct: the discrete and the Adam stages.
+        free: the free-form stages.
+        judged: how the result is judged; None where no features are compared.
     """
 
-    image_shape: tuple[int, ...]
-    orientation: str
-    block: tuple[tuple[int, int], ...]
-    length_scale: float
+    frame: Frame
     finest: Lattice
-    start: tuple[Lattice, ...]
-    discrete: tuple[Lattice, ...]
-    adam: tuple[Lattice, ...]
-    ffd: tuple[Lattice, ...]
-    voxels: Lattice
+    start: tuple[Stage, ...]
+    correct: tuple[Stage, ...]
+    free: tuple[Stage, ...]
+    judged: Judged | None
+
+    @property
+    def compares_features(self) -> bool:
+        """Whether any stage asks for features on a lattice."""
+        return bool(self.start or self.correct)
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the plan as plain JSON values."""
-        return asdict(self)
+        """Return the plan as plain JSON values: every number that the settings do not state themselves."""
+        stages = [
+            {"name": stage.name, **_numbers(stage)} for stage in (*self.start, *self.correct, *self.free)
+        ]
+        values: dict[str, Any] = plain({"frame": self.frame, "finest": self.finest, "stages": stages})
+        return values
 
 
 def make_plan(
@@ -70,37 +103,25 @@ def make_plan(
         finest, cell_mm = finest_lattice_within(shape, spacing, config.features.max_cells)
         scale = cell_mm / config.features.cell_mm
 
-    def lattice(cell_mm: float) -> Lattice:
-        return make_lattice(shape, spacing, cell_mm * scale, multiple_of=finest.stride)
+    def stride(settings: Any) -> tuple[int, ...]:
+        cell_mm = getattr(settings, "cell_mm", config.features.cell_mm)
+        return make_lattice(shape, spacing, cell_mm * scale, multiple_of=finest.stride).stride
 
-    def start_cell(step: Any) -> float:
-        return float(getattr(step, "cell_mm", config.features.cell_mm))
+    every = (*config.start, *config.discrete, *config.adam, *config.ffd)
+    strides = [finest.stride, *(stride(settings) for settings in every)]
+    common = tuple(math.lcm(*(one[axis] for one in strides)) for axis in range(len(shape)))
+    box = _aligned(content or [slice(0, n) for n in shape], common, shape)
+    frame = Frame(shape, spacing, box, orientation, scale)
 
-    cells = [
-        *(start_cell(step) for step in config.start),
-        *(stage.cell_mm for stage in config.discrete),
-        *(stage.cell_mm for stage in config.adam),
-        *(stage.cell_mm for stage in config.ffd),
-    ]
-    strides = [finest.stride, *(lattice(cell).stride for cell in cells)]
-    common = tuple(math.lcm(*(stride[axis] for stride in strides)) for axis in range(len(shape)))
-    block = _aligned(content or [slice(0, n) for n in shape], common, shape)
-    size = tuple(stop - start for start, stop in block)
-
-    def cut(whole: Lattice) -> Lattice:
-        return Lattice(size, whole.stride, whole.spacing_mm)
-
+    correct = [_correction(one, frame.lattice(stride(one)), frame, config) for one in config.discrete]
+    correct += [_correction(one, frame.lattice(stride(one)), frame, config) for one in config.adam]
     return Plan(
-        image_shape=shape,
-        orientation=orientation,
-        block=block,
-        length_scale=scale,
-        finest=cut(finest),
-        start=tuple(cut(lattice(start_cell(step))) for step in config.start),
-        discrete=tuple(cut(lattice(stage.cell_mm)) for stage in config.discrete),
-        adam=tuple(cut(lattice(stage.cell_mm)) for stage in config.adam),
-        ffd=tuple(cut(lattice(stage.cell_mm)) for stage in config.ffd),
-        voxels=Lattice(size, (1,) * len(size), spacing),
+        frame=frame,
+        finest=frame.lattice(finest.stride),
+        start=tuple(plan_start(one, frame.lattice(stride(one)), frame) for one in config.start),
+        correct=tuple(correct),
+        free=tuple(FreeForm(one, frame.lattice(stride(one)), one.control_mm * scale) for one in config.ffd),
+        judged=_judged(config, frame, stride, finest),
     )
 
 
@@ -112,26 +133,65 @@ def cells_within(length_mm: float, lattice: Lattice) -> tuple[int, ...]:
     )
 
 
-def hypothesis_cells(
-    step: HypothesesStart, lattice: Lattice, scale: float
-) -> tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]:
-    """Return range, step and discrete radius of a hypotheses start in cells per axis."""
-    axes = range(len(lattice.shape))
-    single = [n == 1 for n in lattice.shape]
-    reach = tuple(
-        0 if single[a] else math.floor(step.range_mm[a] * scale / lattice.spacing_mm[a] + 1e-6) for a in axes
-    )
-    stride = tuple(max(1, round(step.step_mm * scale / lattice.spacing_mm[a])) for a in axes)
-    radius = tuple(
-        0 if single[a] else max(1, round(step.radius_mm[a] * scale / lattice.spacing_mm[a])) for a in axes
-    )
-    return reach, stride, radius
+def plan_start(settings: Start, lattice: Lattice, frame: Frame) -> Stage:
+    """Return a start step with its lengths in cells of a lattice over the box of a frame."""
+    match settings:
+        case CentresStart():
+            return CentresStage(settings, lattice)
+        case SlicesStart():
+            return SlicesStage(settings, lattice)
+        case AffineStart():
+            return AffineStage(settings, lattice)
+        case HypothesesStart():
+            return HypothesesStage.planned(settings, lattice, frame.length_scale)
+        case SearchStart():
+            return SearchStage.planned(settings, lattice, frame.orientation)
+        case _:
+            assert_never(settings)
+
+
+def _correction(
+    settings: Discrete | PublishedDiscrete | Adam | PublishedAdam,
+    lattice: Lattice,
+    frame: Frame,
+    config: Config,
+) -> Stage:
+    measured = config.features.intensities == "measured"
+    match settings:
+        case Discrete():
+            radius = cells_within(settings.radius_mm * frame.length_scale, lattice)
+            by_images = measured and not settings.weights
+            return ConvexSearch(settings, lattice, radius, masked=config.masked, measured=by_images)
+        case PublishedDiscrete():
+            radius = cells_within(settings.radius_mm * frame.length_scale, lattice)
+            return PublishedSearch(settings, frame.voxels, lattice, radius[0])
+        case Adam():
+            return InstanceOptimisation(settings, lattice, masked=config.masked, measured=measured)
+        case PublishedAdam():
+            return PublishedOptimisation(settings, frame.voxels, lattice)
+        case _:
+            assert_never(settings)
+
+
+def _judged(config: Config, frame: Frame, stride: Any, finest: Lattice) -> Judged | None:
+    """On the last discrete stage's lattice and, where it states none, by the first one's weights."""
+    if config.discrete:
+        first, last = config.discrete[0], config.discrete[-1]
+        weights = getattr(last, "weights", ()) or getattr(first, "weights", ())
+        return Judged(frame.lattice(stride(last)), weights)
+    last_step = (*config.start, *config.adam)[-1:]
+    return Judged(frame.lattice(stride(last_step[0])), ()) if last_step else None
+
+
+def _numbers(stage: Any) -> dict[str, Any]:
+    """What a stage holds beside its settings."""
+    return {one.name: getattr(stage, one.name) for one in fields(stage) if one.name != "settings"}
 
 
 def _aligned(
     content: Sequence[slice], stride: Sequence[int], shape: Sequence[int]
 ) -> tuple[tuple[int, int], ...]:
-    """Grow a box by a stride, then to multiples of it, so that the cells of the block are those of the image.
+    """Grow a box by a stride, then to multiples of it, so that the cells of the box are those of the image.
 
     The margin gives a displacement room to come to rest beside the content.
     """

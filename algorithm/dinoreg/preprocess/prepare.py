@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+import hashlib
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -23,13 +24,14 @@ class PreparedImage:
         values: (I, J, K) float32; [0, 1] where normalised, 0 outside the foreground.
         foreground: (I, J, K) bool.
         content: the smallest box outside which `values` is constant.
-        name: identifies the image in the feature cache; without one its features are not remembered.
+        identity: digest of values and foreground, by which features of images that come again are remembered;
+            empty: they are not.
     """
 
     values: NDArray[np.float32]
     foreground: NDArray[np.bool_]
     content: tuple[slice, ...]
-    name: str
+    identity: str = ""
 
 
 def prepare_image(
@@ -38,7 +40,7 @@ def prepare_image(
     *,
     modality: str,
     mask: NDArray[np.bool_] | None,
-    name: str = "",
+    comes_again: bool = False,
 ) -> PreparedImage:
     """Normalise one image by what it is and find its foreground.
 
@@ -47,7 +49,7 @@ def prepare_image(
         settings: windows, percentile, source of the foreground.
         modality: as the dataset JSON names it; decides between CT and MR, else the values do.
         mask: the task's mask, if it has one.
-        name: identifies the image.
+        comes_again: whether other pairs have this image too, so that its features are worth keeping.
     """
     kind = image_kind(modality, image)
     if kind == "ct" and settings.ct == "tissues":
@@ -72,7 +74,8 @@ def prepare_image(
         values = clip_mr(image, percentile=settings.mr_percentile, foreground=foreground)
     if not foreground.all():
         values = np.where(foreground, values, np.float32(0))
-    return PreparedImage(values, foreground, content_box(values), name)
+    identity = _digest(values, foreground) if comes_again else ""
+    return PreparedImage(values, foreground, content_box(values), identity)
 
 
 def on_working_grid(image: PreparedImage, grid: WorkingGrid) -> PreparedImage:
@@ -82,4 +85,13 @@ def on_working_grid(image: PreparedImage, grid: WorkingGrid) -> PreparedImage:
     foreground = (share > 0.5).contiguous().numpy()
     if not foreground.all():
         values = np.where(foreground, values, np.float32(0))
-    return replace(image, values=values, foreground=foreground, content=content_box(values))
+    identity = f"{image.identity} on {grid}" if image.identity else ""
+    return PreparedImage(values, foreground, content_box(values), identity)
+
+
+def _digest(*arrays: NDArray[np.generic]) -> str:
+    """Not the file's name: how an image was prepared, and by which mask, decides what its features are."""
+    digest = hashlib.blake2b(digest_size=16)
+    for array in arrays:
+        digest.update(np.ascontiguousarray(array).data)
+    return digest.hexdigest()

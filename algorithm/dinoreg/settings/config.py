@@ -20,6 +20,21 @@ from dinoreg.settings.encoders import (
     Sam,
     TokenSettings,
 )
+from dinoreg.settings.stages import (
+    Adam,
+    AdamStage,
+    AffineStart,
+    CentresStart,
+    Discrete,
+    DiscreteStage,
+    Ffd,
+    HypothesesStart,
+    PublishedAdam,
+    PublishedDiscrete,
+    SearchStart,
+    SlicesStart,
+    Start,
+)
 
 __all__ = [
     "Adam",
@@ -41,6 +56,8 @@ __all__ = [
     "Mind",
     "Output",
     "Preprocess",
+    "PublishedAdam",
+    "PublishedDiscrete",
     "Range",
     "Sam",
     "SearchStart",
@@ -97,119 +114,6 @@ class FeatureSettings(Settings):
         return self
 
 
-# Of the encoders in one stage, in their order; 0 leaves one out. Empty: as in features.encoders.
-StageWeights = tuple[Annotated[float, Field(ge=0, le=1000)], ...]
-
-
-class CentresStart(Settings):
-    """Bring the centres of mass of the foregrounds together."""
-
-    kind: Literal["centres"]
-
-
-class SlicesStart(Settings):
-    """Bring matching slices together (Song et al. 2024)."""
-
-    kind: Literal["slices"]
-    # What describes a slice: the "cls" token of the first encoder that has one; mean and spread of its
-    # "features"; "auto": cls where there is one.
-    descriptor: Literal["auto", "cls", "features"] = "auto"
-    axis: Annotated[int, Field(ge=0, le=2)] = 2  # array axis across the slices; that of the encoder with cls
-    closest: Count = 10  # pairs of slices that decide
-    robust: bool = True  # false: the published rule
-
-
-class AffineStart(Settings):
-    """Translation over the whole field of view, then 12 parameters."""
-
-    kind: Literal["affine"]
-    cell_mm: Millimetres = 12.0
-    iterations: Count = 100
-    learning_rate: Annotated[float, Field(gt=0, le=1e30)] = 0.05  # cells
-    min_overlap: Share = 0.5  # of the smaller foreground
-
-
-class HypothesesStart(Settings):
-    """Several translations through the discrete stage; the best is kept."""
-
-    kind: Literal["hypotheses"]
-    range_mm: tuple[Range, Range, Range] = (0.0, 0.0, 96.0)  # per array axis, both ways
-    step_mm: Millimetres = 12.0
-    cell_mm: Millimetres = 12.0
-    radius_mm: tuple[Millimetres, Millimetres, Millimetres] = (36.0, 36.0, 24.0)  # of the discrete stage
-    min_overlap: Share = 0.4  # of the smaller foreground, after the discrete stage
-    weights: StageWeights = ()
-
-
-class SearchStart(Settings):
-    """Translations in all three directions, judged by what a small deformable registration leaves."""
-
-    kind: Literal["search"]
-    # Right-left, anterior-posterior, superior-inferior, both ways; scaled by nothing.
-    range_mm: tuple[Range, Range, Range] = (72.0, 72.0, 200.0)
-    min_overlap: Share = 0.4  # of the smaller foreground, after the small registration
-    least_gain: Share = 0.005  # share of its distance by which a candidate must be better than no translation
-    keep: Count = 2  # candidates of the coarse level that the finer one begins from, beside no translation
-    weights: StageWeights = ()
-
-
-Start = Annotated[
-    CentresStart | SlicesStart | AffineStart | HypothesesStart | SearchStart, Field(discriminator="kind")
-]
-
-
-class Discrete(Settings):
-    """Coupled convex search on a cost volume around the displacement so far."""
-
-    cell_mm: Millimetres = 12.0
-    radius_mm: Millimetres = 48.0
-    consistency_iterations: Annotated[int, Field(ge=0, le=1000)] = 15  # 0: no backward search
-    weights: StageWeights = ()
-
-
-class Adam(Settings):
-    """Instance optimisation on a lattice."""
-
-    cell_mm: Millimetres = 4.0
-    iterations: Count = 80
-    learning_rate: Annotated[float, Field(gt=0, le=1e30)] = 1.0  # cells
-    regularity_weight: Annotated[float, Field(ge=0)] = 1.25  # of the diffusion term
-    smoothing_width: Annotated[int, Field(ge=1, le=31)] = 3  # cells, odd
-    smoothing_repeats: Annotated[int, Field(ge=0, le=20)] = 3  # box filters in turn
-    similarity: Literal["ssd", "lcc"] = "ssd"
-    lcc_window: Annotated[int, Field(ge=3, le=31)] = 9  # cells, odd
-    stop_below: Share = 0.0  # stop when the loss falls by less than this share in 10 iterations
-    weights: StageWeights = ()
-
-    @model_validator(mode="after")
-    def _odd_windows(self) -> Adam:
-        for key in ("smoothing_width", "lcc_window"):
-            if getattr(self, key) % 2 == 0:
-                raise ValueError(f"{key} must be odd, got {getattr(self, key)}")
-        return self
-
-
-class Ffd(Settings):
-    """Cubic B-spline free-form deformation of the intensities, guided by features (Koegl et al. 2024).
-
-    Minimises (1 - alpha) NCC + alpha feature distance + regularity_weight diffusion, from coarse to fine.
-    """
-
-    cell_mm: Millimetres = 1.0  # of the finest level
-    control_mm: Millimetres = 6.1  # distance of the control points of the finest level
-    levels: Annotated[int, Field(ge=1, le=8)] = 3  # each with cells and control points twice as fine
-    iterations: Count = 200  # per level
-    learning_rate: Annotated[float, Field(gt=0, le=1e30)] = 0.1  # cells of the level
-    regularity_weight: Annotated[float, Field(ge=0)] = 1.0  # of the diffusion term
-    alpha: Share = 0.0  # of the feature distance by features.encoders; 0: NCC alone, 1: features alone
-    distance: Literal["cosine", "l1"] = "cosine"  # of features
-    # "dynamic": the warped image is encoded in every iteration, with gradients through the encoder;
-    # "static": the features of the moving image are warped.
-    order: Literal["dynamic", "static"] = "dynamic"
-    feature_grid: Annotated[int, Field(ge=1, le=512)] = 64  # patches along the longer side of a slice
-    stop_below: Share = 0.0  # stop when the loss falls by less than this share in 10 iterations
-
-
 class Guard(Settings):
     """What a displacement must keep to."""
 
@@ -229,53 +133,54 @@ class Config(Settings):
 
     name: str = "custom"
     description: str = ""
-    # "published" follows the numerics of ConvexAdam's public code instead of ours, for comparison only.
-    numerics: Literal["correct", "published"] = "correct"
     voxel_lengths: bool = False  # take every voxel as 1 mm wide: lengths count voxels, as ConvexAdam's do
     masked: bool = True  # cells without foreground do not count
     preprocess: Preprocess = Preprocess()
     features: FeatureSettings = FeatureSettings()
     start: tuple[Start, ...] = ()
-    discrete: tuple[Discrete, ...] = ()
-    adam: tuple[Adam, ...] = ()
+    discrete: tuple[DiscreteStage, ...] = ()
+    adam: tuple[AdamStage, ...] = ()
     ffd: tuple[Ffd, ...] = ()
     guard: Guard = Guard()
     output: Output = Output()
 
-    @model_validator(mode="after")
-    def _published_shape(self) -> Config:
-        stages = (len(self.start), len(self.discrete), len(self.adam), len(self.ffd))
-        if self.numerics == "published" and stages != (0, 1, 1, 0):
-            raise ValueError("published numerics take one discrete and one adam stage, no start and no ffd")
-        return self
+    @property
+    def published(self) -> bool:
+        """Whether a stage follows the numerics of ConvexAdam's public code."""
+        return any(stage.kind == "published" for stage in (*self.discrete, *self.adam))
 
     @model_validator(mode="after")
-    def _ensemble_of_several(self) -> Config:
-        if self.features.ensemble == "average" and self.numerics == "published":
-            raise ValueError("published numerics take no average of several encoders")
+    def _published_stages(self) -> Config:
+        if not self.published:
+            return self
+        kinds = [[stage.kind for stage in stages] for stages in (self.discrete, self.adam)]
+        if kinds != [["published"], ["published"]] or self.start or self.ffd:
+            raise ValueError("published stages: one discrete and one adam stage, no start and no ffd")
+        if self.features.ensemble == "average" or self.features.intensities == "measured":
+            raise ValueError("published stages take concatenated features with weights as they are set")
         return self
 
     @model_validator(mode="after")
     def _weights_of_all_encoders(self) -> Config:
         count = len(self.features.encoders)
-        corrections = [stage.weights for stage in self.discrete] + [stage.weights for stage in self.adam]
+        own = [stage for stage in (*self.discrete, *self.adam) if stage.kind == "own"]
+        corrections = [stage.weights for stage in own]
         starts = [step.weights for step in self.start if isinstance(step, HypothesesStart | SearchStart)]
         for weights in (*starts, *corrections):
             if weights and (len(weights) != count or not any(weights)):
                 raise ValueError(f"weights of a stage: expected {count}, not all 0, got {list(weights)}")
-        apart = self.features.ensemble == "average" or self.numerics == "published"
-        if apart and any(corrections):
-            raise ValueError("weights of a discrete or adam stage take concatenated features, own numerics")
+        if self.features.ensemble == "average" and any(corrections):
+            raise ValueError("weights of a discrete or adam stage take concatenated features")
         return self
 
     @model_validator(mode="after")
     def _measured_intensities(self) -> Config:
         if self.features.intensities != "measured":
             return self
-        apart = self.features.ensemble == "average" or self.numerics == "published"
-        if apart or sum(isinstance(encoder, Intensity) for encoder in self.features.encoders) != 1:
-            raise ValueError("measured intensities take one encoder intensity, concatenated, own numerics")
-        if any(stage.weights for stage in self.adam):
+        count = sum(isinstance(encoder, Intensity) for encoder in self.features.encoders)
+        if self.features.ensemble == "average" or count != 1:
+            raise ValueError("measured intensities take one encoder intensity, concatenated")
+        if any(stage.weights for stage in self.adam if stage.kind == "own"):
             raise ValueError("weights of an adam stage: expected none, they follow from measured intensities")
         return self
 

@@ -93,4 +93,5 @@ class Dino3d(Settings):
     precision: Literal["auto", "float32", "float16", "bfloat16"] = "auto"
 
 
-Encoder = Annotated[Mind | Intensity | Dinov2 | Dinov3 | Sam | Dino3d, Field(discriminator="name")]
+TokenEncoder = Dinov2 | Dinov3 | Sam
+Encoder = Annotated[Mind | Intensity | TokenEncoder | Dino3d, Field(discriminator="name")]

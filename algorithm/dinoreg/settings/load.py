@@ -5,13 +5,12 @@ from __future__ import annotations
 import copy
 import hashlib
 import json
-import sys
 import tomllib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from importlib import resources
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 from pydantic import BaseModel, ValidationError
 
@@ -166,17 +165,34 @@ def _value(raw: str) -> Any:
 
 
 def _fault(detail: Any, where: str, known: Iterable[str], all_keys: str) -> Fault:
-    location = ".".join(str(part) for part in detail["loc"])
+    # Without the names of alternatives, which are no part of the key.
+    parts = [part for part in detail["loc"] if isinstance(part, int) or part in known]
+    if detail["type"] == "extra_forbidden":
+        parts = [part for part in detail["loc"][:-1] if part in parts] + [detail["loc"][-1]]
+    location = ".".join(str(part) for part in parts)
     key = str(detail["loc"][-1]) if detail["loc"] else ""
     if detail["type"] == "extra_forbidden":
-        guess = nearest(key, known)
+        guess = nearest(key, known) if key not in known else None
         remedy = f"did you mean {guess}?" if guess else all_keys
+        if key in known:
+            remedy = "other parts have this key, this one does not"
         return Fault("unknown key", f"{where}: {location}", remedy=remedy)
     got = "" if isinstance(detail["input"], (dict, list)) else repr(detail["input"])
     return Fault("setting not allowed", f"{where}: {location}", expected=detail["msg"], got=got)
 
 
 def _all_keys(model: type[BaseModel]) -> set[str]:
-    """Return the keys of the module of the settings, which holds the nested ones as well."""
-    models = [value for value in vars(sys.modules[model.__module__]).values() if isinstance(value, type)]
-    return {key for found in models if issubclass(found, BaseModel) for key in found.model_fields}
+    """Return the keys of a model and of all that are nested in it."""
+    keys = set(model.model_fields)
+    for one in model.model_fields.values():
+        for nested in _models_in(one.annotation):
+            keys |= _all_keys(nested)
+    return keys
+
+
+def _models_in(annotation: Any) -> Iterator[type[BaseModel]]:
+    """Yield the models that a type is made of, such as those of a tuple of alternatives."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for part in get_args(annotation):
+        yield from _models_in(part)

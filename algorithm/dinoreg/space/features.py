@@ -1,4 +1,4 @@
-"""Features of one image on a lattice, with the weight that says where there is content."""
+"""Features on a lattice, with the weight that says where there is content; those of a pair; warping."""
 
 from __future__ import annotations
 
@@ -9,16 +9,9 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from dinoreg.space.coords import identity_positions
 from dinoreg.space.lattice import Lattice, pool
-from dinoreg.space.sampling import channels_last
-
-# Squared distance of the MIND-SSC features of two unrelated places, 12 channels in [0, 1], averaged over the
-# development scans. Everything that is weighed against a feature distance (coupling, regularity) is stated
-# for this scale; other encoders are brought to it.
-REFERENCE_ENERGY = 2.0
-_RELATIVE_ROUNDING = 1e-10
-_TINY = torch.finfo(torch.float64).tiny
-_CELLS_AT_A_TIME = 1 << 17
+from dinoreg.space.sampling import channels_last, sample_linear
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,35 +55,100 @@ class Features:
         return Features(values, weight, lattice)
 
 
-def scale_pair(fixed: Features, moving: Features) -> tuple[Features, Features]:
-    """Scale both feature volumes by one factor so that unrelated places differ by `REFERENCE_ENERGY`.
+def warp_features(features: Features, displacement: Tensor) -> Features:
+    """Read features at x + u(x); the weight is 0 where that lies outside the lattice.
 
-    The expected squared distance of a random foreground cell of `fixed` and one of `moving` is the sum over
-    the channels of both variances and the squared difference of the means. The later stages become
-    independent of the magnitude of an encoder's features.
+    Args:
+        features: to be read.
+        displacement: (rank, *features.lattice.shape) cells.
     """
-    fixed_mean, fixed_variance = _moments(fixed)
-    moving_mean, moving_variance = _moments(moving)
-    energy = (fixed_variance + moving_variance + (fixed_mean - moving_mean).square()).sum()
-    magnitude = fixed_mean.square().sum() + moving_mean.square().sum()
-    if not float(energy) > _RELATIVE_ROUNDING * float(magnitude):  # constant features: nothing to scale
-        return fixed, moving
-    factor = (REFERENCE_ENERGY / energy).sqrt().to(fixed.values.dtype)
-    return replace(fixed, values=fixed.values * factor), replace(moving, values=moving.values * factor)
+    positions = identity_positions(features.lattice.shape, device=displacement.device) + displacement
+    return replace(
+        features,
+        values=sample_linear(features.values, positions),
+        weight=warp_weight(features, displacement),
+    )
 
 
-def _moments(features: Features) -> tuple[Tensor, Tensor]:
-    """Weighted mean and variance per channel, float64 (C,); a slab of cells at a time."""
-    rows = max(1, _CELLS_AT_A_TIME // math.prod(features.lattice.shape[1:]))
-    slabs = [
-        (values.flatten(1), weight.flatten().double())
-        for values, weight in zip(
-            torch.split(features.values, rows, dim=1), torch.split(features.weight, rows, dim=1), strict=True
-        )
-    ]
-    total = torch.stack([weight.sum() for _, weight in slabs]).sum().clamp(min=_TINY)
-    mean = torch.stack([values.double() @ weight for values, weight in slabs]).sum(dim=0) / total
-    variance = torch.stack(
-        [(values.double() - mean.unsqueeze(1)).square() @ weight for values, weight in slabs]
-    ).sum(dim=0)
-    return mean, variance / total
+def warp_weight(features: Features, displacement: Tensor) -> Tensor:
+    """Return the weight of `warp_features` alone, (1, *S)."""
+    positions = identity_positions(features.lattice.shape, device=displacement.device) + displacement
+    sizes = torch.tensor(features.lattice.shape, device=displacement.device)
+    upper = (sizes - 0.5).view(-1, *([1] * len(sizes)))
+    inside = ((positions >= -0.5) & (positions <= upper)).all(dim=0, keepdim=True)
+    return sample_linear(features.weight, positions) * inside
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """The channels of one encoder among those of several.
+
+    Attributes:
+        encoder: its name.
+        channels: how many.
+        share: of a squared distance of unrelated places that they make up.
+    """
+
+    encoder: str
+    channels: int
+    share: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FeaturePair:
+    """Features of fixed and moving that are compared channel by channel.
+
+    Attributes:
+        fixed: on a lattice.
+        moving: on the same lattice.
+        parts: what the channels are of, in order; the shares sum to 1.
+    """
+
+    fixed: Features
+    moving: Features
+    parts: tuple[Part, ...]
+
+    @property
+    def channels(self) -> int:
+        """Number of all channels."""
+        return sum(part.channels for part in self.parts)
+
+    def on(self, lattice: Lattice, weights: Sequence[float] = ()) -> FeaturePair:
+        """Average to a coarser lattice, and weigh the encoders anew.
+
+        Args:
+            lattice: its strides are multiples of the present ones.
+            weights: of each encoder, of which those with 0 are left out; none: as they are.
+        """
+        fixed, moving = self.fixed.on(lattice), self.moving.on(lattice)
+        if not weights:
+            return FeaturePair(fixed, moving, self.parts)
+        shares = [weight / sum(weights) for weight in weights]
+        counts = [part.channels for part in self.parts]
+        factors = [math.sqrt(new / part.share) for new, part in zip(shares, self.parts, strict=True)]
+
+        def weigh(features: Features) -> Features:
+            groups = zip(torch.split(features.values, counts), factors, strict=True)
+            return replace(features, values=torch.cat([group * factor for group, factor in groups if factor]))
+
+        parts = tuple(replace(part, share=s) for part, s in zip(self.parts, shares, strict=True) if s)
+        return FeaturePair(weigh(fixed), weigh(moving), parts)
+
+
+def concatenate(pairs: Sequence[FeaturePair], shares: Sequence[float]) -> FeaturePair:
+    """Join the channels of pairs so that each takes its share of a squared distance.
+
+    Values are multiplied by the square root of the share: the expected squared distance of unrelated places,
+    the same for every pair, stays what it is.
+    """
+
+    def join(features: Sequence[Features]) -> Features:
+        values = [f.values * math.sqrt(share) for f, share in zip(features, shares, strict=True)]
+        return replace(features[0], values=torch.cat(values))
+
+    parts = tuple(
+        replace(part, share=part.share * share)
+        for pair, share in zip(pairs, shares, strict=True)
+        for part in pair.parts
+    )
+    return FeaturePair(join([pair.fixed for pair in pairs]), join([pair.moving for pair in pairs]), parts)

@@ -2,16 +2,47 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import ClassVar
+
 from torch import Tensor
 
+from dinoreg.encoders.pair import PairFeatures
 from dinoreg.optimise.adam import refine_adam
 from dinoreg.optimise.data_term import ssd_term
-from dinoreg.optimise.discrete import warp_features
 from dinoreg.optimise.parameterise import Affine
 from dinoreg.optimise.similarity import ssd
+from dinoreg.settings.config import AffineStart
 from dinoreg.space.compose import compose
-from dinoreg.space.features import Features
+from dinoreg.space.deformation import Deformation
+from dinoreg.space.features import Features, warp_features
+from dinoreg.space.frame import Frame
+from dinoreg.space.lattice import Lattice
+from dinoreg.stage import StageResult
 from dinoreg.start.translation import search_translation
+
+
+@dataclass(frozen=True, slots=True)
+class AffineStage:
+    """A translation over the whole field of view, then 12 parameters."""
+
+    settings: AffineStart
+    lattice: Lattice
+    name: ClassVar[str] = "start: affine"
+    safe: ClassVar[bool] = True
+
+    def run(self, start: Deformation, features: PairFeatures, frame: Frame) -> StageResult:
+        """Fit; see `Stage`."""
+        seen = features.on(self.lattice)
+        vectors = fit_affine(
+            seen.fixed,
+            seen.moving,
+            start.vectors,
+            iterations=self.settings.iterations,
+            learning_rate=self.settings.learning_rate,
+            min_overlap=self.settings.min_overlap,
+        )
+        return StageResult(Deformation(vectors, self.lattice))
 
 
 def fit_affine(

@@ -8,14 +8,23 @@ residual after a small discrete registration has its minimum there (docs/pipelin
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar, Self
 
 import torch
 from torch import Tensor
 
-from dinoreg.optimise.discrete import search_convex, warp_features
-from dinoreg.space.features import Features
+from dinoreg.encoders.pair import PairFeatures
+from dinoreg.optimise.discrete import search_convex
+from dinoreg.settings.config import HypothesesStart
+from dinoreg.space.deformation import Deformation
+from dinoreg.space.features import Features, warp_features
+from dinoreg.space.frame import Frame
+from dinoreg.space.lattice import Lattice
+from dinoreg.stage import StageResult
+from dinoreg.start.translate import in_mm, translated
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +40,72 @@ class Hypothesis:
     translation: tuple[float, ...]
     distance: float
     overlap: float
+
+
+@dataclass(frozen=True, slots=True)
+class HypothesisFacts:
+    """One hypothesis in millimetres."""
+
+    translation_mm: tuple[float, ...]
+    distance: float
+    overlap: float
+
+
+@dataclass(frozen=True, slots=True)
+class HypothesesFacts:
+    """All that were tried, and the one that was taken."""
+
+    hypotheses: tuple[HypothesisFacts, ...]
+    translation_mm: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class HypothesesStage:
+    """Several translations through the discrete stage; the best is kept.
+
+    Attributes:
+        settings: in millimetres.
+        lattice: of the stage.
+        reach: cells per axis, both ways.
+        step: cells per axis between neighbours.
+        radius: cells per axis, of the discrete stage.
+    """
+
+    settings: HypothesesStart
+    lattice: Lattice
+    reach: tuple[int, ...]
+    step: tuple[int, ...]
+    radius: tuple[int, ...]
+    name: ClassVar[str] = "start: hypotheses"
+    safe: ClassVar[bool] = True
+
+    @classmethod
+    def planned(cls, settings: HypothesesStart, lattice: Lattice, length_scale: float) -> Self:
+        """Turn millimetres into cells of the lattice."""
+        axes = range(len(lattice.shape))
+        single = [n == 1 for n in lattice.shape]
+        reach = tuple(
+            0 if single[a] else math.floor(settings.range_mm[a] * length_scale / lattice.spacing_mm[a] + 1e-6)
+            for a in axes
+        )
+        step = tuple(max(1, round(settings.step_mm * length_scale / lattice.spacing_mm[a])) for a in axes)
+        radius = tuple(
+            0 if single[a] else max(1, round(settings.radius_mm[a] * length_scale / lattice.spacing_mm[a]))
+            for a in axes
+        )
+        return cls(settings, lattice, reach, step, radius)
+
+    def run(self, start: Deformation, features: PairFeatures, frame: Frame) -> StageResult:
+        """Translate; see `Stage`."""
+        seen = features.on(self.lattice, self.settings.weights)
+        candidates = candidate_translations(self.reach, self.step)
+        judged = judge_translations(seen.fixed, seen.moving, candidates, self.radius, base=start.vectors)
+        best = choose(judged, min_overlap=self.settings.min_overlap)
+        facts = HypothesesFacts(
+            tuple(HypothesisFacts(in_mm(h.translation, self.lattice), h.distance, h.overlap) for h in judged),
+            in_mm(best.translation, self.lattice),
+        )
+        return StageResult(translated(start, best.translation), facts)
 
 
 def candidate_translations(range_cells: Sequence[int], step_cells: Sequence[int]) -> list[tuple[float, ...]]:

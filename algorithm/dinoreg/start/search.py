@@ -9,14 +9,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import ClassVar, Self
 
 import torch
 from torch import Tensor
 
+from dinoreg.encoders.pair import PairFeatures
+from dinoreg.settings.config import SearchStart
+from dinoreg.space.deformation import Deformation
 from dinoreg.space.features import Features
+from dinoreg.space.frame import Frame
 from dinoreg.space.lattice import Lattice, pool
+from dinoreg.space.orientation import ras_axes
+from dinoreg.stage import StageResult
 from dinoreg.start.hypotheses import Hypothesis, candidate_translations, judge_translations
+from dinoreg.start.translate import in_mm, translated
 
 # Cells of the two lattices over the whole image, about 24 and 12 mm for a body of 380 x 320 x 380 mm.
 _COARSE_CELLS, _FINE_CELLS = 3_000, 24_000
@@ -42,14 +49,69 @@ class SearchResult:
     identity: Hypothesis
     margin: float
 
-    def facts(self) -> dict[str, Any]:
-        """Return what belongs into a report, as plain values."""
-        return {
-            "candidates": self.tried,
-            "distance": self.finalists[0].distance,
-            "identity_distance": self.identity.distance,
-            "margin": self.margin,
-        }
+
+@dataclass(frozen=True, slots=True)
+class SearchFacts:
+    """How a search went.
+
+    Attributes:
+        candidates: judged on the coarse lattice.
+        distance: of the best on the finer one.
+        identity_distance: without a translation.
+        margin: as in `SearchResult`.
+        translation_mm: along the array axes.
+    """
+
+    candidates: int
+    distance: float
+    identity_distance: float
+    margin: float
+    translation_mm: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SearchStage:
+    """Translations in all three directions.
+
+    Attributes:
+        settings: ranges along the body.
+        lattice: of the features.
+        range_mm: the same ranges along the array axes.
+    """
+
+    settings: SearchStart
+    lattice: Lattice
+    range_mm: tuple[float, ...]
+    name: ClassVar[str] = "start: search"
+    safe: ClassVar[bool] = True
+
+    @classmethod
+    def planned(cls, settings: SearchStart, lattice: Lattice, orientation: str) -> Self:
+        """Order right-left, anterior-posterior, superior-inferior by array axis."""
+        axes, _ = ras_axes(orientation)
+        return cls(settings, lattice, tuple(settings.range_mm[axes.index(axis)] for axis in range(3)))
+
+    def run(self, start: Deformation, features: PairFeatures, frame: Frame) -> StageResult:
+        """Translate; see `Stage`."""
+        settings = self.settings
+        seen = features.on(self.lattice, settings.weights)
+        found = search_start(
+            seen.fixed,
+            seen.moving,
+            start.vectors,
+            self.range_mm,
+            min_overlap=settings.min_overlap,
+            least_gain=settings.least_gain,
+            keep=settings.keep,
+        )
+        facts = SearchFacts(
+            candidates=found.tried,
+            distance=found.finalists[0].distance,
+            identity_distance=found.identity.distance,
+            margin=found.margin,
+            translation_mm=in_mm(found.translation, self.lattice),
+        )
+        return StageResult(translated(start, found.translation), facts)
 
 
 def search_start(

@@ -45,8 +45,10 @@ _SHARE_OF_FREE = 0.25  # of the host's memory, for remembered tokens
 class Run(Protocol):
     """Registers the pairs of a task, as `run_task` does."""
 
-    def __call__(self, dataset: Dataset, config: Config, options: RunOptions, *, load: Load) -> Manifest:
-        """Write the fields into the output folder of the options."""
+    def __call__(
+        self, dataset: Dataset, config: Config, options: RunOptions, *, pairs: Sequence[Pair], load: Load
+    ) -> Manifest:
+        """Write the fields of some pairs into the output folder of the options."""
 
 
 def run_ablation(
@@ -86,8 +88,8 @@ def run_ablation(
                 continue
             log.info("%s, row %s", pair.case_key, row.name)
             folder = options.output / row.name
-            one_pair = replace(options, output=folder, split="val", resume=True)
-            manifest = run(dataset.only(pair), row.config, one_pair, load=load_once)
+            one_pair = replace(options, output=folder, resume=True)
+            manifest = run(dataset, row.config, one_pair, pairs=[pair], load=load_once)
             results[row.name][pair.case_key] = _result(pair, folder, manifest.pairs[pair.case_key])
             _keep(folder, row, results[row.name])
             _write_tables(options.output, rows, results)

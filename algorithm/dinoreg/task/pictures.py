@@ -10,7 +10,7 @@ from dinoreg.pipeline.register import Registration
 from dinoreg.report.feature_picture import draw_features
 from dinoreg.report.pair import draw_registration
 from dinoreg.report.slice_picture import SliceComparison, draw_slices
-from dinoreg.start.slices import SliceMatch
+from dinoreg.start.slice_matching import SliceMatch
 from regtask.images import Volume
 from regtask.pair import Pair
 

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import dataclasses
-import json
 import logging
 import time
 from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,19 +17,20 @@ from numpy.typing import NDArray
 
 from dinoreg import runtime
 from dinoreg.encoders.pca import write_basis
+from dinoreg.encoders.pool import EncoderPool
 from dinoreg.encoders.registry import Load, load_encoder
 from dinoreg.errors import PairsFailedError
-from dinoreg.pipeline.encode import PairEncoder
-from dinoreg.pipeline.register import MakeField, Registration, register_pair
-from dinoreg.preprocess.prepare import PreparedImage, prepare_image
+from dinoreg.pipeline.register import Registration
+from dinoreg.preprocess.pair import ImagePair, Scan
 from dinoreg.settings.config import Config
 from dinoreg.settings.load import config_hash
 from dinoreg.task.advice import intensities_across_modalities
+from dinoreg.task.entry import Attempt, OnFailure, attempt, registration_facts
 from dinoreg.task.manifest import MANIFEST_NAME, Manifest, Status, read_pairs
 from dinoreg.task.progress import RunProgress
 from regtask.atomic import remove_leftovers
 from regtask.dataset import Dataset, Split
-from regtask.errors import DataError, Fault, OutputError, SpaceError
+from regtask.errors import DataError, Fault, OutputError
 from regtask.fields import write_field
 from regtask.grid import Grid
 from regtask.images import Volume, read_header, read_mask, read_volume
@@ -39,8 +39,6 @@ from regtask.pair import Pair
 from regtask.verify import verify_pairs
 
 log = logging.getLogger(__name__)
-
-OnFailure = Literal["raise", "fallback"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,13 +62,21 @@ class RunOptions:
     pictures: bool = False
 
 
-def run_task(dataset: Dataset, config: Config, options: RunOptions, *, load: Load = load_encoder) -> Manifest:
+def run_task(
+    dataset: Dataset,
+    config: Config,
+    options: RunOptions,
+    *,
+    pairs: Sequence[Pair] | None = None,
+    load: Load = load_encoder,
+) -> Manifest:
     """Register all pairs of a split and write one displacement field per pair, with a manifest.
 
     Args:
         dataset: the task.
         config: all settings.
         options: how it is run.
+        pairs: these pairs of the task, instead of those of the split.
         load: makes the encoders that the settings name.
 
     Returns:
@@ -82,9 +88,9 @@ def run_task(dataset: Dataset, config: Config, options: RunOptions, *, load: Loa
         OutputError: the output exists already, or cannot be written.
         PairsFailedError: with "fallback", when for some pair not even a safe field could be written.
     """
-    pairs = dataset.pairs(options.split)
-    encoder = PairEncoder(config, options.device, load=load)
-    manifest = _open_output(dataset, pairs, config, options, encoder)
+    pairs = dataset.pairs(options.split) if pairs is None else tuple(pairs)
+    run = _Run(dataset, pairs, config, options, EncoderPool(options.device, load=load))
+    manifest = run.open_output()
     faults = verify_pairs(pairs, require_masks=config.preprocess.foreground == "task")
     if faults and options.on_failure == "raise":
         raise DataError(*faults)
@@ -94,7 +100,6 @@ def run_task(dataset: Dataset, config: Config, options: RunOptions, *, load: Loa
         log.warning("%s", warning)
     manifest.write(options.output)
 
-    run = _Run(dataset, config, options, encoder)
     with RunProgress(len(pairs)) as progress:
         for pair in pairs:
             if options.resume and manifest.is_complete(pair.case_key, run.digest, options.output):
@@ -112,102 +117,72 @@ def run_task(dataset: Dataset, config: Config, options: RunOptions, *, load: Loa
     return manifest
 
 
-def _open_output(
-    dataset: Dataset, pairs: tuple[Pair, ...], config: Config, options: RunOptions, encoder: PairEncoder
-) -> Manifest:
-    output = options.output
-    try:
-        output.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(Fault("output folder not usable", str(output), got=str(error))) from error
-    if options.resume:
-        remove_leftovers(output)
-    else:
-        wanted = [n for p in pairs for n in field_names(p.fixed_id, p.moving_id, config.output.naming)]
-        present = [name for name in (MANIFEST_NAME, *wanted) if (output / name).exists()]
-        if present:
-            raise OutputError(
-                Fault(
-                    "output exists already",
-                    str(output),
-                    got=", ".join(present[:3])
-                    + (f" and {len(present) - 3} more" if len(present) > 3 else ""),
-                    remedy="choose another folder, or --resume to keep what is complete",
-                )
-            )
-    return Manifest(
-        {
-            "task": dataset.name,
-            "split": options.split,
-            "started": datetime.now(UTC).isoformat(timespec="seconds"),
-            "config": config.model_dump(mode="json"),
-            "config_hash": config_hash(config, encoder.digests),
-            "weights": encoder.weights,
-            "machine": runtime.describe_machine(options.device),
-        },
-        read_pairs(output) if options.resume else {},
-    )
-
-
 class _Run:
     """One configuration over the pairs of one task."""
 
-    def __init__(self, dataset: Dataset, config: Config, options: RunOptions, encoder: PairEncoder) -> None:
-        self._dataset, self._config, self._options = dataset, config, options
-        self._encoder = encoder
-        self._uses = Counter(
-            path for pair in dataset.pairs(options.split) for path in (pair.fixed, pair.moving)
-        )
-        self.digest = config_hash(config, encoder.digests)
+    def __init__(
+        self,
+        dataset: Dataset,
+        pairs: Sequence[Pair],
+        config: Config,
+        options: RunOptions,
+        pool: EncoderPool,
+    ) -> None:
+        self._dataset, self._pairs, self._config, self._options = dataset, pairs, config, options
+        self._pool, self._sources = pool, pool.sources(config.features.encoders)
+        self._uses = Counter(path for pair in pairs for path in (pair.fixed, pair.moving))
+        self.digest = config_hash(config, {n: s.digests for n, s in enumerate(self._sources)})
+
+    def open_output(self) -> Manifest:
+        """Make the output folder and begin, or take up, its manifest."""
+        options, output = self._options, self._options.output
+        try:
+            output.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise OutputError(Fault("output folder not usable", str(output), got=str(error))) from error
+        if options.resume:
+            remove_leftovers(output)
+        else:
+            self._refuse_what_exists()
+        header = run_header(self._config, self._pool, self.digest)
+        header |= {"task": self._dataset.name, "split": options.split}
+        return Manifest(header, read_pairs(output) if options.resume else {})
 
     def one_pair(self, pair: Pair, progress: RunProgress) -> dict[str, Any]:
         """Register and write one pair; the manifest entry says how it ended."""
         begin = time.perf_counter()
         runtime.reset_peak_memory(self._options.device)
-        starts: list[MakeField] = []
+        volumes: list[Volume] = []
+
+        def read() -> ImagePair:
+            volumes.extend((read_volume(pair.fixed), read_volume(pair.moving)))
+            masks = pair.masks()
+            return ImagePair(
+                self._scan(pair.fixed, volumes[0], masks.fixed),
+                self._scan(pair.moving, volumes[1], masks.moving),
+            )
+
+        found = attempt(
+            pair.case_key,
+            read,
+            self._config,
+            pool=self._pool,
+            on_failure=self._options.on_failure,
+            on_begin=lambda stage: progress.stage(pair.case_key, stage),
+        )
+        progress.stage(pair.case_key, "write")
         entry: dict[str, Any] = {"config_hash": self.digest}
         status: Status = "ok"
-        try:
-            fixed, moving = _read(pair.fixed), _read(pair.moving)
-            if fixed.grid.shape != moving.grid.shape:
-                raise SpaceError(
-                    Fault(
-                        "fixed and moving differ in shape",
-                        pair.case_key,
-                        expected=str(fixed.grid.shape),
-                        got=str(moving.grid.shape),
-                        remedy="resample one to the grid of the other",
-                    )
-                )
-            masks = pair.masks()
-            result = register_pair(
-                self._prepare(pair.fixed, fixed, masks.fixed),
-                self._prepare(pair.moving, moving, masks.moving),
-                fixed.grid.spacing_mm,
-                self._config,
-                device=self._options.device,
-                affine=fixed.grid.affine,
-                encoder=self._encoder,
-                progress=lambda stage: progress.stage(pair.case_key, stage),
-                keep_start=starts.append,
-            )
-            progress.stage(pair.case_key, "write")
-            entry["files"] = self._write(pair, result.displacement, fixed.grid)
-            entry |= _report(result)
-            _say_verdict(pair, result)
-            self._write_bases(pair, result)
-        except OutputError:
-            raise
-        except Exception as error:
-            if self._options.on_failure == "raise":
-                raise
-            log.error("%s failed: %s", pair.case_key, error, exc_info=not isinstance(error, DataError))
-            entry["error"] = f"{type(error).__name__}: {error}"
-            entry["files"], entry["fallback"] = self._write_safe(pair, starts)
-            status = "fallback" if entry["files"] else "failed"
-        else:
+        if found.registration is not None:
+            entry["files"] = self._write(pair, found.registration.displacement, volumes[0].grid)
+            entry |= registration_facts(found.registration)
+            self._write_bases(pair, found.registration)
             if self._options.pictures:
-                self._draw(pair, fixed, moving, result)
+                self._draw(pair, volumes[0], volumes[1], found.registration)
+        else:
+            entry["error"] = found.error
+            entry["files"], entry["fallback"] = self._write_safe(pair, found)
+            status = "fallback" if entry["files"] else "failed"
         return {
             "status": status,
             "seconds": round(time.perf_counter() - begin, 3),
@@ -215,13 +190,30 @@ class _Run:
             **entry,
         }
 
-    def _prepare(self, path: Path, volume: Volume, mask: Path | None) -> PreparedImage:
-        return prepare_image(
+    def _refuse_what_exists(self) -> None:
+        output, naming = self._options.output, self._config.output.naming
+        wanted = [name for p in self._pairs for name in field_names(p.fixed_id, p.moving_id, naming)]
+        present = [name for name in (MANIFEST_NAME, *wanted) if (output / name).exists()]
+        if not present:
+            return
+        more = f" and {len(present) - 3} more" if len(present) > 3 else ""
+        raise OutputError(
+            Fault(
+                "output exists already",
+                str(output),
+                got=", ".join(present[:3]) + more,
+                remedy="choose another folder, or --resume to keep what is complete",
+            )
+        )
+
+    def _scan(self, path: Path, volume: Volume, mask: Path | None) -> Scan:
+        return Scan(
             volume.data,
-            self._config.preprocess,
+            volume.grid,
             modality=self._dataset.modality_of(path),
             mask=read_mask(mask) if mask is not None else None,
-            name=str(path) if self._uses[path] > 1 else "",  # only what comes again is worth remembering
+            name=str(path),
+            comes_again=self._uses[path] > 1,
         )
 
     def _write(self, pair: Pair, displacement: NDArray[np.float32], grid: Grid) -> dict[str, int]:
@@ -241,17 +233,11 @@ class _Run:
         for n, seen in enumerate(result.evidence):
             write_basis(folder / f"{pair.fixed_id}_{pair.moving_id}_{n}.safetensors", seen.basis)
 
-    def _write_safe(self, pair: Pair, starts: list[MakeField]) -> tuple[dict[str, int], str]:
+    def _write_safe(self, pair: Pair, found: Attempt) -> tuple[dict[str, int], str]:
         """Write the start if the pair came that far, else the identity; nothing where no grid is known."""
-        for path in (pair.fixed, pair.moving):
-            try:
-                grid = read_header(path).grid
-            except DataError:
-                continue
-            start = starts[-1]() if starts else None
-            if start is not None and start.shape[:3] == grid.shape and bool(np.isfinite(start).all()):
-                return self._write(pair, start, grid), "start"
-            return self._write(pair, np.zeros((*grid.shape, 3), np.float32), grid), "identity"
+        for grid in _readable_grids(pair):
+            field, kind = found.safe_field(grid.shape)
+            return self._write(pair, field, grid), kind
         return {}, "none"
 
     def _draw(self, pair: Pair, fixed: Volume, moving: Volume, result: Registration) -> None:
@@ -264,28 +250,36 @@ class _Run:
             log.exception("%s: no picture", pair.case_key)
 
 
-def _read(path: Path) -> Volume:
-    volume = read_volume(path)
-    if float(volume.data.min()) == float(volume.data.max()):
-        raise DataError(Fault("constant image", str(path), expected="more than one intensity"))
-    return volume
+def run_header(config: Config, pool: EncoderPool, digest: str) -> dict[str, Any]:
+    """Return what a manifest says of all pairs: settings, weights, machine, time.
 
-
-def _say_verdict(pair: Pair, result: Registration) -> None:
-    verdict = result.verdict
-    if verdict is not None and verdict.grade != "good":
-        log.warning("%s: %s: %s", pair.case_key, verdict.grade, "; ".join(verdict.reasons))
-
-
-def _report(result: Registration) -> dict[str, Any]:
-    """The parts of a result that belong into the manifest, as plain JSON values."""
-    guard = result.stages[-1].details
-    report = {
-        "folding_percent": guard["folding_percent"],
-        "stages": [dataclasses.asdict(stage) for stage in result.stages],
-        "plan": result.plan.as_dict(),
+    Args:
+        config: all settings.
+        pool: with the encoders that the settings name.
+        digest: of the configuration, see `config_hash`.
+    """
+    sources = enumerate(pool.sources(config.features.encoders))
+    return {
+        "started": datetime.now(UTC).isoformat(timespec="seconds"),
+        "config": config.model_dump(mode="json"),
+        "config_hash": digest,
+        "weights": {
+            str(n): {
+                "encoder": source.settings.name,
+                "sha256": source.weights.sha256,
+                "provenance": source.weights.provenance,
+                "path": str(source.weights.path),
+            }
+            for n, source in sources
+            if source.weights is not None
+        },
+        "machine": runtime.describe_machine(pool.device),
     }
-    if result.verdict is not None:
-        report |= result.verdict.as_dict()
-    plain: dict[str, Any] = json.loads(json.dumps(report))
-    return plain
+
+
+def _readable_grids(pair: Pair) -> Iterator[Grid]:
+    for path in (pair.fixed, pair.moving):
+        try:
+            yield read_header(path).grid
+        except DataError:
+            continue

@@ -17,8 +17,11 @@ from core_reference import (
 )
 
 from dinoreg import apply
+from dinoreg.facts import plain
 from dinoreg.optimise import parameterise
 from dinoreg.pipeline import register
+from dinoreg.pipeline.ensemble import encode_pair
+from dinoreg.pipeline.plan import make_plan
 from dinoreg.preprocess.prepare import prepare_image
 from dinoreg.settings.config import Adam, Config, Discrete, FeatureSettings, Mind, Preprocess
 from dinoreg.space import compose, lattice, sampling, separable
@@ -118,7 +121,15 @@ def run_registration(fixed, moving, config, spacing=SPACING):
         prepare_image(np.ascontiguousarray(a), config.preprocess, modality="MR", mask=None)
         for a in (fixed, moving)
     ]
-    return register.register_pair(*pair, spacing, config, device=torch.device("cpu")).displacement
+    return register.register_prepared(*pair, spacing, config, device=torch.device("cpu")).displacement
+
+
+def encode(config, pair, pool, **plan):
+    """Features of prepared images, and what was reported of them as plain values."""
+    made = make_plan(config, pair[0].values.shape, SPACING, **plan)
+    sources = pool.sources(config.features.encoders)
+    found = encode_pair(sources, config.features, tuple(pair), made.frame, made.finest)
+    return found.features, plain(found.facts)
 
 
 def central_median(displacement):

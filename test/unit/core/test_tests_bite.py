@@ -9,7 +9,7 @@ from core_reference import SHAPE
 from dinoreg import apply
 from dinoreg.optimise import cost_volume, coupled_convex, parameterise
 from dinoreg.pipeline import register
-from dinoreg.space import _cpu_kernels, compose, coords, lattice, sampling, separable
+from dinoreg.space import _cpu_kernels, compose, coords, deformation, lattice, sampling, separable
 
 SIZE = (24, 28, 34)
 
@@ -87,7 +87,7 @@ def _forget_the_units(patch):
         return right(displacement, source, target) * scale.view(-1, *[1] * (displacement.ndim - 1))
 
     patch.setattr(lattice, "resize_displacement", resize_displacement)
-    patch.setattr(register, "resize_displacement", resize_displacement)
+    patch.setattr(deformation, "resize_displacement", resize_displacement)
 
 
 def _crop_when_pooling(patch):

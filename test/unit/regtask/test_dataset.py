@@ -1,4 +1,3 @@
-import json
 from pathlib import Path
 
 import pytest
@@ -222,16 +221,3 @@ def test_byte_order_mark_is_tolerated(tmp_path):
 def test_no_description(tmp_path):
     with pytest.raises(DataError, match="cannot read"):
         read_dataset(tmp_path / "T_dataset.json")
-
-
-def test_only_one_pair_is_left_of_all_splits(description):
-    path = description({"registration_val": [A, B], "registration_test": [C], "labels": {"1": "liver"}})
-    whole = read_dataset(path)
-    pair = whole.pairs("val")[1]
-    one = whole.only(pair)
-    assert (keys(one), keys(one, "val")) == ([pair.case_key], [pair.case_key])
-    assert one.pairs() == (pair,)
-    assert (one.labels, one.root) == (whole.labels, whole.root)
-    assert len(whole.pairs("val")) == 2
-    path.write_text(json.dumps(dict(one.raw)))
-    assert read_dataset(path).pairs() == (pair,)

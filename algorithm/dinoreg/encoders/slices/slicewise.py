@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from dinoreg.encoders.joint_basis import counting
 from dinoreg.encoders.slices.base import SliceEncoder
 from dinoreg.encoders.slices.slice_plan import SlicePlan
 from dinoreg.space.lattice import Lattice
@@ -40,10 +41,10 @@ class TokenVolume:
         """Memory that it holds."""
         return sum(t.numel() * t.element_size() for t in (self.patches, self.cls, self.share))
 
-    def foreground_tokens(self, above: float, device: torch.device) -> Iterator[Tensor]:
+    def foreground_tokens(self, above: float | None, device: torch.device) -> Iterator[Tensor]:
         """Yield the tokens of patches with more foreground than `above`, (N, D), slice by slice."""
         for patches, share in zip(self.patches, self.share, strict=True):
-            yield patches.flatten(1).T[share.flatten() > above].to(device)
+            yield patches.flatten(1).T[counting(share.flatten(), above)].to(device)
 
 
 @torch.inference_mode()
@@ -85,15 +86,18 @@ def encode_slices(
     start = 0
     while start < n:
         stop = min(start + batch, n)
+        tokens = None
         try:
             with _autocast(device, precision):
                 tokens = encoder(_resize(planes[start:stop].unsqueeze(1), plan.input_size))
         except torch.OutOfMemoryError:
             if batch == 1:
                 raise
+        if tokens is None:
+            # Outside the handler: the exception holds the activations as long as it is there.
+            torch.cuda.empty_cache()
             batch = max(1, min(batch, stop - start) // 2)
             log.warning("out of memory: %d slices at a time from here", batch)
-            torch.cuda.empty_cache()
             continue
         patches[start:stop] = tokens.patches.to(keep_on, storage)
         cls[start:stop] = tokens.cls.to(keep_on, torch.float32)

@@ -9,10 +9,11 @@ import torch
 from core_reference import smooth_noise
 
 from dinoreg.encoders.mind import MindSsc
+from dinoreg.encoders.slices.guide import slice_features
 from dinoreg.encoders.vit.dinov2 import load_dinov2
 from dinoreg.encoders.vit.sam import load_sam
 from dinoreg.optimise.bspline import BSpline, zero_control
-from dinoreg.optimise.guidance import feature_term, slice_features
+from dinoreg.optimise.guidance import feature_term
 from dinoreg.space.lattice import Lattice
 
 

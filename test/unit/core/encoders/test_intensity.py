@@ -7,11 +7,11 @@ from core_checks import light_config
 from core_reference import SPACING, shifted_pair
 
 from dinoreg.encoders.intensity import IntensityEncoder
+from dinoreg.encoders.pool import EncoderPool
 from dinoreg.encoders.pooled import encode_pooled
 from dinoreg.encoders.registry import load_encoder
 from dinoreg.errors import ConfigError
-from dinoreg.optimise.free_form import make_guide
-from dinoreg.pipeline.register import register_pair
+from dinoreg.pipeline.register import register_prepared
 from dinoreg.preprocess.prepare import prepare_image
 from dinoreg.settings.config import FeatureSettings, Intensity
 from dinoreg.space.lattice import Lattice
@@ -41,11 +41,11 @@ def test_a_shift_is_found(rng):
         prepare_image(image, config.preprocess, modality="MR", mask=None)
         for image in shifted_pair(SHAPE, shift, rng)
     ]
-    found = register_pair(*images, SPACING, config, device=CPU).displacement[5:-5, 5:-5, 5:-5]
+    found = register_prepared(*images, SPACING, config, device=CPU).displacement[5:-5, 5:-5, 5:-5]
     np.testing.assert_allclose(np.median(found.reshape(-1, 3), axis=0), shift, atol=0.3)
 
 
 @pytest.mark.parametrize("rank", [2, 3])
 def test_it_cannot_guide_a_free_form_stage(rank):
     with pytest.raises(ConfigError, match="cannot guide a free-form stage: intensity"):
-        make_guide(Intensity(), load_encoder(Intensity(), CPU), rank=rank, grid=8)
+        EncoderPool(CPU).sources([Intensity()])[0].guide(rank, 8)

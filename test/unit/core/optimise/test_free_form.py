@@ -6,15 +6,21 @@ import torch
 from core_reference import positions, sample, smooth_noise
 from slice_encoders import MeanEncoder, load_mean
 
+from dinoreg.encoders.cache import FeatureCache
+from dinoreg.encoders.pair import BoxImages, PairFeatures
+from dinoreg.encoders.pool import EncoderPool
+from dinoreg.encoders.pooled import PooledSource
 from dinoreg.encoders.registry import load_encoder
 from dinoreg.errors import ConfigError
+from dinoreg.facts import plain
 from dinoreg.optimise.bspline import BSpline, zero_control
-from dinoreg.optimise.free_form import ImagePair, make_guide, run_ffd
-from dinoreg.pipeline.encode import PairEncoder
-from dinoreg.pipeline.register import register_pair
+from dinoreg.optimise.free_form import FreeForm
+from dinoreg.pipeline.register import register_prepared
 from dinoreg.preprocess.prepare import prepare_image
 from dinoreg.settings.config import Ffd, Mind
 from dinoreg.settings.load import load_preset
+from dinoreg.space.deformation import Deformation
+from dinoreg.space.frame import Frame
 from dinoreg.space.lattice import Lattice
 
 SLICE = (40, 48, 1)
@@ -48,16 +54,11 @@ def run(shape, rng, *, start=None, guides=(), weight=None, spoil=None, **setting
     lattice = Lattice(shape, (1, 1, 1), (1.0, 1.0, 1.0))
     start = torch.zeros_like(truth) if start is None else truth * start
     chosen = {"control_mm": 9.0, "levels": 2, "learning_rate": 0.1, "regularity_weight": 0.02}
-    details = {}
-    found = run_ffd(
-        Ffd(**chosen | settings),
-        guides,
-        ImagePair(fixed, moving, weight),
-        start,
-        lattice,
-        scale=1.0,
-        details=details,
-    )
+    ffd = Ffd(**chosen | settings)
+    features = PairFeatures(images=BoxImages(fixed, moving, weight), guides=tuple(guides))
+    frame = Frame(shape, (1.0, 1.0, 1.0), tuple((0, n) for n in shape))
+    result = FreeForm(ffd, lattice, ffd.control_mm).run(Deformation(start, lattice), features, frame)
+    found, details = result.deformation.vectors, plain(result.facts)
     inside = tuple(slice(4, n - 4) if n > 1 else slice(None) for n in shape)
     error = (found - truth)[(slice(None), *inside)].square().sum(0).sqrt().mean()
     identity = truth[(slice(None), *inside)].square().sum(0).sqrt().mean()
@@ -72,19 +73,24 @@ def test_correlation_recovers_a_deformation(shape, rng):
     for axis, n in enumerate(shape):
         assert n > 1 or not found[axis].any()
     first, last = details["levels"]
-    assert last["cells"] == tuple(n for n in shape if n > 1)
+    assert last["cells"] == [n for n in shape if n > 1]
     assert [2 * c - f for c, f in zip(first["cells"], last["cells"], strict=True)] == [0] * len(last["cells"])
-    assert last["control_points"] == tuple(round(n / 9) + 3 for n in shape if n > 1)
+    assert last["control_points"] == [round(n / 9) + 3 for n in shape if n > 1]
     # The finer level goes on where the coarser one ended.
     assert last["losses"][-1] < last["losses"][0] < 0.7 * first["losses"][-1] < 0.05
 
 
+SAM = load_preset("ffd-sam").features.encoders[0]
+
+
+def guide_of(settings, load=load_encoder):
+    (source,) = EncoderPool(CPU, load=load).sources([settings])
+    return source
+
+
 GUIDES = {
-    "mind": lambda: (Mind(), load_encoder(Mind(), CPU)),
-    "tokens": lambda: (
-        Mind(weight=3.0),
-        load_mean(MeanEncoder(patch_size=2, channels=2))(load_preset("ffd-sam").features.encoders[0], CPU),
-    ),
+    "mind": lambda: guide_of(Mind()),
+    "tokens": lambda: guide_of(SAM, load_mean(MeanEncoder(patch_size=2, channels=2))),
 }
 
 
@@ -108,18 +114,18 @@ def test_without_alpha_no_guide_is_asked(rng):
         def forward(self, slices):
             raise AssertionError("asked")
 
-    loaded = load_mean(Silent())(load_preset("ffd-sam").features.encoders[0], CPU)
-    run(SLICE, rng, guides=[(Mind(), loaded)], iterations=1)
+    silent = guide_of(SAM, load_mean(Silent()))
+    run(SLICE, rng, guides=[silent], iterations=1)
     with pytest.raises(AssertionError, match="asked"):
-        run(SLICE, rng, guides=[(Mind(), loaded)], iterations=1, alpha=0.1)
+        run(SLICE, rng, guides=[silent], iterations=1, alpha=0.1)
 
 
 def test_an_encoder_of_volumes_is_refused_for_slices(rng):
-    volumes = load_encoder(Mind(), CPU)
-    chosen = load_preset("ffd-dinov2").features.encoders[0]
-    assert make_guide(chosen, volumes, rank=3, grid=8) is volumes.encoder
+    volumes = load_encoder(Mind(), CPU).encoder
+    source = PooledSource(Mind(), volumes, FeatureCache(0), CPU)
+    assert source.guide(3, 8) is volumes
     with pytest.raises(ConfigError, match="cannot guide single slices"):
-        make_guide(chosen, volumes, rank=2, grid=8)
+        source.guide(2, 8)
 
 
 def test_the_start_stays_beneath_the_splines(rng):
@@ -155,13 +161,13 @@ def test_presets_register_a_slice_of_any_spacing(preset, spacing, rng):
         prepare_image(900 * v[0].numpy(), config.preprocess, modality="MR", mask=None)
         for v in (fixed, moving)
     ]
-    result = register_pair(*images, (spacing, spacing, 8.0), config, device=CPU)
+    result = register_prepared(*images, (spacing, spacing, 8.0), config, device=CPU)
     found = torch.from_numpy(result.displacement).movedim(-1, 0)
     assert float((found - truth).square().sum(0).mean()) < 0.3 * float(truth.square().sum(0).mean())
     assert [stage.name for stage in result.stages] == ["ffd", "guard"]
-    assert result.stages[0].details["levels"][-1]["control_points"] == (10, 11)
-    assert result.stages[-1].details["folds"] == 0
-    assert result.plan.ffd[0].stride == (1, 1, 1)
+    assert result.stages[0].facts.levels[-1].control_points == (10, 11)
+    assert result.guard.folds == 0
+    assert result.plan.free[0].lattice.stride == (1, 1, 1)
 
 
 def test_the_guides_are_the_encoders_of_the_run(rng):
@@ -172,8 +178,8 @@ def test_the_guides_are_the_encoders_of_the_run(rng):
     images = [
         prepare_image(v[0].numpy(), config.preprocess, modality="MR", mask=None) for v in (fixed, moving)
     ]
-    pair_encoder = PairEncoder(config, CPU, load=load_mean(encoder))
-    register_pair(*images, (1.0, 1.0, 8.0), config, device=CPU, encoder=pair_encoder)
+    pool = EncoderPool(CPU, load=load_mean(encoder))
+    register_prepared(*images, (1.0, 1.0, 8.0), config, device=CPU, pool=pool)
     # Both levels: fixed once, the warped image in each of two iterations.
     assert len(encoder.batches) == 6
     assert encoder.sizes == {(26, 32)}

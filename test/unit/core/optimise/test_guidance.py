@@ -5,7 +5,8 @@ from core_reference import smooth_noise
 from slice_encoders import MeanEncoder
 
 from dinoreg.encoders.mind import MindSsc
-from dinoreg.optimise.guidance import feature_distance, feature_term, slice_features, stretch, sum_terms
+from dinoreg.encoders.slices.guide import slice_features
+from dinoreg.optimise.guidance import feature_distance, feature_term, stretch, sum_terms
 
 
 def _image(rng, shape):

@@ -1,19 +1,20 @@
 import numpy as np
 import pytest
 import torch
-from core_checks import central_median, light_config
+from core_checks import central_median, encode, light_config
 from core_reference import SPACING, shifted_pair, smooth_noise
 from slice_encoders import MeanEncoder, load_mean
 
+from dinoreg.encoders.energy import REFERENCE_ENERGY, scale_pair
 from dinoreg.encoders.mind import MindSsc
 from dinoreg.encoders.pca import read_basis, write_basis
+from dinoreg.encoders.pool import EncoderPool
 from dinoreg.encoders.pooled import encode_pooled
-from dinoreg.encoders.registry import LoadedEncoder
-from dinoreg.encoders.slices import tokens
+from dinoreg.encoders.registry import LoadedEncoder, load_encoder
+from dinoreg.encoders.slices import source
 from dinoreg.errors import ConfigError
-from dinoreg.pipeline.encode import PairEncoder
 from dinoreg.pipeline.plan import make_plan
-from dinoreg.pipeline.register import register_pair
+from dinoreg.pipeline.register import register_prepared
 from dinoreg.preprocess.prepare import prepare_image
 from dinoreg.settings.config import (
     Adam,
@@ -26,8 +27,10 @@ from dinoreg.settings.config import (
     SlicesStart,
 )
 from dinoreg.settings.load import config_hash, parse_config
-from dinoreg.space.features import REFERENCE_ENERGY, Features, scale_pair
-from dinoreg.space.lattice import Lattice, pool
+from dinoreg.space.features import Features, Part
+from dinoreg.space.lattice import Lattice
+from dinoreg.space.lattice import pool as pool_cells
+from dinoreg.task.run_task import run_header
 from dinoreg.weights.search import WeightsFile
 
 CPU = torch.device("cpu")
@@ -46,16 +49,14 @@ def _pair(rng, config, shift=(1, -2, 3), shape=SHAPE, mask=None):
     low = min(image.min() for image in images)
     high = max(image.max() for image in images)
     return [
-        prepare_image((i - low) / (high - low), config.preprocess, modality="MR", mask=mask, name=name)
-        for i, name in zip(images, ("fixed", "moving"), strict=True)
+        prepare_image((i - low) / (high - low), config.preprocess, modality="MR", mask=mask, comes_again=True)
+        for i in images
     ]
 
 
 def _encode(config, pair, encoder=None, **settings):
-    details = {}
-    maker = PairEncoder(config, CPU, load=load_mean(encoder or MeanEncoder(channels=3)), **settings)
-    found = maker.encode(*pair, make_plan(config, pair[0].values.shape, SPACING), details)
-    return found, details
+    pool = EncoderPool(CPU, load=load_mean(encoder or MeanEncoder(channels=3)), **settings)
+    return encode(config, pair, pool)
 
 
 def _energy(fixed, moving):
@@ -73,7 +74,7 @@ def test_mind_alone_is_bit_for_bit_what_the_encoder_and_the_scale_give(rng):
         *(
             Features(
                 encode_pooled(MindSsc(radius=1, dilation=2), torch.from_numpy(i.values)[None], plan.finest),
-                pool(torch.from_numpy(i.foreground).float()[None], plan.finest.stride),
+                pool_cells(torch.from_numpy(i.foreground).float()[None], plan.finest.stride),
                 plan.finest,
             )
             for i in pair
@@ -88,7 +89,7 @@ def test_mind_alone_is_bit_for_bit_what_the_encoder_and_the_scale_give(rng):
 def test_concatenation_keeps_the_energy_and_shares_it_by_weight(rng):
     config = _config(TOKENS.model_copy(update={"weight": 3.0}), MIND)
     (block,) = _encode(config, _pair(rng, config))[0].blocks
-    assert block.parts == ((3, 0.75), (12, 0.25))
+    assert block.parts == (Part("dinov2", 3, 0.75), Part("mind", 12, 0.25))
     assert block.fixed.values.shape[0] == 15
     assert _energy(block.fixed, block.moving) == pytest.approx(REFERENCE_ENERGY, rel=1e-4)
     of_tokens = [Features(f.values[:3], f.weight, f.lattice) for f in (block.fixed, block.moving)]
@@ -99,7 +100,7 @@ def test_averaging_keeps_the_encoders_apart(rng):
     config = _config(TOKENS, MIND, ensemble="average")
     found, details = _encode(config, _pair(rng, config))
     assert [block.fixed.values.shape[0] for block in found.blocks] == [3, 12]
-    assert [block.weight for block in found.blocks] == [0.5, 0.5]
+    assert found.shares == (0.5, 0.5)
     for block in found.blocks:
         assert _energy(block.fixed, block.moving) == pytest.approx(REFERENCE_ENERGY, rel=1e-4)
     assert found.joined.fixed.values.shape[0] == details["channels"] == 15
@@ -111,8 +112,8 @@ def test_the_average_of_two_is_the_mean_of_each_alone(rng):
 
     def run(*encoders):
         config = _config(*encoders, ensemble="average", **changes)
-        maker = PairEncoder(config, CPU, load=load_mean(MeanEncoder(channels=3)))
-        return register_pair(*pair, SPACING, config, device=CPU, encoder=maker).displacement
+        maker = EncoderPool(CPU, load=load_mean(MeanEncoder(channels=3)))
+        return register_prepared(*pair, SPACING, config, device=CPU, pool=maker).displacement
 
     both = run(TOKENS.model_copy(update={"weight": 3.0}), MIND)
     np.testing.assert_allclose(both, 0.75 * run(TOKENS) + 0.25 * run(MIND), atol=2e-3)
@@ -125,8 +126,8 @@ def test_tokens_recover_a_shift_whatever_the_slicing_axis(axis, similarity, rng)
     adam = Adam(cell_mm=2.0, iterations=60, similarity=similarity, regularity_weight=0.3)
     config = _config(settings, adam=(adam,), preprocess={"normalise": False, "foreground": "none"})
     pair = _pair(rng, config, (3, -5, 7))
-    maker = PairEncoder(config, CPU, load=load_mean(MeanEncoder(channels=3)))
-    found = register_pair(*pair, SPACING, config, device=CPU, encoder=maker).displacement
+    maker = EncoderPool(CPU, load=load_mean(MeanEncoder(channels=3)))
+    found = register_prepared(*pair, SPACING, config, device=CPU, pool=maker).displacement
     np.testing.assert_allclose(central_median(found), (3, -5, 7), atol=0.35)
 
 
@@ -134,17 +135,15 @@ def test_an_image_is_encoded_once_however_many_pairs_use_it(rng):
     config = _config(TOKENS)
     first, second = _pair(rng, config)
     encoder = MeanEncoder(channels=3)
-    maker = PairEncoder(config, CPU, load=load_mean(encoder))
-    plan = make_plan(config, SHAPE, SPACING)
-    maker.encode(first, second, plan, {})
+    maker = EncoderPool(CPU, load=load_mean(encoder))
+    encode(config, (first, second), maker)
     slices = sum(encoder.batches)
     assert slices == 2 * 22  # 0, 2, ..., 40 and 41
-    one = maker.encode(second, first, plan, {})
+    one, _ = encode(config, (second, first), maker)
     assert sum(encoder.batches) == slices
-    fresh = PairEncoder(config, CPU, load=load_mean(MeanEncoder(channels=3)))
-    assert torch.equal(
-        one.blocks[0].fixed.values, fresh.encode(second, first, plan, {}).blocks[0].fixed.values
-    )
+    fresh = EncoderPool(CPU, load=load_mean(MeanEncoder(channels=3)))
+    alone, _ = encode(config, (second, first), fresh)
+    assert torch.equal(one.blocks[0].fixed.values, alone.blocks[0].fixed.values)
 
 
 def test_background_is_exactly_zero_and_small_masks_do(rng):
@@ -185,10 +184,10 @@ def test_little_memory_means_smaller_batches_then_coarser_tokens(rng, monkeypatc
     config = _config(TOKENS)
     pair = _pair(rng, config)
     needed = 2 * 22 * 1440 * 3 * 2  # tokens alone, at s = 4
-    monkeypatch.setattr(tokens, "free_memory", lambda device: 8 * needed)
+    monkeypatch.setattr(source, "free_memory", lambda device: 8 * needed)
     _, details = _encode(config, pair)
     assert details["encoders"][0]["batch"] < TOKENS.batch
-    monkeypatch.setattr(tokens, "free_memory", lambda device: 0)
+    monkeypatch.setattr(source, "free_memory", lambda device: 0)
     encoder = MeanEncoder(channels=3)
     _, details = _encode(config, pair, encoder)
     assert (details["encoders"][0]["up_sampling"], details["encoders"][0]["batch"]) == (1.0, 1)
@@ -229,22 +228,31 @@ def test_colours_are_three_channels_of_both(rng):
 
 def test_digests_of_weights_and_basis_are_in_the_hash(tmp_path):
     def load(sha256):
-        return lambda settings, device: LoadedEncoder(
-            MeanEncoder(), WeightsFile(tmp_path / "w.pth", sha256, "custom")
-        )
+        weights = WeightsFile(tmp_path / "w.pth", sha256, "custom")
+
+        def one(settings, device):
+            return (
+                load_encoder(settings, device) if settings == MIND else LoadedEncoder(MeanEncoder(), weights)
+            )
+
+        return one
 
     config = Config(features=FeatureSettings(encoders=(MIND, TOKENS)))
-    hashes = {
-        config_hash(config, PairEncoder(config, CPU, load=load(s)).digests) for s in ("a" * 64, "b" * 64)
-    }
+
+    def digests(config, sha256):
+        sources = EncoderPool(CPU, load=load(sha256)).sources(config.features.encoders)
+        return {n: found.digests for n, found in enumerate(sources)}
+
+    hashes = {config_hash(config, digests(config, s)) for s in ("a" * 64, "b" * 64)}
     assert len(hashes) == 2
     moved = config.model_copy(
         update={
             "features": FeatureSettings(encoders=(MIND, TOKENS.model_copy(update={"weights": "/elsewhere"})))
         }
     )
-    assert config_hash(moved, PairEncoder(moved, CPU, load=load("a" * 64)).digests) in hashes
-    assert PairEncoder(config, CPU, load=load("a" * 64)).weights["1"]["sha256"] == "a" * 64
+    assert config_hash(moved, digests(moved, "a" * 64)) in hashes
+    pool = EncoderPool(CPU, load=load("a" * 64))
+    assert run_header(config, pool, "hash")["weights"]["1"]["sha256"] == "a" * 64
 
 
 @pytest.mark.parametrize("robust", [True, False])
@@ -267,9 +275,9 @@ def test_cls_slices_find_a_shift_that_is_no_multiple_of_the_step(axis, robust, r
     step = SlicesStart(kind="slices", descriptor="cls", axis=axis, robust=robust, closest=10)
     config = _config(settings, start=(step,), discrete=(), adam=())
     pair = [prepare_image(c.astype(np.float32), config.preprocess, modality="MR", mask=None) for c in crops]
-    maker = PairEncoder(config, CPU, load=load_mean(MeanEncoder(channels=3)))
-    result = register_pair(*pair, SPACING, config, device=CPU, encoder=maker)
-    assert result.stages[1].details["descriptor"] == "cls"
+    maker = EncoderPool(CPU, load=load_mean(MeanEncoder(channels=3)))
+    result = register_prepared(*pair, SPACING, config, device=CPU, pool=maker)
+    assert result.stages[1].facts.descriptor == "cls"
     found = result.displacement[0, 0, 0]
     assert found[axis] == pytest.approx(5, abs=1.5)
     assert not np.delete(found, axis).any()
@@ -284,8 +292,8 @@ def test_a_single_slice(axis, rng):
     adam = Adam(cell_mm=2.0, iterations=60, regularity_weight=0.3)
     config = _config(settings, start=(step,), adam=(adam,))
     pair = _pair(rng, config, tuple(shift), tuple(shape))
-    maker = PairEncoder(config, CPU, load=load_mean(MeanEncoder(channels=3)))
-    found = register_pair(*pair, SPACING, config, device=CPU, encoder=maker).displacement
+    maker = EncoderPool(CPU, load=load_mean(MeanEncoder(channels=3)))
+    found = register_prepared(*pair, SPACING, config, device=CPU, pool=maker).displacement
     inner = tuple(slice(n // 4, n - n // 4) if n > 1 else slice(None) for n in shape)
     np.testing.assert_allclose(np.median(found[inner].reshape(-1, 3), axis=0), shift, atol=0.5)
 
@@ -336,9 +344,9 @@ def test_stages_see_the_encoders_at_their_own_weights(rng, stage):
         """Distances of the hypotheses, or the displacement."""
         step = steps[stage].model_copy(update={"weights": weights})
         only = dict.fromkeys(steps, ()) | {stage: (step,)}
-        found = register_pair(*pair, SPACING, _config(*encoders, **only), device=CPU)
+        found = register_prepared(*pair, SPACING, _config(*encoders, **only), device=CPU)
         if stage == "start":
-            return np.array([h["distance"] for h in found.stages[1].details["hypotheses"]])
+            return np.array([h.distance for h in found.stages[1].facts.hypotheses])
         return found.displacement
 
     assert np.abs(run(first) - run(second)).max() > 0.02

@@ -7,10 +7,10 @@ from core_checks import central_median, light_config
 from core_reference import SPACING, shifted_pair
 from slice_encoders import MeanEncoder, load_mean
 
-from dinoreg.encoders.slices import memory, tokens
+from dinoreg.encoders.pool import EncoderPool
+from dinoreg.encoders.slices import memory, source
 from dinoreg.encoders.slices.memory import EncodingSize
-from dinoreg.pipeline.encode import PairEncoder
-from dinoreg.pipeline.register import register_pair
+from dinoreg.pipeline.register import register_prepared
 from dinoreg.preprocess.prepare import prepare_image
 from dinoreg.settings.config import Adam, Dinov2, FeatureSettings, Mind, SlicesStart
 
@@ -33,8 +33,8 @@ def _run(device, *, similarity="ssd", encoder=None):
     )
     images = shifted_pair((32, 36, 42), (3, -5, 7), rng)
     pair = [prepare_image(image, config.preprocess, modality="MR", mask=None) for image in images]
-    maker = PairEncoder(config, device, load=load_mean(encoder or MeanEncoder(channels=3)))
-    return register_pair(*pair, SPACING, config, device=device, encoder=maker)
+    maker = EncoderPool(device, load=load_mean(encoder or MeanEncoder(channels=3)))
+    return register_prepared(*pair, SPACING, config, device=device, pool=maker)
 
 
 @pytest.mark.parametrize("similarity", ["ssd", "lcc"])
@@ -43,17 +43,17 @@ def test_a_gpu_finds_what_a_cpu_finds(similarity):
     np.testing.assert_allclose(
         central_median(on_gpu.displacement), central_median(on_cpu.displacement), atol=0.05
     )
-    assert on_gpu.stages[0].details["encoders"][0]["tokens_on_host"] is False
+    assert on_gpu.stages[0].facts.encoders[0].found.tokens_on_host is False
 
 
 def test_tokens_on_the_host_make_no_difference(monkeypatch):
     device = torch.device("cuda:0")
     expected = _run(device).displacement
     monkeypatch.setattr(
-        tokens, "smaller_sizes", lambda *args, **kwargs: iter([EncodingSize(4.0, 8, on_host=True)])
+        source, "smaller_sizes", lambda *args, **kwargs: iter([EncodingSize(4.0, 8, on_host=True)])
     )
     found = _run(device)
-    assert found.stages[0].details["encoders"][0]["tokens_on_host"] is True
+    assert found.stages[0].facts.encoders[0].found.tokens_on_host is True
     np.testing.assert_allclose(found.displacement, expected, atol=1e-2)
 
 

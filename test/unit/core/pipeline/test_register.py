@@ -5,12 +5,15 @@ from core_checks import central_median, check_recovers_shift, light_config, run_
 from core_reference import SHAPE, SHIFT, SPACING, shifted_pair, smooth_noise
 
 from dinoreg.errors import NumericalError
+from dinoreg.optimise import instance
+from dinoreg.optimise.adam import AdamTrace
 from dinoreg.optimise.similarity import lcc
-from dinoreg.pipeline import register
-from dinoreg.pipeline.register import register_pair
+from dinoreg.pipeline.register import register_prepared
 from dinoreg.preprocess.prepare import prepare_image
 from dinoreg.settings.config import Preprocess
 from dinoreg.settings.load import load_preset
+from dinoreg.space.features import Part
+from dinoreg.stage import StageEnded
 
 LARGE = (48, 42, 54)
 
@@ -74,8 +77,8 @@ def test_constant_margins_are_left_out_and_replicated(rng):
         canvas[9:41, :, 7:49] = image
     config = light_config(masked=True)
     prepared = [prepare_image(a, config.preprocess, modality="MR", mask=None) for a in wide]
-    result = register_pair(*prepared, SPACING, config, device=torch.device("cpu"))
-    assert result.plan.block == ((4, 45), (0, 36), (0, 56))
+    result = register_prepared(*prepared, SPACING, config, device=torch.device("cpu"))
+    assert result.plan.frame.box == ((4, 45), (0, 36), (0, 56))
     found = result.displacement
     assert found.shape == (45, 36, 60, 3)
     np.testing.assert_array_equal(found[0], found[4])
@@ -95,10 +98,14 @@ def test_no_folds_are_left_and_stages_are_reported(rng):
     config = light_config(adam=({"cell_mm": 2.0, "iterations": 20, "regularity_weight": 0.0},))
     prepared = [prepare_image(a, config.preprocess, modality="MR", mask=None) for a in (fixed, moving)]
     told = []
-    result = register_pair(*prepared, SPACING, config, device=torch.device("cpu"), progress=told.append)
-    assert [stage.name for stage in result.stages] == ["features", "discrete", "adam", "guard"] == told
+    result = register_prepared(*prepared, SPACING, config, device=torch.device("cpu"), on_stage=told.append)
+    names = ["features", "discrete", "adam", "guard"]
+    assert [stage.name for stage in result.stages] == names
+    assert [event.name for event in told[::2]] == names
+    assert [event.report for event in told[1::2]] == list(result.stages)
+    assert all(event.fallback is None for event in told[1::2])  # nothing here to fall back to
     assert _folds(result.displacement) == 0
-    loose = register_pair(
+    loose = register_prepared(
         *prepared,
         SPACING,
         config.model_copy(update={"guard": config.guard.model_copy(update={"max_folding_percent": 100.0})}),
@@ -114,9 +121,10 @@ def test_the_start_is_kept(rng):
     )
     prepared = [prepare_image(a, config.preprocess, modality="MR", mask=None) for a in (fixed, moving)]
     kept = []
-    result = register_pair(*prepared, SPACING, config, device=torch.device("cpu"), keep_start=kept.append)
-    assert len(kept) == 1
-    np.testing.assert_array_equal(kept[0](), result.displacement)
+    result = register_prepared(*prepared, SPACING, config, device=torch.device("cpu"), on_stage=kept.append)
+    (start,) = [event for event in kept if isinstance(event, StageEnded) and event.fallback]
+    assert start.report.name == "start: affine"
+    np.testing.assert_array_equal(start.fallback(), result.displacement)
 
 
 def test_masks_keep_the_background_from_pulling(rng):
@@ -134,7 +142,7 @@ def test_masks_keep_the_background_from_pulling(rng):
         for image, mask in zip((fixed, moving), masks, strict=True):
             values = np.where(mask, image, outside).astype(np.float32)
             prepared.append(prepare_image(values, config.preprocess, modality="MR", mask=mask))
-        return register_pair(*prepared, SPACING, config, device=torch.device("cpu")).displacement
+        return register_prepared(*prepared, SPACING, config, device=torch.device("cpu")).displacement
 
     found = run(0.0)
     np.testing.assert_allclose(
@@ -145,7 +153,11 @@ def test_masks_keep_the_background_from_pulling(rng):
 
 def test_a_result_that_is_not_finite_is_refused(rng, monkeypatch):
     image = smooth_noise((12, 13, 14), rng)
-    monkeypatch.setattr(register, "_refine", lambda *args, **kwargs: torch.full_like(args[2], float("nan")))
+
+    def nowhere(model, term, **settings):
+        return torch.full_like(model.displacement(), float("nan")), AdamTrace((), 1)
+
+    monkeypatch.setattr(instance, "refine_adam", nowhere)
     with pytest.raises(NumericalError, match="not finite"):
         run_registration(image, image, light_config(discrete=()))
 
@@ -157,7 +169,9 @@ def test_correlations_of_several_encoders_are_averaged_by_weight(rng):
     weight = torch.from_numpy(rng.uniform(size=(1, 10, 11, 12))).float()
     # The scale that a part was given does not count, its weight does.
     scale = torch.tensor([9.0, 9.0, 0.1, 0.1, 0.1]).view(5, 1, 1, 1)
-    found = register._lcc_of_parts(scale * fixed, [(2, 0.9), (3, 0.1)], 5)(scale * warped, weight)
+    found = instance._lcc_of_parts(scale * fixed, [Part("a", 2, 0.9), Part("b", 3, 0.1)], 5)(
+        scale * warped, weight
+    )
     first, second = (
         float(lcc(fixed[part], window=5)(warped[part], weight)) for part in (slice(0, 2), slice(2, 5))
     )

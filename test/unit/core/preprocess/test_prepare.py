@@ -35,11 +35,11 @@ def _body():
     ],
 )
 def test_source_of_the_foreground(source, mask, expected, ct):
-    prepared = prepare_image(ct, Preprocess(foreground=source), modality="CT", mask=mask, name="a")
+    prepared = prepare_image(ct, Preprocess(foreground=source), modality="CT", mask=mask)
     np.testing.assert_array_equal(prepared.foreground, expected)
     assert prepared.values.dtype == np.float32
     assert not prepared.values[~expected].any()
-    assert prepared.name == "a"
+    assert prepared.identity == ""
 
 
 def test_ct_is_windowed_and_content_found(ct):

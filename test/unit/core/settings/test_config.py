@@ -2,7 +2,7 @@ import pytest
 from pydantic import ValidationError
 
 from dinoreg.errors import ConfigError
-from dinoreg.settings.config import Adam, Config, Discrete, Ffd
+from dinoreg.settings.config import Adam, Config, Discrete, Ffd, PublishedAdam, PublishedDiscrete
 from dinoreg.settings.load import parse_config
 
 
@@ -97,12 +97,23 @@ def test_windows_are_odd(key):
         Adam(**{key: 6})
 
 
-def test_published_numerics_have_one_shape():
-    with pytest.raises(ValidationError, match="one discrete and one adam"):
-        Config(numerics="published", adam=(Adam(),))
-    assert Config(numerics="published", adam=(Adam(),), discrete=(Discrete(),)).numerics == "published"
-    with pytest.raises(ValidationError, match="no start and no ffd"):
-        Config(numerics="published", adam=(Adam(),), discrete=(Discrete(),), ffd=(Ffd(),))
+def test_published_stages_come_as_a_pair_and_alone():
+    adam, discrete = (PublishedAdam(kind="published"),), (PublishedDiscrete(kind="published"),)
+    assert Config(adam=adam, discrete=discrete).published
+    for others in (
+        {"adam": adam},
+        {"adam": adam, "discrete": (Discrete(),)},
+        {"adam": adam, "discrete": discrete, "ffd": (Ffd(),)},
+    ):
+        with pytest.raises(ValidationError, match="one discrete and one adam stage, no start and no ffd"):
+            Config(**others)
+
+
+@pytest.mark.parametrize("key", ["similarity", "smoothing_width", "stop_below", "lcc_window", "weights"])
+def test_published_stages_refuse_what_they_would_ignore(key):
+    stages = {"discrete": [{"kind": "published"}], "adam": [{"kind": "published", key: 1}]}
+    (fault,) = _faults(stages)
+    assert f"unknown key: here: adam.0.{key} -> other parts have this key" in fault
 
 
 @pytest.mark.parametrize(
@@ -131,12 +142,11 @@ def test_published_numerics_have_one_shape():
         ),
         (
             {
-                "numerics": "published",
                 "features": {"ensemble": "average"},
-                "discrete": [{}],
-                "adam": [{}],
+                "discrete": [{"kind": "published"}],
+                "adam": [{"kind": "published"}],
             },
-            "no average",
+            "concatenated features",
         ),
     ],
 )

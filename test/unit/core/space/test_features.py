@@ -3,7 +3,8 @@ import pytest
 import torch
 from core_reference import SHAPE
 
-from dinoreg.space.features import REFERENCE_ENERGY, Features, scale_pair
+from dinoreg.encoders.energy import REFERENCE_ENERGY, scale_pair
+from dinoreg.space.features import Features
 from dinoreg.space.lattice import Lattice, pool
 
 STRIDE = (2, 3, 4)

@@ -3,23 +3,25 @@
 import numpy as np
 import pytest
 import torch
+from core_checks import encode as encode_prepared
 from core_checks import light_config
 from core_reference import SPACING, shifted_pair
 from random_dino3d import random_network
 
 from dinoreg.encoders.dino3d.encoder import Dino3dEncoder
+from dinoreg.encoders.dino3d.source import join_features
+from dinoreg.encoders.pool import EncoderPool
+from dinoreg.encoders.precision import compute_dtype
 from dinoreg.encoders.registry import LoadedEncoder, load_encoder
-from dinoreg.encoders.volumes import chosen_precision, join_features
 from dinoreg.errors import ConfigError, NumericalError
-from dinoreg.optimise.free_form import make_guide
-from dinoreg.pipeline.encode import PairEncoder
 from dinoreg.pipeline.plan import make_plan
-from dinoreg.pipeline.register import register_pair
+from dinoreg.pipeline.register import register_prepared
 from dinoreg.preprocess.prepare import prepare_image
 from dinoreg.settings.config import Dino3d, FeatureSettings, Ffd, Mind
 from dinoreg.settings.load import parse_config
 from dinoreg.space.features import Features
 from dinoreg.space.lattice import Lattice
+from dinoreg.space.orientation import orientation_of
 
 CPU = torch.device("cpu")
 SHAPE = (20, 26, 34)
@@ -54,7 +56,7 @@ def config_with(*encoders, **changes):
     return light_config(features=features, voxel_lengths=False)
 
 
-def prepared(rng, names=("", ""), mask=None):
+def prepared(rng, comes_again=False, mask=None):
     images = shifted_pair(SHAPE, (1, -2, 3), rng)
     return [
         prepare_image(
@@ -62,16 +64,15 @@ def prepared(rng, names=("", ""), mask=None):
             light_config().preprocess,
             modality="MR",
             mask=mask,
-            name=name,
+            comes_again=comes_again,
         )
-        for image, name in zip(images, names, strict=True)
+        for image in images
     ]
 
 
 def encode(config, pair, network=None, **plan):
-    details = {}
-    maker = PairEncoder(config, CPU, load=load_counting(network or Counting()))
-    return maker.encode(*pair, make_plan(config, SHAPE, SPACING, **plan), details), details
+    pool = EncoderPool(CPU, load=load_counting(network or Counting()))
+    return encode_prepared(config, pair, pool, **plan)
 
 
 def features_of(values, weight):
@@ -97,8 +98,7 @@ def masked_pair(rng):
 
 def test_the_basis_is_that_of_the_foreground_of_both(rng):
     pair, cells = masked_pair(rng)
-    details = {}
-    joined, basis = join_features(pair, 3, details)
+    joined, basis, facts = join_features(pair, 3)
     centred = cells - cells.mean(axis=0)
     _, singular, vectors = np.linalg.svd(centred, full_matrices=False)
     np.testing.assert_allclose(basis.explained, (singular**2 / (singular**2).sum())[:3], rtol=1e-4)
@@ -111,34 +111,33 @@ def test_the_basis_is_that_of_the_foreground_of_both(rng):
         assert not features.values[:, background].any()
         assert bool(features.values[:, features.weight[0] == np.float32(0.2)].any())
         assert features.values.movedim(0, -1).is_contiguous()
-    assert details["foreground_share"] == 0.5
+    assert facts.foreground_share == 0.5
 
 
-@pytest.mark.parametrize(("weight", "above"), [(0.3, 0.0), (0.0, -1.0)])
+@pytest.mark.parametrize(("weight", "above"), [(0.3, 0.0), (0.0, None)])
 def test_hardly_any_foreground(weight, above, rng):
     values = rng.standard_normal((4, 5, 6, 8))
     pair = tuple(features_of(values, np.full((5, 6, 8), w)) for w in (weight, 1.0))
-    details = {}
-    join_features(pair, 3, details)
-    assert details["foreground_share"] == above
+    assert join_features(pair, 3)[2].foreground_share == above
 
 
 def test_the_networks_voxels_follow_the_lengths(rng):
     pair = prepared(rng)
     _, details = encode(config_with(Dino3d(components=4)), pair)
     (found,) = details["encoders"]
-    assert (found["working_mm"], found["tiles"], found["channels"]) == (2.0, 1, 4)
+    assert (found["working_mm"], found["channels"]) == (2.0, 4)
+    assert [image["tiles"] for image in found["images"]] == [1, 1]
     # 20 x 1.5, 26 x 0.8 and 34 x 2.5 mm, to multiples of 4 voxels of 2 mm
-    assert found["grid"] == [16, 12, 44]
+    assert found["images"][0]["grid"] == [16, 12, 44]
     _, details = encode(config_with(Dino3d(components=4, spacing_mm=3.0)), pair)
     assert details["encoders"][0]["working_mm"] == 3.0
     config = config_with(Dino3d(components=4), max_cells=20_000)
-    scale = make_plan(config, SHAPE, SPACING).length_scale
+    scale = make_plan(config, SHAPE, SPACING).frame.length_scale
     assert scale < 0.5
     _, details = encode(config, pair)
     assert details["encoders"][0]["working_mm"] == pytest.approx(2.0 * scale)
     _, details = encode(config_with(Dino3d(components=4, tile=16)), pair)
-    assert details["encoders"][0]["tiles"] == 3
+    assert details["encoders"][0]["images"][0]["tiles"] == 3
 
 
 def test_without_a_pca_the_channels_stay_as_they_are(rng):
@@ -155,20 +154,20 @@ def test_beside_mind(rng):
     found, details = encode(config_with(Dino3d(components=5), Mind(weight=2.0)), prepared(rng))
     (block,) = found.blocks
     assert details["channels"] == block.fixed.values.shape[0] == 5 + 12
-    assert block.parts == ((5, pytest.approx(1 / 3)), (12, pytest.approx(2 / 3)))
+    assert [(part.encoder, part.channels) for part in block.parts] == [("dino3d", 5), ("mind", 12)]
+    assert [part.share for part in block.parts] == pytest.approx([1 / 3, 2 / 3])
     (seen,) = found.evidence
     assert seen.colours[1].shape == (3, *block.fixed.lattice.shape)
     assert seen.basis.components.shape == (6, 5)
 
 
-def test_every_named_image_is_encoded_once(rng):
+def test_every_image_that_comes_again_is_encoded_once(rng):
     network = Counting()
     config = config_with(Dino3d(components=4))
-    maker = PairEncoder(config, CPU, load=load_counting(network))
-    fixed, moving = prepared(rng, names=("a", "b"))
+    maker = EncoderPool(CPU, load=load_counting(network))
+    pair = prepared(rng, comes_again=True)
     for orientation, count in (("RAS", 2), ("RAS", 2), ("LAS", 4)):
-        plan = make_plan(config, SHAPE, SPACING, orientation=orientation)
-        maker.encode(fixed, moving, plan, {})
+        encode_prepared(config, pair, maker, orientation=orientation)
         assert len(network.seen) == count
 
 
@@ -176,15 +175,17 @@ def test_both_images_are_turned_as_the_fixed_one_says(rng):
     network = Counting()
     config = config_with(Dino3d(components=4, spacing_mm=1.0)).model_copy(update={"voxel_lengths": True})
     pair = prepared(rng)
-    encoder = PairEncoder(config, CPU, load=load_counting(network))
+    pool = EncoderPool(CPU, load=load_counting(network))
     affine = np.array([[0, 0, -2.5, 7], [1.5, 0, 0, 3], [0, -0.8, 0, 1], [0, 0, 0, 1]])
-    result = register_pair(*pair, SPACING, config, device=CPU, affine=affine, encoder=encoder)
-    assert result.plan.orientation == "AIL"
-    assert result.plan.as_dict()["orientation"] == "AIL"
+    result = register_prepared(
+        *pair, SPACING, config, device=CPU, orientation=orientation_of(affine), pool=pool
+    )
+    assert result.plan.frame.orientation == "AIL"
+    assert result.plan.as_dict()["frame"]["orientation"] == "AIL"
     for image, seen in zip(pair, network.seen, strict=True):
         expected = image.values.transpose(2, 0, 1)[::-1, :, ::-1]
         np.testing.assert_allclose(seen[:34, :20, :26], expected, atol=1e-6)
-    register_pair(*pair, SPACING, config, device=CPU, encoder=encoder)
+    register_prepared(*pair, SPACING, config, device=CPU, pool=pool)
     np.testing.assert_allclose(network.seen[2][:20, :26, :34], pair[0].values, atol=1e-6)
 
 
@@ -192,15 +193,15 @@ def test_a_single_slice_is_refused(rng):
     config = config_with(Dino3d())
     image = rng.random((20, 26, 1), dtype=np.float32)
     pair = [prepare_image(image, config.preprocess, modality="MR", mask=None)] * 2
-    encoder = PairEncoder(config, CPU, load=load_counting(Counting()))
+    pool = EncoderPool(CPU, load=load_counting(Counting()))
     with pytest.raises(ConfigError, match="dino3d takes volumes"):
-        register_pair(*pair, SPACING, config, device=CPU, encoder=encoder)
+        register_prepared(*pair, SPACING, config, device=CPU, pool=pool)
 
 
 def test_it_cannot_guide_a_free_form_stage():
-    loaded = LoadedEncoder(Dino3dEncoder(random_network(), 2.0))
+    (source,) = EncoderPool(CPU, load=load_counting(random_network())).sources([Dino3d()])
     with pytest.raises(ConfigError, match="cannot guide a free-form stage: dino3d"):
-        make_guide(Dino3d(), loaded, rank=3, grid=Ffd().feature_grid)
+        source.guide(3, Ffd().feature_grid)
 
 
 @pytest.mark.parametrize(
@@ -230,5 +231,5 @@ def test_features_that_are_not_finite(rng):
     ],
 )
 def test_precision(monkeypatch, precision, device, has_bfloat16, expected):
-    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: has_bfloat16)
-    assert chosen_precision(Dino3d(precision=precision), torch.device(device)) == expected
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda *, including_emulation: has_bfloat16)
+    assert compute_dtype(precision, torch.device(device), automatic="bfloat16") == expected

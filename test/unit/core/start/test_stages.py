@@ -5,11 +5,15 @@ import pytest
 import torch
 from core_reference import SPACING, shifted_pair
 
-from dinoreg.pipeline.starts import run_start
+from dinoreg.encoders.evidence import Evidence, SliceCodes
+from dinoreg.encoders.pair import PairFeatures
+from dinoreg.facts import plain
+from dinoreg.pipeline.plan import plan_start
 from dinoreg.settings.config import AffineStart, CentresStart, HypothesesStart, SlicesStart
-from dinoreg.space.features import Features
+from dinoreg.space.deformation import Deformation
+from dinoreg.space.features import FeaturePair, Features, Part
+from dinoreg.space.frame import Frame
 from dinoreg.space.lattice import Lattice
-from dinoreg.start.slices import SliceCodes
 
 SHAPE = (14, 16, 20)
 SHIFT = (2, -3, 4)
@@ -37,9 +41,16 @@ def _pair(rng, shift=SHIFT):
 
 
 def _run(step, pair, base=None, codes=None):
+    """Run a step on the lattice of a pair; its displacement and facts."""
+    fixed, moving = pair
+    lattice = fixed.lattice
     base = torch.zeros(3, *SHAPE) if base is None else base
-    details = {}
-    return run_start(step, *pair, base, scale=1.0, details=details, codes=codes or {}), details
+    frame = Frame(lattice.image_shape, SPACING, tuple((0, n) for n in lattice.image_shape))
+    stage = plan_start(step, lattice, frame)
+    seen = (Evidence((), (), None, codes),) if codes else ()
+    features = PairFeatures((FeaturePair(fixed, moving, (Part("mind", 3, 1.0),)),), (1.0,), seen)
+    found = stage.run(Deformation(base, lattice), features, frame)
+    return found.deformation.vectors, plain(found.facts) or {}
 
 
 @pytest.mark.parametrize("kind", ["centres", "affine"])

@@ -5,7 +5,7 @@ from core_reference import smooth_noise
 
 from dinoreg.space.features import Features
 from dinoreg.space.lattice import Lattice
-from dinoreg.start.slices import match_slices, slice_descriptors, slice_distances
+from dinoreg.start.slice_matching import match_slices, slice_descriptors, slice_distances
 
 SHAPE = (8, 9, 14)
 ALL = torch.ones(4, dtype=torch.bool)

@@ -6,7 +6,7 @@ from scipy import ndimage
 
 from dinoreg.space.features import Features
 from dinoreg.space.lattice import Lattice
-from dinoreg.start.masks import match_centres
+from dinoreg.start.centres import match_centres
 
 
 def _features(weight):

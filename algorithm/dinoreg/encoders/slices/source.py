@@ -1,0 +1,222 @@
+"""Features by a 2D token encoder: each image encoded once, never beyond the memory of the device."""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from dinoreg.encoders.cache import FeatureCache
+from dinoreg.encoders.evidence import keep_evidence
+from dinoreg.encoders.joint_basis import PcaFacts
+from dinoreg.encoders.pca import read_basis
+from dinoreg.encoders.precision import compute_dtype
+from dinoreg.encoders.slices.base import SliceEncoder
+from dinoreg.encoders.slices.guide import slice_features
+from dinoreg.encoders.slices.joint import join_tokens
+from dinoreg.encoders.slices.memory import (
+    EncodingSize,
+    MemoryEstimate,
+    estimate_memory,
+    fits,
+    free_memory,
+    smaller_sizes,
+)
+from dinoreg.encoders.slices.slice_plan import plan_slices
+from dinoreg.encoders.slices.slicewise import TokenVolume, encode_slices
+from dinoreg.encoders.source import Encoded, Guide
+from dinoreg.facts import INLINE
+from dinoreg.preprocess.prepare import PreparedImage
+from dinoreg.settings.encoders import TokenEncoder
+from dinoreg.space.frame import Frame
+from dinoreg.space.lattice import Lattice
+from dinoreg.weights.search import WeightsFile, file_digest
+
+log = logging.getLogger(__name__)
+
+_STORAGE = {"float32": torch.float32, "float16": torch.float16}
+_MIB = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryFacts:
+    """MiB that were free, and that a pair was estimated to take."""
+
+    free: int
+    activations: int
+    tokens: int
+    features: int
+
+
+@dataclass(frozen=True, slots=True)
+class SliceFacts:
+    """How a pair was encoded.
+
+    Attributes:
+        up_sampling: pixels per voxel, as memory allowed.
+        batch: slices at a time.
+        tokens_on_host: whether the tokens were kept in the host's memory.
+        slices: encoded of fixed and moving.
+        patches: of a slice of each, (h, w).
+        encode_seconds: for both images.
+        memory_mib: at the first pair of this shape.
+        pca: of the joint basis.
+    """
+
+    up_sampling: float
+    batch: int
+    tokens_on_host: bool
+    slices: tuple[int, ...]
+    patches: tuple[tuple[int, int], ...]
+    encode_seconds: float
+    memory_mib: MemoryFacts
+    pca: PcaFacts | None = field(default=None, metadata=INLINE)
+
+
+class SliceSource:
+    """A 2D token encoder with its settings."""
+
+    def __init__(
+        self,
+        settings: TokenEncoder,
+        encoder: SliceEncoder,
+        weights: WeightsFile | None,
+        cache: FeatureCache,
+        device: torch.device,
+    ) -> None:
+        """Take up a loaded encoder.
+
+        Raises:
+            ConfigError: a saved basis cannot be used.
+        """
+        self.settings, self.weights = settings, weights
+        self.digests = {"weights": weights.sha256} if weights else {}
+        self._encoder, self._cache, self._device = encoder, cache, device
+        self._precision = compute_dtype(settings.precision, device, automatic="float16")
+        self._basis = None
+        if settings.basis:
+            self._basis = read_basis(Path(settings.basis), channels=encoder.channels)
+            self.digests["basis"] = file_digest(Path(settings.basis))
+        self._sizes: dict[object, list[EncodingSize]] = {}
+        self._memory: dict[object, MemoryFacts] = {}
+
+    def encode(self, images: tuple[PreparedImage, PreparedImage], frame: Frame, lattice: Lattice) -> Encoded:
+        """Encode a pair; see `FeatureSource`."""
+        key = (frame.image_shape, frame.spacing_mm)
+        if key not in self._sizes:
+            self._sizes[key], self._memory[key] = self._sizes_that_fit(frame, lattice)
+        begin = time.perf_counter()
+        size, volumes = self._tokens(images, frame, key)
+        if self._device.type == "cuda":
+            torch.cuda.synchronize(self._device)
+        seconds = time.perf_counter() - begin
+        joined = join_tokens(self.settings, volumes, images, frame, lattice, self._device, basis=self._basis)
+        facts = SliceFacts(
+            up_sampling=size.up_sampling,
+            batch=size.batch,
+            tokens_on_host=size.on_host,
+            slices=tuple(len(volume.plan.indices) for volume in volumes),
+            patches=tuple(volume.plan.patches for volume in volumes),
+            encode_seconds=round(seconds, 3),
+            memory_mib=self._memory[key],
+            pca=joined.facts,
+        )
+        evidence = keep_evidence(*joined.features, joined.basis, {self.settings.axis: joined.codes})
+        return Encoded(*joined.features, facts, evidence)
+
+    def guide(self, rank: int, grid: int) -> Guide:
+        """Return the encoder for images of slices or single ones; see `FeatureSource`."""
+        return slice_features(self._encoder, grid=grid)
+
+    def _tokens(
+        self, images: tuple[PreparedImage, PreparedImage], frame: Frame, key: object
+    ) -> tuple[EncodingSize, tuple[TokenVolume, TokenVolume]]:
+        """Encode both images with the same up-sampling, smaller where memory does not suffice.
+
+        Raises:
+            torch.OutOfMemoryError: not even single slices without up-sampling fit.
+        """
+        while True:
+            size = self._sizes[key][0]
+            try:
+                return size, (self._one(images[0], frame, size), self._one(images[1], frame, size))
+            except torch.OutOfMemoryError:
+                # Smaller batches were tried already: what is kept has to become smaller.
+                kept = (size.up_sampling, size.on_host)
+                later = [s for s in self._sizes[key] if (s.up_sampling, s.on_host) != kept]
+                if not later:
+                    raise
+            # Outside the handler: the exception holds the activations as long as it is there.
+            self._sizes[key] = later
+            self._cache.clear()
+            torch.cuda.empty_cache()
+            log.warning("out of memory with %s: going on with %s", size, later[0])
+
+    def _sizes_that_fit(self, frame: Frame, lattice: Lattice) -> tuple[list[EncodingSize], MemoryFacts]:
+        """Return the sizes to try, largest first, all of which fit by estimate (or the smallest alone)."""
+        settings = self.settings
+        first, second = (a for a in range(3) if a != settings.axis)
+        finer_mm = min(frame.spacing_mm[first], frame.spacing_mm[second])
+        plane = [frame.image_shape[a] * frame.spacing_mm[a] / finer_mm for a in (first, second)]
+        free = free_memory(self._device)
+        sizes = list(
+            smaller_sizes(settings.up_sampling, settings.batch, has_host=self._device.type == "cuda")
+        )
+
+        def estimate(size: EncodingSize) -> MemoryEstimate:
+            return estimate_memory(
+                self._encoder,
+                size,
+                plane_voxels=math.prod(plane),
+                slices=-(-frame.image_shape[settings.axis] // settings.slice_step) + 1,
+                cells=math.prod(lattice.shape),
+                components=settings.components,
+                token_bytes=_STORAGE[settings.storage].itemsize,
+                value_bytes=self._precision.itemsize,
+            )
+
+        fitting = [size for size in sizes if fits(estimate(size), free)] or sizes[-1:]
+        if fitting[0] != sizes[0]:
+            log.warning(
+                "%.0f MiB of memory are free, %s would take %.0f: going on with %s",
+                free / _MIB,
+                sizes[0],
+                estimate(sizes[0]).peak / _MIB,
+                fitting[0],
+            )
+        chosen = estimate(fitting[0])
+        amounts = (free, chosen.activations, chosen.tokens, chosen.features)
+        return fitting, MemoryFacts(*(round(amount / _MIB) for amount in amounts))
+
+    def _one(self, image: PreparedImage, frame: Frame, size: EncodingSize) -> TokenVolume:
+        settings = self.settings
+
+        def make() -> TokenVolume:
+            content = np.zeros_like(image.foreground)
+            content[image.content] = image.foreground[image.content]
+            slices = plan_slices(
+                content,
+                frame.spacing_mm,
+                axis=settings.axis,
+                up_sampling=size.up_sampling,
+                slice_step=settings.slice_step,
+                patch_size=self._encoder.patch_size,
+            )
+            return encode_slices(
+                self._encoder,
+                torch.from_numpy(image.values).to(self._device),
+                torch.from_numpy(image.foreground).to(self._device),
+                slices,
+                batch=size.batch,
+                precision=self._precision,
+                storage=_STORAGE[settings.storage],
+                keep_on=torch.device("cpu") if size.on_host else None,
+            )
+
+        rest = (settings, frame.spacing_mm, size.up_sampling, size.on_host)
+        return self._cache.of_image(image.identity, rest, make)

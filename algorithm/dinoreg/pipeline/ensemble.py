@@ -1,0 +1,104 @@
+"""Several encoders on one pair: their features, scaled alike, together or apart."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from dinoreg.encoders.energy import measured_energy, scale_pair
+from dinoreg.encoders.evidence import Evidence
+from dinoreg.encoders.pair import PairFeatures
+from dinoreg.encoders.source import FeatureSource
+from dinoreg.facts import INLINE
+from dinoreg.preprocess.prepare import PreparedImage
+from dinoreg.settings.config import FeatureSettings
+from dinoreg.space.deformation import Deformation, mean_deformation
+from dinoreg.space.features import FeaturePair, Part, concatenate
+from dinoreg.space.frame import Frame
+from dinoreg.space.lattice import Lattice
+
+
+@dataclass(frozen=True, slots=True)
+class EncoderFacts:
+    """What one encoder did.
+
+    Attributes:
+        name: of the encoder.
+        channels: of its features.
+        energy: squared distance of unrelated places before they were scaled; None where they are not.
+        found: by the encoder itself.
+    """
+
+    name: str
+    channels: int
+    energy: float | None
+    found: Any = field(default=None, metadata=INLINE)
+
+
+@dataclass(frozen=True, slots=True)
+class EncodingFacts:
+    """What all encoders did."""
+
+    encoders: tuple[EncoderFacts, ...]
+    channels: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class EncodedPair:
+    """The features of a pair, and how they came about."""
+
+    features: PairFeatures
+    facts: EncodingFacts
+
+
+def encode_pair(
+    sources: Sequence[FeatureSource],
+    settings: FeatureSettings,
+    images: tuple[PreparedImage, PreparedImage],
+    frame: Frame,
+    lattice: Lattice,
+) -> EncodedPair:
+    """Encode a pair by every encoder of a configuration.
+
+    Args:
+        sources: of the encoders that the settings name, in their order.
+        settings: how they are put together.
+        images: fixed and moving, (I, J, K) each.
+        frame: of the pair.
+        lattice: the finest, over the box of the frame.
+
+    Raises:
+        ConfigError: images that an encoder does not take.
+        NumericalError: features that are not finite.
+    """
+    total = sum(source.settings.weight for source in sources)
+    blocks: list[FeaturePair] = []
+    facts: list[EncoderFacts] = []
+    evidence: list[Evidence] = []
+    for source in sources:
+        found = source.encode(images, frame, lattice)
+        fixed, moving, energy = found.fixed, found.moving, None
+        if settings.unit_scale:
+            fixed, moving = scale_pair(found.fixed, found.moving)
+            energy = measured_energy(found.fixed, fixed)
+        if found.evidence is not None:
+            evidence.append(found.evidence)
+        channels = fixed.values.shape[0]
+        name = source.settings.name
+        blocks.append(FeaturePair(fixed, moving, (Part(name, channels, 1.0),)))
+        facts.append(EncoderFacts(name, channels, energy, found.facts))
+        del found, fixed, moving  # the unscaled features of one encoder end before the next begins
+    shares = [source.settings.weight / total for source in sources]
+    if settings.ensemble == "concatenate" and len(blocks) > 1:
+        blocks, shares = [concatenate(blocks, shares)], [1.0]
+    features = PairFeatures(tuple(blocks), tuple(shares), tuple(evidence))
+    return EncodedPair(features, EncodingFacts(tuple(facts), sum(block.channels for block in blocks)))
+
+
+def average_over_blocks(
+    features: PairFeatures, register: Callable[[PairFeatures], Deformation]
+) -> Deformation:
+    """Register by each block alone, and average by their shares; a single block is simply registered."""
+    found = [register(alone) for alone in features.apart()]
+    return mean_deformation(found, list(features.shares))

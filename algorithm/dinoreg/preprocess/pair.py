@@ -1,0 +1,67 @@
+"""Two scans to be registered, in memory: what every front end makes of its files."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from regtask.errors import DataError, Fault, SpaceError
+from regtask.grid import Grid
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Scan:
+    """One image.
+
+    Attributes:
+        values: (I, J, K) float32, as stored.
+        grid: where its voxels lie.
+        modality: as the dataset JSON names it; decides between CT and MR. Empty: the values decide.
+        mask: (I, J, K) bool, what counts; None: found by the settings.
+        name: for messages.
+        comes_again: whether other pairs have this image too, so that its features are worth keeping.
+    """
+
+    values: NDArray[np.float32]
+    grid: Grid
+    modality: str = ""
+    mask: NDArray[np.bool_] | None = None
+    name: str = ""
+    comes_again: bool = False
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ImagePair:
+    """Fixed and moving, joined voxel to voxel: they have one shape, whatever their grids say.
+
+    An image on another grid is brought to that of fixed first (`space.regrid`).
+    """
+
+    fixed: Scan
+    moving: Scan
+
+    def check(self) -> None:
+        """Refuse what cannot be registered.
+
+        Raises:
+            SpaceError: the shapes differ.
+            DataError: an image without contrast.
+        """
+        shapes = self.fixed.values.shape, self.moving.values.shape
+        if shapes[0] != shapes[1]:
+            raise SpaceError(
+                Fault(
+                    "fixed and moving differ in shape",
+                    " and ".join(filter(None, (self.fixed.name, self.moving.name))),
+                    expected=str(shapes[0]),
+                    got=str(shapes[1]),
+                    remedy="resample one to the grid of the other",
+                )
+            )
+        for role, scan in (("fixed", self.fixed), ("moving", self.moving)):
+            if float(scan.values.min()) == float(scan.values.max()):
+                raise DataError(
+                    Fault("constant image", scan.name or role, expected="more than one intensity")
+                )

@@ -1,0 +1,156 @@
+"""The settings of the stages: starts, discrete search, instance optimisation, free-form deformation."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Discriminator, Field, Tag, model_validator
+
+from dinoreg.settings.base import Count, Millimetres, Range, Settings, Share
+
+# Of the encoders in one stage, in their order; 0 leaves one out. Empty: as in features.encoders.
+StageWeights = tuple[Annotated[float, Field(ge=0, le=1000)], ...]
+
+
+class CentresStart(Settings):
+    """Bring the centres of mass of the foregrounds together."""
+
+    kind: Literal["centres"]
+
+
+class SlicesStart(Settings):
+    """Bring matching slices together (Song et al. 2024)."""
+
+    kind: Literal["slices"]
+    # What describes a slice: the "cls" token of the first encoder that has one; mean and spread of its
+    # "features"; "auto": cls where there is one.
+    descriptor: Literal["auto", "cls", "features"] = "auto"
+    axis: Annotated[int, Field(ge=0, le=2)] = 2  # array axis across the slices; that of the encoder with cls
+    closest: Count = 10  # pairs of slices that decide
+    robust: bool = True  # false: the published rule
+
+
+class AffineStart(Settings):
+    """Translation over the whole field of view, then 12 parameters."""
+
+    kind: Literal["affine"]
+    cell_mm: Millimetres = 12.0
+    iterations: Count = 100
+    learning_rate: Annotated[float, Field(gt=0, le=1e30)] = 0.05  # cells
+    min_overlap: Share = 0.5  # of the smaller foreground
+
+
+class HypothesesStart(Settings):
+    """Several translations through the discrete stage; the best is kept."""
+
+    kind: Literal["hypotheses"]
+    range_mm: tuple[Range, Range, Range] = (0.0, 0.0, 96.0)  # per array axis, both ways
+    step_mm: Millimetres = 12.0
+    cell_mm: Millimetres = 12.0
+    radius_mm: tuple[Millimetres, Millimetres, Millimetres] = (36.0, 36.0, 24.0)  # of the discrete stage
+    min_overlap: Share = 0.4  # of the smaller foreground, after the discrete stage
+    weights: StageWeights = ()
+
+
+class SearchStart(Settings):
+    """Translations in all three directions, judged by what a small deformable registration leaves."""
+
+    kind: Literal["search"]
+    # Right-left, anterior-posterior, superior-inferior, both ways; scaled by nothing.
+    range_mm: tuple[Range, Range, Range] = (72.0, 72.0, 200.0)
+    min_overlap: Share = 0.4  # of the smaller foreground, after the small registration
+    least_gain: Share = 0.005  # share of its distance by which a candidate must be better than no translation
+    keep: Count = 2  # candidates of the coarse level that the finer one begins from, beside no translation
+    weights: StageWeights = ()
+
+
+Start = Annotated[
+    CentresStart | SlicesStart | AffineStart | HypothesesStart | SearchStart, Field(discriminator="kind")
+]
+
+
+class Discrete(Settings):
+    """Coupled convex search on a cost volume around the displacement so far."""
+
+    kind: Literal["own"] = "own"
+    cell_mm: Millimetres = 12.0
+    radius_mm: Millimetres = 48.0
+    consistency_iterations: Annotated[int, Field(ge=0, le=1000)] = 15  # 0: no backward search
+    weights: StageWeights = ()
+
+
+class Adam(Settings):
+    """Instance optimisation on a lattice."""
+
+    kind: Literal["own"] = "own"
+    cell_mm: Millimetres = 4.0
+    iterations: Count = 80
+    learning_rate: Annotated[float, Field(gt=0, le=1e30)] = 1.0  # cells
+    regularity_weight: Annotated[float, Field(ge=0)] = 1.25  # of the diffusion term
+    smoothing_width: Annotated[int, Field(ge=1, le=31)] = 3  # cells, odd
+    smoothing_repeats: Annotated[int, Field(ge=0, le=20)] = 3  # box filters in turn
+    similarity: Literal["ssd", "lcc"] = "ssd"
+    lcc_window: Annotated[int, Field(ge=3, le=31)] = 9  # cells, odd
+    stop_below: Share = 0.0  # stop when the loss falls by less than this share in 10 iterations
+    weights: StageWeights = ()
+
+    @model_validator(mode="after")
+    def _odd_windows(self) -> Adam:
+        for key in ("smoothing_width", "lcc_window"):
+            if getattr(self, key) % 2 == 0:
+                raise ValueError(f"{key} must be odd, got {getattr(self, key)}")
+        return self
+
+
+class PublishedDiscrete(Settings):
+    """The discrete stage with the numerics of ConvexAdam's public code, for comparison only."""
+
+    kind: Literal["published"]
+    cell_mm: Millimetres = 12.0
+    radius_mm: Millimetres = 48.0
+    consistency_iterations: Annotated[int, Field(ge=0, le=1000)] = 15
+
+
+class PublishedAdam(Settings):
+    """The Adam stage with the numerics of ConvexAdam's public code, for comparison only."""
+
+    kind: Literal["published"]
+    cell_mm: Millimetres = 4.0
+    iterations: Count = 80
+    learning_rate: Annotated[float, Field(gt=0, le=1e30)] = 1.0  # cells
+    regularity_weight: Annotated[float, Field(ge=0)] = 1.25  # of the diffusion term
+
+
+class Ffd(Settings):
+    """Cubic B-spline free-form deformation of the intensities, guided by features (Koegl et al. 2024).
+
+    Minimises (1 - alpha) NCC + alpha feature distance + regularity_weight diffusion, from coarse to fine.
+    """
+
+    cell_mm: Millimetres = 1.0  # of the finest level
+    control_mm: Millimetres = 6.1  # distance of the control points of the finest level
+    levels: Annotated[int, Field(ge=1, le=8)] = 3  # each with cells and control points twice as fine
+    iterations: Count = 200  # per level
+    learning_rate: Annotated[float, Field(gt=0, le=1e30)] = 0.1  # cells of the level
+    regularity_weight: Annotated[float, Field(ge=0)] = 1.0  # of the diffusion term
+    alpha: Share = 0.0  # of the feature distance by features.encoders; 0: NCC alone, 1: features alone
+    distance: Literal["cosine", "l1"] = "cosine"  # of features
+    # "dynamic": the warped image is encoded in every iteration, with gradients through the encoder;
+    # "static": the features of the moving image are warped.
+    order: Literal["dynamic", "static"] = "dynamic"
+    feature_grid: Annotated[int, Field(ge=1, le=512)] = 64  # patches along the longer side of a slice
+    stop_below: Share = 0.0  # stop when the loss falls by less than this share in 10 iterations
+
+
+def _kind(values: Any) -> str:
+    """A stage without a kind is one of ours."""
+    kind = values.get("kind", "own") if isinstance(values, dict) else values.kind
+    return str(kind)
+
+
+DiscreteStage = Annotated[
+    Annotated[Discrete, Tag("own")] | Annotated[PublishedDiscrete, Tag("published")], Discriminator(_kind)
+]
+AdamStage = Annotated[
+    Annotated[Adam, Tag("own")] | Annotated[PublishedAdam, Tag("published")], Discriminator(_kind)
+]

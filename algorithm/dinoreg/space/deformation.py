@@ -1,0 +1,75 @@
+"""A deformation: displacement vectors and the lattice that they live on, never one without the other."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Self
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from dinoreg.space.compose import compose
+from dinoreg.space.frame import Frame
+from dinoreg.space.lattice import Lattice, resize_displacement
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Deformation:
+    """A pull displacement, fixed to moving, identity not included.
+
+    Attributes:
+        vectors: (rank, *lattice.shape), cells of the lattice.
+        lattice: where they are.
+    """
+
+    vectors: Tensor
+    lattice: Lattice
+
+    @classmethod
+    def identity(cls, lattice: Lattice, *, device: torch.device | str = "cpu") -> Self:
+        """Return the deformation that moves nothing."""
+        return cls(torch.zeros(len(lattice.shape), *lattice.shape, device=device), lattice)
+
+    def on(self, lattice: Lattice) -> Deformation:
+        """Bring it to another lattice over the same voxels; positions and lengths in millimetres stay."""
+        return Deformation(resize_displacement(self.vectors, self.lattice, lattice), lattice)
+
+    def after(self, first: Tensor) -> Deformation:
+        """Return the deformation that moves by `first`, then by this one (see `space.compose.compose`).
+
+        Args:
+            first: (rank, *lattice.shape) cells of this lattice.
+        """
+        return Deformation(compose(first, self.vectors), self.lattice)
+
+    def shifted(self, shift: Tensor) -> Deformation:
+        """Return the deformation that moves by a translation, then by this one; (rank,) cells."""
+        everywhere = shift.view(-1, *([1] * (self.vectors.ndim - 1))).expand_as(self.vectors)
+        return self.after(everywhere.contiguous())
+
+    def to_voxels(self, frame: Frame) -> Tensor:
+        """Return the vectors on the whole image of a frame, (3, *frame.image_shape) voxels.
+
+        Beyond the box of the frame the vectors at its border hold.
+        """
+        vectors = self.on(frame.voxels).vectors
+        padding = [
+            amount
+            for (start, stop), n in reversed(list(zip(frame.box, frame.image_shape, strict=True)))
+            for amount in (start, n - stop)
+        ]
+        return F.pad(vectors.unsqueeze(0), padding, mode="replicate").squeeze(0) if any(padding) else vectors
+
+
+def mean_deformation(deformations: list[Deformation], shares: list[float]) -> Deformation:
+    """Return the weighted mean of deformations on one lattice; one alone comes back as it is.
+
+    Args:
+        deformations: at least one.
+        shares: of each, sum 1.
+    """
+    if len(deformations) == 1:
+        return deformations[0]
+    vectors = [share * deformation.vectors for share, deformation in zip(shares, deformations, strict=True)]
+    return Deformation(torch.stack(vectors).sum(dim=0), deformations[0].lattice)
