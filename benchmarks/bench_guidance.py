@@ -33,7 +33,7 @@ from dinoreg.pipeline.config import Encoder
 from dinoreg.pipeline.presets import config_hash, load_preset
 from dinoreg.pipeline.run_task import RunOptions, run_task
 from dinoreg.runtime import choose_device
-from regeval.scores import score_task
+from regeval.scoring.quick_scores import score_task
 from regtask.dataset import Dataset, read_dataset
 
 ENCODERS = {

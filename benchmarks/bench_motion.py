@@ -38,8 +38,8 @@ from dinoreg.pipeline.prepare import prepare_image
 from dinoreg.pipeline.presets import load_preset
 from dinoreg.pipeline.register import register_pair
 from dinoreg.runtime import choose_device
-from regeval.overlap import dice
-from regeval.regularity import folding_fraction
+from regeval.metrics.jacobian_folds import folding_fraction
+from regeval.metrics.overlap import dice
 from regtask.grid import Grid
 
 log = logging.getLogger("bench_motion")

@@ -19,7 +19,7 @@ from common import ROOT, provenance, write_json
 from dinoreg.pipeline.prepare import PreparedImage, prepare_image
 from dinoreg.pipeline.presets import load_preset
 from dinoreg.pipeline.register import register_pair
-from regeval.scores import score_case
+from regeval.scoring.quick_scores import score_case
 from regtask.dataset import Dataset, read_dataset
 from regtask.images import read_mask, read_volume
 from regtask.pair import Pair

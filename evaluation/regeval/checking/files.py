@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from regeval.submission import SUFFIXES, Submission, accepted_names
+from regeval.inputs.submission import SUFFIXES, Submission, accepted_names
 from regtask.errors import Fault
 from regtask.names import field_name_long, field_name_short, field_names
 from regtask.pair import Pair

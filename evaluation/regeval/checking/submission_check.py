@@ -20,7 +20,7 @@ from regeval.checking.plausibility import (
     score_pair,
     summarise,
 )
-from regeval.submission import Submission
+from regeval.inputs.submission import Submission
 from regtask.errors import Fault
 from regtask.fields import Layout
 from regtask.images import read_header

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from regeval.ranking.leaderboard import Leaderboard
-from regeval.ranking.metrics import Metric
+from regeval.ranking.metric_direction import Metric
 
 ROW = 26.0
 NAME_WIDTH = 136.0

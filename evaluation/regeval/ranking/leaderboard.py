@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import rankdata
 
-from regeval.ranking.metrics import Component
+from regeval.ranking.metric_direction import Component
 from regeval.ranking.runs import Results
 from regeval.ranking.schemes import ALPHA, Scheme
 

@@ -13,7 +13,7 @@ from typing import Any, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from regeval.ranking.metrics import Component, Metric, known_metric, metric_of
+from regeval.ranking.metric_direction import Component, Metric, known_metric, metric_of
 from regtask.errors import DataError, Fault, nearest
 
 # Differences of case sets are listed up to this number; whole other tasks would fill the screen.

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from regeval.checking.files import check_names
-from regeval.submission import open_submission
+from regeval.inputs.submission import open_submission
 from regtask import Pair
 
 
