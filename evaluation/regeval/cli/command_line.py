@@ -23,16 +23,18 @@ _ADD_PARSER: tuple[Callable[[Verbs], None], ...] = (
 )
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def main(arguments: Sequence[str] | None = None, **more: object) -> int:
     """Run one verb.
 
     Args:
         arguments: command line without the program's name; None takes that of the process.
+        more: what a verb takes that no option gives; replaces its default.
 
     Returns:
         Exit status: that of the verb, or of the `TaskError` that stopped it; its text goes to standard error.
     """
     options = _parser().parse_args(arguments)
+    vars(options).update(more)
     logging.basicConfig(level=logging.WARNING, format="regeval: %(message)s")
     try:
         return int(options.run(options))

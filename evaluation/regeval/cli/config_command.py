@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import get_args
 
 from regeval.cli.verbs import Verbs
-from regeval.inputs.config import Points, as_official, config_of
+from regeval.inputs.config import Missing, Points, as_official, config_of
 from regtask.atomic import atomic_write_text
 from regtask.dataset import Split, read_dataset
 from regtask.errors import DataError, Fault
@@ -45,6 +45,12 @@ def add_parser(verbs: Verbs) -> None:
         help="default: those that every pair has; none: no TRE",
     )
     parser.add_argument("--masked", action="store_true", help="judge regularity within the fixed masks")
+    parser.add_argument(
+        "--missing",
+        choices=get_args(Missing),
+        default="refuse",
+        help="what becomes of a pair without a usable field, see `regeval evaluate`",
+    )
     parser.set_defaults(run=run)
 
 
@@ -63,6 +69,7 @@ def run(options: argparse.Namespace) -> int:
         points=options.landmarks,
         masked=options.masked,
         everywhere=True,
+        missing=options.missing,
     )
     content = as_official(config, dataset.root)
     atomic_write_text(options.output, json.dumps(content, indent=1) + "\n")

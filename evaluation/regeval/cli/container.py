@@ -44,15 +44,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         truth = find_truth(options.ground_truth)
         with tempfile.TemporaryDirectory(prefix="regeval-") as folder:
-            submission = options.input
+            submission, unusable = options.input, None
             if (options.input / PREDICTIONS).is_file():
                 submission = Path(folder)
-                raise_for(gather_fields(options.input, truth.pairs, _slugs(options.socket), submission))
+                found = gather_fields(options.input, truth.pairs, _slugs(options.socket), submission)
+                raise_for(found.unassigned)
+                unusable = found.by_case
             elif archive := _only_archive(options.input):
                 submission = archive
             mounted = ["--predictions", str(submission), "--output", str(options.output / "metrics.json")]
             mounted += truth.arguments
-            return run_command(["evaluate", *mounted, "--strict-json", *others])
+            return run_command(["evaluate", *mounted, "--strict-json", *others], unusable=unusable)
     except TaskError as error:
         sys.stderr.write(f"regeval: {error}\n")
         return error.exit_code

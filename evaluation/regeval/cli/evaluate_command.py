@@ -2,12 +2,13 @@
 
 import argparse
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import get_args
 
 from regeval.cli.metrics_table import format_table
 from regeval.cli.verbs import Verbs
-from regeval.inputs.config import Config, config_of, read_config
+from regeval.inputs.config import Config, Missing, config_of, read_config
 from regeval.inputs.submission import open_submission
 from regeval.scoring.evaluate_submission import evaluate
 from regeval.scoring.metrics_file import write_metrics
@@ -55,6 +56,12 @@ def add_parser(verbs: Verbs) -> None:
     parser.add_argument(
         "--layout", choices=_LAYOUTS, default="channel-last", help="axes of the files; LUMIR: channel-first"
     )
+    parser.add_argument(
+        "--missing",
+        choices=get_args(Missing),
+        help="a pair without a usable field: refuse the submission (default, unless the configuration says "
+        "otherwise), or score the pair as no displacement or by the worst values",
+    )
     parser.add_argument("--jobs", type=_positive, default=1, metavar="N", help="pairs scored at once")
     parser.add_argument(
         "--strict-json", action="store_true", help="null for NaN in mode l2r too (mode strict always does)"
@@ -66,7 +73,7 @@ def add_parser(verbs: Verbs) -> None:
         metavar="'PATH>=NUMBER'",
         help="fail unless this holds, such as DSC.mean>=0.6; may be repeated",
     )
-    parser.set_defaults(run=run)
+    parser.set_defaults(run=run, unusable=None)
 
 
 def run(options: argparse.Namespace) -> int:
@@ -81,7 +88,14 @@ def run(options: argparse.Namespace) -> int:
     gates = read_gates(options.require)
     config = _config(options)
     submission = open_submission(options.predictions)
-    document = evaluate(config, submission, options.mode, jobs=options.jobs, layout=_LAYOUTS[options.layout])
+    document = evaluate(
+        config,
+        submission,
+        options.mode,
+        jobs=options.jobs,
+        layout=_LAYOUTS[options.layout],
+        unusable=options.unusable,
+    )
     if options.output is not None:
         write_metrics(options.output, document, options.strict_json or options.mode == "strict")
     sys.stdout.write(format_table(document, str(options.predictions)))
@@ -92,9 +106,11 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _config(options: argparse.Namespace) -> Config:
-    if options.config is not None:
-        return read_config(options.config, options.data or options.config.parent)
-    return config_of(read_dataset(options.dataset, options.data), options.split, masked=True)
+    if options.config is None:
+        config = config_of(read_dataset(options.dataset, options.data), options.split, masked=True)
+    else:
+        config = read_config(options.config, options.data or options.config.parent)
+    return config if options.missing is None else replace(config, missing=options.missing)
 
 
 def _positive(text: str) -> int:

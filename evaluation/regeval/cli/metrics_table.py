@@ -22,6 +22,7 @@ def format_table(document: Mapping[str, Any], source: str) -> str:
 
     Folds and sdLogJ belong to the field alone, so they have no "before"; they are those within the fixed mask
     where there is one. A score that no pair has leaves no column; where one pair lacks it the cell is "-".
+    A pair that was scored without a field says so behind its name, and why below the table.
 
     Args:
         document: from `regeval.scoring.metrics_file.metrics_document`.
@@ -33,7 +34,11 @@ def format_table(document: Mapping[str, Any], source: str) -> str:
     ]
     titles = ["pair", *(_title(document, name) for name in names), *(title for title, _ in _FIELD)]
     rows = [
-        [key, *(_change(document, before[key], case, name) for name in names), *_field_cells(case)]
+        [
+            _name(document, key),
+            *(_change(document, before[key], case, name) for name in names),
+            *_field_cells(case),
+        ]
         for key, case in after.items()
     ]
     means = (document["reference"]["aggregates"], document["aggregates"])
@@ -45,6 +50,10 @@ def format_table(document: Mapping[str, Any], source: str) -> str:
     head = f"{document['name']}, {len(after)} pairs, mode {document['mode']}, identity -> {source}"
     table = [head, "", text[0], rule, *text[1:-1], rule, text[-1], *_notes(document)]
     return "\n".join(table) + "\n"
+
+
+def _name(document: Mapping[str, Any], key: str) -> str:
+    return f"{key} [{document['missing']['policy']}]" if key in document["missing"]["cases"] else key
 
 
 def _shown(document: Mapping[str, Any]) -> list[str]:
@@ -89,7 +98,7 @@ def _field_means(cases: Mapping[str, Mapping[str, Any]]) -> list[str]:
 
 
 def _notes(document: Mapping[str, Any]) -> list[str]:
-    """Say how many labels were lost or absent, in any metric."""
+    """Say which pairs had no field, and how many labels were lost or absent, in any metric."""
     ending = "" if document["mode"] == "strict" else "_strict"
     entries = [document["aggregates"][f"{name}{ending}"] for name in _shown(document)]
     lost = max((entry.get("lost_labels", 0) for entry in entries), default=0)
@@ -99,6 +108,10 @@ def _notes(document: Mapping[str, Any]) -> list[str]:
         notes.append(f"labels that vanished in warping (Dice 0, HD95 {_LOST[document['mode']]}): {lost}")
     if absent:
         notes.append(f"labels that are not in both images of their pair and do not count: {absent}")
+    if missing := document["missing"]["cases"]:
+        total, policy = len(document["cases"]), document["missing"]["policy"]
+        notes.append(f"no usable field, scored as {policy}, in all means: {len(missing)} of {total} pairs")
+        notes += [f"  - {key}: {why}" for key, why in missing.items()]
     return ["", *notes] if notes else []
 
 

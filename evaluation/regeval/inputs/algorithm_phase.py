@@ -36,9 +36,20 @@ class _Prediction:
     folder: Path
 
 
-def gather_fields(
-    folder: Path, pairs: tuple[Pair, ...], slugs: Mapping[str, str], output: Path
-) -> list[Fault]:
+@dataclass(frozen=True, slots=True)
+class JobFaults:
+    """What is wrong with single jobs.
+
+    Attributes:
+        unassigned: what cannot be laid to one pair; how the jobs are listed or read is at fault.
+        by_case: name of the pair -> why its job gave no usable field.
+    """
+
+    unassigned: tuple[Fault, ...]
+    by_case: Mapping[str, tuple[Fault, ...]]
+
+
+def gather_fields(folder: Path, pairs: tuple[Pair, ...], slugs: Mapping[str, str], output: Path) -> JobFaults:
     """Write the fields of all jobs as the files of a Learn2Reg submission.
 
     Args:
@@ -55,19 +66,24 @@ def gather_fields(
         OutputError: a field cannot be written.
     """
     known = {(pair.fixed_id, pair.moving_id): pair for pair in pairs}
-    faults: list[Fault] = []
+    unassigned: list[Fault] = []
+    by_case: dict[str, tuple[Fault, ...]] = {}
     seen: set[Pair] = set()
     for number, entry in enumerate(_read_list(folder / PREDICTIONS)):
         where = f"{folder / PREDICTIONS}[{number}]"
         try:
-            job = _prediction(entry, known, slugs, folder, where)
-            if job.pair in seen:
-                raise DataError(Fault("pair predicted twice", where, got=job.pair.case_key))
-            seen.add(job.pair)
-            _convert(job, output)
+            pair = _pair(entry, known, slugs, where)
+            if pair in seen:
+                raise DataError(Fault("pair predicted twice", where, got=pair.case_key))
         except DataError as error:
-            faults.extend(error.faults)
-    return faults
+            unassigned.extend(error.faults)
+            continue
+        seen.add(pair)
+        try:
+            _convert(_prediction(entry, pair, slugs, folder, where), output)
+        except DataError as error:
+            by_case[pair.case_key] = error.faults
+    return JobFaults(tuple(unassigned), by_case)
 
 
 def _read_list(path: Path) -> list[Any]:
@@ -80,31 +96,33 @@ def _read_list(path: Path) -> list[Any]:
     return entries
 
 
-def _prediction(
-    entry: object,
-    known: Mapping[tuple[CaseId, CaseId], Pair],
-    slugs: Mapping[str, str],
-    folder: Path,
-    where: str,
-) -> _Prediction:
+def _pair(
+    entry: object, known: Mapping[tuple[CaseId, CaseId], Pair], slugs: Mapping[str, str], where: str
+) -> Pair:
     values = entry if isinstance(entry, dict) else {}
     key = values.get("pk")
     if not (isinstance(key, str) and _PRIMARY_KEY.fullmatch(key)):
         raise DataError(Fault("prediction without a usable pk", where, got=str(key)[:200]))
-    if values.get("status", "Succeeded") != "Succeeded":
-        raise DataError(Fault("job failed", where, "status Succeeded", str(values["status"])[:200]))
     inputs = image_slots(values.get("inputs"), f"{where}.inputs")
-    outputs = image_slots(values.get("outputs"), f"{where}.outputs")
     fixed = _case_of(find_slot(inputs, "fixed", slugs, f"{where}.inputs"), "fixed", where)
     moving = _case_of(find_slot(inputs, "moving", slugs, f"{where}.inputs"), "moving", where)
     pair = known.get((fixed, moving))
     if pair is None:
         raise DataError(Fault("not a pair of the ground truth", where, got=f"{fixed}<--{moving}"))
+    return pair
+
+
+def _prediction(
+    values: Mapping[str, Any], pair: Pair, slugs: Mapping[str, str], folder: Path, where: str
+) -> _Prediction:
+    if values.get("status", "Succeeded") != "Succeeded":
+        raise DataError(Fault("job failed", where, "status Succeeded", str(values["status"])[:200]))
+    outputs = image_slots(values.get("outputs"), f"{where}.outputs")
     field = find_slot(outputs, "field", slugs, f"{where}.outputs")
     if field is None:
         got = ", ".join(slot.slug for slot in outputs) or "no images"
         raise DataError(Fault("no displacement field", where, got=got, remedy="--socket field=SLUG"))
-    return _Prediction(pair, folder / key / "output" / field.relative_path)
+    return _Prediction(pair, folder / values["pk"] / "output" / field.relative_path)
 
 
 def _case_of(slot: Slot | None, role: str, where: str) -> CaseId:

@@ -1,7 +1,8 @@
 """What to evaluate: the configuration files of the official Learn2Reg evaluator, read, checked and made.
 
-Keys beyond the official ones: `expected_shape` may be null (each field has the shape of its fixed image), and
-the name of the task may stand under `name`, as in LUMIR.
+Keys beyond the official ones: `expected_shape` may be null (each field has the shape of its fixed image), the
+name of the task may stand under `name`, as in LUMIR, and `missing_fields` says what becomes of a pair without
+a usable field.
 """
 
 import json
@@ -17,6 +18,7 @@ from regtask.pair import Pair
 
 Kind = Literal["sdlogj", "dice", "hd95", "tre", "ndv"]
 Points = Literal["landmarks", "keypoints"]
+Missing = Literal["refuse", "identity", "worst"]
 
 _VERSION = 0.2
 _POINT_NAMES: dict[Points, str] = {"landmarks": "TRE_lm", "keypoints": "TRE_kp"}
@@ -51,6 +53,8 @@ class Config:
         masked: whether the regularity of a field is judged within the fixed image's mask.
         complete: whether every pair must have what the methods need; if not, a pair without label maps or
             landmarks has no value there.
+        missing: what becomes of a pair whose field is missing or unusable: the submission is refused, or the
+            pair is scored by a stand-in, see `regeval.scoring.stand_ins`.
     """
 
     task: str
@@ -59,6 +63,7 @@ class Config:
     shape: tuple[int, ...] | None
     masked: bool
     complete: bool = True
+    missing: Missing = "refuse"
 
 
 def read_config(path: Path, data_dir: Path) -> Config:
@@ -84,9 +89,11 @@ def read_config(path: Path, data_dir: Path) -> Config:
     methods = _methods(raw.get("evaluation_methods"), str(path), faults)
     shape = _shape(raw.get("expected_shape"), str(path), faults)
     pairs = _pairs(raw.get("eval_pairs"), str(path), data_dir, faults)
+    missing = _missing(raw.get("missing_fields", "refuse"), str(path), faults)
     if faults:
         raise DataError(*faults)
-    return Config(task, methods, pairs, shape, bool(raw.get("masked_evaluation", False)))
+    masked = bool(raw.get("masked_evaluation", False))
+    return Config(task, methods, pairs, shape, masked, missing=missing)
 
 
 def config_of(
@@ -97,6 +104,7 @@ def config_of(
     points: Sequence[Points] | None = None,
     masked: bool = False,
     everywhere: bool = False,
+    missing: Missing = "refuse",
 ) -> Config:
     """Make a configuration from a dataset description and what lies beside its images.
 
@@ -109,6 +117,7 @@ def config_of(
         masked: whether regularity is judged within the fixed masks.
         everywhere: of what is not given, judge only what every pair has: an official configuration knows no
             pairs without.
+        missing: what becomes of a pair whose field is missing or unusable.
 
     Raises:
         DataError: no pairs, or a label map cannot be read.
@@ -125,7 +134,7 @@ def config_of(
     methods += [Method(_POINT_NAMES[kind], "tre", points=kind) for kind in points]
     shapes = {read_header(pair.fixed).grid.shape for pair in pairs if pair.fixed.is_file()}
     shape = shapes.pop() if len(shapes) == 1 else None
-    return Config(dataset.name, tuple(methods), pairs, shape, masked, complete=False)
+    return Config(dataset.name, tuple(methods), pairs, shape, masked, complete=False, missing=missing)
 
 
 def as_official(config: Config, data_dir: Path) -> dict[str, Any]:
@@ -135,7 +144,7 @@ def as_official(config: Config, data_dir: Path) -> dict[str, Any]:
         config: the configuration.
         data_dir: folder of the ground truth.
     """
-    return {
+    content = {
         "task_name": config.task,
         "evaluation_methods": official_methods(config),
         "expected_shape": None if config.shape is None else [*config.shape, 3],
@@ -149,6 +158,7 @@ def as_official(config: Config, data_dir: Path) -> dict[str, Any]:
             for pair in config.pairs
         ],
     }
+    return content if config.missing == "refuse" else content | {"missing_fields": config.missing}
 
 
 def official_methods(config: Config) -> list[dict[str, Any]]:
@@ -242,6 +252,15 @@ def _shape(raw: object, where: str, faults: list[Fault]) -> tuple[int, ...] | No
         return tuple(sizes[:3])
     faults.append(Fault("impossible expected_shape", where, "[I, J, K, 3]", str(raw)[:200]))
     return None
+
+
+def _missing(raw: object, where: str, faults: list[Fault]) -> Missing:
+    policies: tuple[Missing, ...] = get_args(Missing)
+    for policy in policies:
+        if raw == policy:
+            return policy
+    faults.append(Fault("unknown missing_fields", where, " or ".join(policies), str(raw)[:200]))
+    return "refuse"
 
 
 def _pairs(raw: object, where: str, data_dir: Path, faults: list[Fault]) -> tuple[Pair, ...]:

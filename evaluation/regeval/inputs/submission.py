@@ -29,6 +29,10 @@ _LITTER = ("__MACOSX/", ".")
 _MAX_EXTENSIONS = 1 << 20
 
 
+class MemoryShortageError(DataError):
+    """The machine lacks the memory for a field; the submission is not to blame."""
+
+
 @dataclass(frozen=True, slots=True)
 class Submission:
     """The files of a submission that may be fields.
@@ -92,6 +96,7 @@ class Submission:
 
         Raises:
             DataError: damaged, wrong shape or type, or not finite; places are given within the submission.
+            MemoryShortageError: this machine cannot hold it.
         """
         where = f"{self.location}: {self.files[name]!r}"
         with self.local(name) as path:
@@ -107,7 +112,7 @@ class Submission:
                 )
                 raise DataError(*moved) from error
             except MemoryError as error:
-                raise DataError(Fault("not enough memory to read it", where)) from error
+                raise MemoryShortageError(Fault("not enough memory to read it", where)) from error
 
 
 def accepted_names(pair: Pair) -> tuple[str, ...]:
@@ -148,15 +153,13 @@ def open_submission(location: Path, limits: Limits | None = None) -> Submission:
 
 def missing_fields(pairs: Iterable[Pair], submission: Submission) -> list[Fault]:
     """Return one fault per pair that has no field in the submission."""
-    return [
-        Fault(
-            "no displacement field",
-            f"{pair.case_key} in {submission.location}",
-            " or ".join(field_names(pair.fixed_id, pair.moving_id, "both")),
-        )
-        for pair in pairs
-        if submission.field_name(pair) is None
-    ]
+    return [missing_field(pair, submission.location) for pair in pairs if submission.field_name(pair) is None]
+
+
+def missing_field(pair: Pair, location: Path) -> Fault:
+    """Return the fault of a pair that has no field."""
+    expected = " or ".join(field_names(pair.fixed_id, pair.moving_id, "both"))
+    return Fault("no displacement field", f"{pair.case_key} in {location}", expected)
 
 
 def _refuse_far_voxels(path: Path) -> None:

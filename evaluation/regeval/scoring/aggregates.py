@@ -8,6 +8,7 @@ import numpy as np
 
 from regeval.inputs.config import Config, Kind, Method
 from regeval.scoring.score import BothScores, Mode, Score, mean_of
+from regeval.scoring.stand_ins import STAND_IN
 from regeval.scoring.strict_rules import HARDEST_NAME, hardest
 
 # Of which metrics the official "30" is the quantile 0.3 of the case means; of the others it is 0.7. For HD95,
@@ -39,6 +40,8 @@ def aggregates(
         method = methods.get(own)
         entries = [scores[name] for scores in named if name in scores]
         summary[name] = _summary([entry.mean for entry in entries], _level(method, rules), rules)
+        if stand_ins := sum(STAND_IN in entry.more for entry in entries):
+            summary[name]["stand_ins"] = stand_ins
         if method is None:
             continue
         if method.labels:

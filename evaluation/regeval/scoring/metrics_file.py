@@ -9,6 +9,7 @@ from typing import Any
 from regeval.inputs.config import Config, official_methods
 from regeval.scoring.aggregates import aggregates
 from regeval.scoring.score import BothScores, Mode
+from regeval.scoring.stand_ins import StandIn
 from regtask.atomic import atomic_write_text
 
 _VERSION = "2.0"
@@ -20,6 +21,7 @@ def metrics_document(
     after: Mapping[str, BothScores],
     before: Mapping[str, BothScores],
     files: Mapping[str, str],
+    stand_ins: Mapping[str, StandIn],
 ) -> dict[str, Any]:
     """Return the metrics file; its first four keys are the official ones.
 
@@ -29,6 +31,7 @@ def metrics_document(
         after: name of the pair -> scores of its field.
         before: the same of the identity, which becomes the reference.
         files: name of the pair -> file of its field; empty if the identity itself was scored.
+        stand_ins: name of the pair -> what was scored instead of its field, where that was of no use.
     """
     identity = list(before.values())
     return {
@@ -40,6 +43,11 @@ def metrics_document(
         "masked": config.masked,
         "metrics": {entry["name"]: entry for entry in official_methods(config)},
         "files": dict(files),
+        "missing": {
+            "policy": config.missing,
+            "count": len(stand_ins),
+            "cases": {key: one.reason for key, one in stand_ins.items()},
+        },
         "reference": {
             "name": "identity",
             "aggregates": aggregates(config, identity, identity, mode),

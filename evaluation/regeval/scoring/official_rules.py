@@ -29,7 +29,8 @@ def official_scores(config: Config, measures: Measures, regularity: Mapping[str,
     for method in config.methods:
         scores[method.name] = _score(config, method, measures, regularity)
         if method.kind == "sdlogj":
-            scores[FOLDS] = Score(0.0, 0.0)
+            folds = chosen(regularity, "folds", config.masked) if measures.invented else 0.0
+            scores[FOLDS] = Score(folds, folds)
     return scores
 
 

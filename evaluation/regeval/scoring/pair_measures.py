@@ -22,7 +22,7 @@ from regeval.metrics.landmark_error import tre_mm
 from regeval.metrics.overlap import dice, labels_in_both
 from regeval.metrics.warp import warp_labels
 
-_SMALLEST_DIGITAL = 3  # voxels along each axis
+SMALLEST_DIGITAL = 3  # voxels along each axis
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +56,7 @@ class Measures:
         official_tre_mm: points -> (N,) errors as the official evaluator takes them.
         determinant: (I, J, K), by central differences; None for the identity, where it is 1.
         digital: where the field folds between voxels; None for the identity and for flat images.
+        invented: whether there was no field, and these are the worst that one could have done.
     """
 
     truth: Truth
@@ -64,6 +65,7 @@ class Measures:
     official_tre_mm: Mapping[Points, NDArray[np.float64]]
     determinant: NDArray[np.float64] | None
     digital: DigitalFolds | None
+    invented: bool = False
 
 
 def measure(
@@ -88,7 +90,7 @@ def measure(
         labels = _label_measures(fixed, warped, counted, spacing_mm, threads)
     moving_mm = truth.moving_spacing_mm or (1.0, 1.0, 1.0)
     official_mm = truth.official_spacing_mm or moving_mm
-    regular = field is None or min(field.shape[:3]) < _SMALLEST_DIGITAL
+    regular = field is None or min(field.shape[:3]) < SMALLEST_DIGITAL
     return Measures(
         truth=truth,
         labels=labels,
@@ -100,6 +102,12 @@ def measure(
         determinant=None if field is None else jacobian_determinant(field, threads),
         digital=None if field is None or regular else DigitalFolds.of(field, threads),
     )
+
+
+def diagonal_mm(shape: Sequence[int], spacing_mm: Sequence[float] | None) -> float:
+    """Return the diagonal of an image, the largest distance in it; in voxels where the spacing is unknown."""
+    sizes_mm = [size * step for size, step in zip(shape, spacing_mm or (1.0, 1.0, 1.0), strict=True)]
+    return math.dist((0, 0, 0), sizes_mm)
 
 
 def _label_measures(

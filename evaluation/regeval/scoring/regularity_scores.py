@@ -8,13 +8,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from regeval.metrics.jacobian_folds import log_spread
-from regeval.scoring.pair_measures import Measures
+from regeval.scoring.pair_measures import SMALLEST_DIGITAL, Measures
 from regeval.scoring.score import Score
 
 MASKED = "_masked"
 # The official evaluator adds 3 to the determinant and leaves out two voxels at every face.
 _RAISE = 3
 _CROP = (slice(2, -2),) * 3
+# Half of all determinants at 1e-9 and half at 1e9, where log(det + 3) is clipped: it cannot spread further.
+_WORST_SPREAD = math.log(1e9)
 _IDENTITY = {
     "sdLogJ": 0.0,
     "sdLogJ_plus3": 0.0,
@@ -53,6 +55,8 @@ def chosen(scores: Mapping[str, Score], name: str, masked: bool) -> float:
 
 def _values(measures: Measures, mask: NDArray[np.bool_] | None) -> dict[str, float]:
     determinant = measures.determinant
+    if measures.invented:
+        return _worst(measures.truth.shape, mask)
     if determinant is None:
         return _IDENTITY
     judged = determinant.ravel() if mask is None else determinant[mask]
@@ -70,6 +74,20 @@ def _values(measures: Measures, mask: NDArray[np.bool_] | None) -> dict[str, flo
         if size:
             values |= {"digital_folds_percent": 100 * folded / size, "NDV_percent": 100 * volume / size}
     return values
+
+
+def _worst(shape: tuple[int, ...], mask: NDArray[np.bool_] | None) -> dict[str, float]:
+    """Every voxel folds. What no field of this shape has a value of has none here."""
+    judged = np.ones(shape, np.bool_) if mask is None else mask
+    digital = min(shape) >= SMALLEST_DIGITAL and judged[1:-1, 1:-1, 1:-1].any()
+    return {
+        "sdLogJ": _WORST_SPREAD,
+        "sdLogJ_plus3": _WORST_SPREAD if judged[_CROP].any() else math.nan,
+        "folds": float(np.count_nonzero(judged)),
+        "folds_percent": 100.0,
+        "digital_folds_percent": 100.0 if digital else math.nan,
+        "NDV_percent": 100.0 if digital else math.nan,
+    }
 
 
 def _official_spread(determinant: NDArray[np.float64], mask: NDArray[np.bool_] | None) -> float:

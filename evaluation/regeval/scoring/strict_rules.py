@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from regeval.inputs.config import Config, Method
 from regeval.scoring.official_rules import FOLDS
-from regeval.scoring.pair_measures import Measures
+from regeval.scoring.pair_measures import Measures, diagonal_mm
 from regeval.scoring.regularity_scores import chosen
 from regeval.scoring.score import Score, mean_of
 
@@ -69,6 +69,7 @@ def _tre(method: Method, measures: Measures, before: Measures) -> Score:
 
 
 def _labels(method: Method, measures: Measures) -> Score:
+    farthest_mm = diagonal_mm(measures.truth.shape, measures.truth.fixed_spacing_mm)
     values: list[float] = []
     absent: list[int] = []
     lost: list[int] = []
@@ -80,8 +81,8 @@ def _labels(method: Method, measures: Measures) -> Score:
         elif method.kind == "dice":
             values.append(found.dice)
         else:
-            values.append(_diagonal_mm(measures) if found.lost else found.hd95_mm)
-        if found is not None and found.lost:
+            values.append(farthest_mm if found.lost else found.hd95_mm)
+        if found is not None and found.lost and not measures.invented:
             lost.append(label)
     reasons = [f"label {label}: not in both images" for label in absent]
     if measures.truth.labels is None:
@@ -90,10 +91,3 @@ def _labels(method: Method, measures: Measures) -> Score:
     reasons += [f"label {label}: lost in warping, counted as {worst}" for label in lost]
     more = {"absent_labels": absent, "lost_labels": lost}
     return Score(mean_of(values), tuple(values), more, tuple(reasons))
-
-
-def _diagonal_mm(measures: Measures) -> float:
-    spacing = measures.truth.fixed_spacing_mm or (1.0, 1.0, 1.0)
-    return math.dist(
-        (0, 0, 0), [size * step for size, step in zip(measures.truth.shape, spacing, strict=True)]
-    )

@@ -27,6 +27,7 @@ def evaluate(task, tmp_path, monkeypatch):
     # The second pair has images only: with labels and landmarks asked for, the first alone is judged.
     content = json.loads(task.read_text())
     content["registration_val"] = content["registration_val"][:1]
+    (tmp_path / "both.json").write_text(task.read_text())
     task.write_text(json.dumps(content))
     config = ("config", "--dataset", str(task), "--output", str(tmp_path / "evaluation_config.json"))
     assert cli.main([*config, "--labels", "1", "2", "7"]) == 0
@@ -68,7 +69,9 @@ def test_one_archive_in_the_folder(evaluate, fields, tmp_path):
     assert metrics["aggregates"]["DSC"]["mean"] == 1
 
 
-def test_outputs_of_jobs(evaluate, shift_field, grid, tmp_path):
+@pytest.fixture
+def jobs(shift_field, grid, tmp_path):
+    """The outputs of one job; returns their folder and the list of jobs, still to be written."""
     place = tmp_path / "jobs" / "job-1" / "output" / "images" / "dvf"
     place.mkdir(parents=True)
     write_field_mha(place / "a.mha", voxels_to_lps(shift_field, grid, grid), grid)
@@ -81,10 +84,52 @@ def test_outputs_of_jobs(evaluate, shift_field, grid, tmp_path):
     ]
     outputs = [{"socket": {"slug": "dvf", "relative_path": "images/dvf"}}]
     jobs = [{"pk": "job-1", "status": "Succeeded", "inputs": inputs, "outputs": outputs}]
-    (tmp_path / "jobs" / "predictions.json").write_text(json.dumps(jobs))
-    code, metrics = evaluate(tmp_path / "jobs")
+    return tmp_path / "jobs", jobs
+
+
+def test_outputs_of_jobs(evaluate, jobs):
+    folder, entries = jobs
+    (folder / "predictions.json").write_text(json.dumps(entries))
+    code, metrics = evaluate(folder)
     assert code == 0
     assert metrics["aggregates"]["DSC"]["mean"] == 1
+
+
+def test_a_job_that_failed(evaluate, jobs, tmp_path, capsys):
+    folder, entries = jobs
+    failed = json.loads(json.dumps(entries[0]).replace("Knee_0001", "Knee_0002"))
+    entries.append(failed | {"pk": "job-2", "status": "Failed"})
+    (folder / "predictions.json").write_text(json.dumps(entries))
+    (tmp_path / "evaluation_config.json").unlink()
+    (tmp_path / "Knee_dataset.json").write_text((tmp_path / "both.json").read_text())
+    code, metrics = evaluate(folder)
+    assert (code, metrics) == (3, None)
+    assert "job failed" in capsys.readouterr().err
+    code, metrics = evaluate(folder, "--missing", "worst")
+    assert code == 0
+    (case, why), *more = metrics["missing"]["cases"].items()
+    assert (case, more) == ("0002_0000<--0002_0001", [])
+    assert "job failed" in why
+    assert metrics["cases"][case]["folds_percent"]["mean"] == 100
+    entries[1]["pk"] = "../job-2"  # whose job that was cannot be told
+    (folder / "predictions.json").write_text(json.dumps(entries))
+    assert evaluate(folder, "--missing", "worst")[0] == 3
+
+
+def test_missing_fields_by_configuration_and_environment(evaluate, fields, tmp_path, monkeypatch):
+    config = tmp_path / "evaluation_config.json"
+    content = json.loads(config.read_text())
+    second = {key: path.replace("0001_", "0002_") for key, path in content["eval_pairs"][0].items()}
+    methods = [entry for entry in content["evaluation_methods"] if entry["metric"] == "sdlogj"]
+    content |= {"eval_pairs": [*content["eval_pairs"], second], "evaluation_methods": methods}
+    config.write_text(json.dumps(content))
+    assert evaluate(fields)[0] == 3
+    config.write_text(json.dumps(content | {"missing_fields": "identity"}))
+    code, metrics = evaluate(fields)
+    assert (code, metrics["missing"]["policy"]) == (0, "identity")
+    monkeypatch.setenv("REGEVAL_ARGUMENTS", "--missing worst")
+    code, metrics = evaluate(fields)
+    assert (code, metrics["missing"]["policy"]) == (0, "worst")
 
 
 def test_options_of_the_environment_and_a_gate(evaluate, fields, monkeypatch, capsys):

@@ -134,3 +134,26 @@ def test_imports_neither_torch_nor_the_registration():
         "sys.exit(str(heavy) if heavy else 0)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize("policy", ["identity", "worst"])
+def test_missing_fields_are_scored_where_asked_for(task, command, predictions, tmp_path, capsys, policy):
+    (predictions / "disp_0001_0001.nii.gz").unlink()
+    assert main(command) == 3
+    out = tmp_path / "metrics.json"
+    assert main([*command, "--missing", policy, "--output", str(out), "--require", "missing.count==0"]) == 1
+    captured = capsys.readouterr()
+    assert f"scored as {policy}, in all means: 1 of 2 pairs" in captured.out
+    assert "missing.count==0: it is 1" in captured.err
+    content = json.loads(out.read_text(), parse_constant=refuse)
+    assert list(content["missing"]["cases"]) == ["0001_0000<--0001_0001"]
+
+
+def test_the_configuration_says_what_becomes_of_missing_fields(task, predictions, tmp_path):
+    config = tmp_path / "config.json"
+    words = ["config", "--dataset", str(task), "--output", str(config), "--labels", "--missing", "worst"]
+    assert main([*words, "--landmarks"]) == 0
+    (predictions / "disp_0001_0001.nii.gz").unlink()
+    command = ["evaluate", "--config", str(config), "--predictions", str(predictions)]
+    assert main(command) == 0
+    assert main([*command, "--missing", "refuse"]) == 3

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from regeval.inputs.algorithm_phase import gather_fields
+from regeval.inputs.algorithm_phase import JobFaults, gather_fields
 from regtask import DataError, Grid, Pair, read_field, write_volume
 from regtask.metaimage import write_field_mha
 
@@ -78,7 +78,7 @@ def gather(phase, truth, tmp_path, slugs=None):
 
 
 def test_fields_in_voxels_under_the_names_of_a_submission(phase, truth, tmp_path):
-    assert gather(phase, truth, tmp_path) == []
+    assert gather(phase, truth, tmp_path) == JobFaults((), {})
     for number, (fixed, moving) in enumerate(PAIRS):
         field = read_field(tmp_path / "fields" / f"disp_{fixed}_{moving}.nii")
         np.testing.assert_allclose(field[4, 5, 6], SHIFT * (number + 1), atol=1e-4)
@@ -89,9 +89,9 @@ def test_given_slugs(phase, truth, tmp_path):
     for job in phase[1]:
         job["inputs"][0]["socket"]["slug"] = "follow-up"
         job["inputs"][1]["interface"]["slug"] = "baseline"
-    assert len(gather(phase, truth, tmp_path)) == len(PAIRS)
+    assert len(gather(phase, truth, tmp_path).unassigned) == len(PAIRS)
     (tmp_path / "fields").rename(tmp_path / "first")
-    assert gather(phase, truth, tmp_path, {"fixed": "follow-up", "moving": "baseline"}) == []
+    assert gather(phase, truth, tmp_path, {"fixed": "follow-up", "moving": "baseline"}) == JobFaults((), {})
 
 
 def damage(name, phase, grid):
@@ -122,24 +122,28 @@ def damage(name, phase, grid):
 
 
 @pytest.mark.parametrize(
-    ("name", "message"),
+    ("name", "message", "assigned"),
     [
-        ("pk", "without a usable pk"),
-        ("status", "job failed"),
-        ("unknown pair", "not a pair of the ground truth"),
-        ("odd name", "file name without case"),
-        ("twice", "predicted twice"),
-        ("no file", "one field is needed"),
-        ("no outputs", "no displacement field"),
-        ("another grid", "field on another grid"),
-        ("another shape", "field on another grid"),
+        ("pk", "without a usable pk", False),
+        ("status", "job failed", True),
+        ("unknown pair", "not a pair of the ground truth", False),
+        ("odd name", "file name without case", False),
+        ("twice", "predicted twice", False),
+        ("no file", "one field is needed", True),
+        ("no outputs", "no displacement field", True),
+        ("another grid", "field on another grid", True),
+        ("another shape", "field on another grid", True),
     ],
 )
-def test_a_fault_of_one_job_is_told_and_the_others_count(phase, truth, tmp_path, grid, name, message):
+def test_a_fault_of_one_job_is_told_and_the_others_count(
+    phase, truth, tmp_path, grid, name, message, assigned
+):
     damage(name, phase, grid)
-    faults = gather(phase, truth, tmp_path)
-    assert [fault.what for fault in faults if message in fault.what] != []
-    assert len(faults) == 1
+    found = gather(phase, truth, tmp_path)
+    (first,) = {pair.case_key for pair in truth if pair.fixed_id.subject == "0002"}  # jobs come in any order
+    assert list(found.by_case) == ([first] if assigned else [])
+    (fault,) = found.unassigned or found.by_case[first]
+    assert message in fault.what
     assert len(list((tmp_path / "fields").iterdir())) == 1
 
 

@@ -139,3 +139,12 @@ def test_a_configuration_asks_only_for_what_every_pair_has(task, tmp_path):
     assert main(["config", "--dataset", str(task), "--output", str(tmp_path / "c.json")]) == 0
     written = json.loads((tmp_path / "c.json").read_text())
     assert [method["metric"] for method in written["evaluation_methods"]] == ["sdlogj", "dice", "hd95", "tre"]
+
+
+def test_missing_fields(config_file, tmp_path):
+    assert read_config(config_file(), tmp_path).missing == "refuse"
+    config = read_config(config_file(missing_fields="worst"), tmp_path)
+    assert config.missing == "worst"
+    assert as_official(config, tmp_path)["missing_fields"] == "worst"
+    with pytest.raises(DataError, match=r"unknown missing_fields: .* or worst; got ignore"):
+        read_config(config_file(missing_fields="ignore"), tmp_path)
