@@ -5,9 +5,8 @@ import sys
 from pathlib import Path
 from typing import get_args
 
-from regeval.cli.verbs import Verbs
+from regeval.cli.verbs import Verbs, add_layout
 from regtask.dataset import Split, read_dataset
-from regtask.fields import Layout
 
 _FAULTS_FOUND = 1
 
@@ -30,12 +29,7 @@ def add_parser(verbs: Verbs) -> None:
     parser.add_argument(
         "--split", choices=get_args(Split), default="auto", help="auto: test if it has pairs, else val"
     )
-    parser.add_argument(
-        "--layout",
-        choices=get_args(Layout),
-        default="channel_last",
-        help="channel_first for challenges that ask for (3, I, J, K), such as LUMIR",
-    )
+    add_layout(parser)
     parser.set_defaults(run=run)
 
 

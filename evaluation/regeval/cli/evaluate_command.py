@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import get_args
 
 from regeval.cli.metrics_table import format_table
-from regeval.cli.verbs import Verbs
+from regeval.cli.verbs import Verbs, add_layout
 from regeval.inputs.config import Config, Missing, config_of, read_config
 from regeval.inputs.submission import open_submission
 from regeval.scoring.evaluate_submission import evaluate
@@ -15,9 +15,7 @@ from regeval.scoring.metrics_file import write_metrics
 from regeval.scoring.requirements import read_gates
 from regeval.scoring.score import Mode
 from regtask.dataset import Split, read_dataset
-from regtask.fields import Layout
 
-_LAYOUTS: dict[str, Layout] = {"channel-last": "channel_last", "channel-first": "channel_first"}
 _FAILED = 1
 
 
@@ -53,9 +51,7 @@ def add_parser(verbs: Verbs) -> None:
     parser.add_argument(
         "--split", choices=get_args(Split), default="auto", help="with --dataset; auto: test, else val"
     )
-    parser.add_argument(
-        "--layout", choices=_LAYOUTS, default="channel-last", help="axes of the files; LUMIR: channel-first"
-    )
+    add_layout(parser)
     parser.add_argument(
         "--missing",
         choices=get_args(Missing),
@@ -93,7 +89,7 @@ def run(options: argparse.Namespace) -> int:
         submission,
         options.mode,
         jobs=options.jobs,
-        layout=_LAYOUTS[options.layout],
+        layout=options.layout,
         unusable=options.unusable,
     )
     if options.output is not None:

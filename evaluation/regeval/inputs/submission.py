@@ -6,12 +6,14 @@ collected in `Submission.faults`; whoever needs a sound submission passes them t
 
 import os
 import stat
+import zipfile
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
 import numpy as np
+from numpy.lib import format as npy_format
 from numpy.typing import NDArray
 
 from regeval.inputs.archive import Limits, list_archive, unpacked
@@ -98,6 +100,12 @@ class Submission:
             DataError: damaged, wrong shape or type, or not finite; places are given within the submission.
             MemoryShortageError: this machine cannot hold it.
         """
+        return self.read_stored(name, shape, layout)[0]
+
+    def read_stored(
+        self, name: str, shape: tuple[int, ...] | None, layout: Layout = "channel_last"
+    ) -> tuple[NDArray[np.float32], np.dtype[np.generic]]:
+        """Read the field in a file as `read_field` does, and the type of its values on disk."""
         where = f"{self.location}: {self.files[name]!r}"
         with self.local(name) as path:
             try:
@@ -105,7 +113,7 @@ class Submission:
                     raise_for(list_archive(path, Limits())[1])  # it is a zip archive itself
                 else:
                     _refuse_far_voxels(path)
-                return read_field(path, shape, layout)
+                return read_field(path, shape, layout), _stored_dtype(path)
             except DataError as error:
                 moved = (
                     replace(fault, where=fault.where.replace(str(path), where)) for fault in error.faults
@@ -160,6 +168,16 @@ def missing_field(pair: Pair, location: Path) -> Fault:
     """Return the fault of a pair that has no field."""
     expected = " or ".join(field_names(pair.fixed_id, pair.moving_id, "both"))
     return Fault("no displacement field", f"{pair.case_key} in {location}", expected)
+
+
+def _stored_dtype(path: Path) -> np.dtype[np.generic]:
+    """Return the type on disk of a file that has been read without a fault."""
+    if not path.name.endswith(".npz"):
+        return read_nifti_header(path).dtype
+    with zipfile.ZipFile(path) as archive, archive.open(archive.infolist()[0]) as stream:
+        version = npy_format.read_magic(stream)
+        read = npy_format.read_array_header_1_0 if version == (1, 0) else npy_format.read_array_header_2_0
+        return np.dtype(read(stream)[2])
 
 
 def _refuse_far_voxels(path: Path) -> None:
