@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import get_args
 
+from regeval.cli.metrics_csv import metrics_csv
 from regeval.cli.metrics_table import format_table
 from regeval.cli.verbs import Verbs, add_layout
 from regeval.inputs.config import Config, Missing, config_of, read_config
@@ -14,6 +15,7 @@ from regeval.scoring.evaluate_submission import evaluate
 from regeval.scoring.metrics_file import write_metrics
 from regeval.scoring.requirements import read_gates
 from regeval.scoring.score import Mode
+from regtask.atomic import atomic_write_text
 from regtask.dataset import Split, read_dataset
 
 _FAILED = 1
@@ -42,6 +44,9 @@ def add_parser(verbs: Verbs) -> None:
         help="the ground truth (default: the folder of the JSON)",
     )
     parser.add_argument("--output", type=Path, metavar="JSON", help="metrics file to write")
+    parser.add_argument(
+        "--csv", type=Path, metavar="FILE", help="the same scores in long form: a value a line"
+    )
     parser.add_argument(
         "--mode",
         choices=get_args(Mode),
@@ -73,7 +78,7 @@ def add_parser(verbs: Verbs) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Score a submission, print a table, write the metrics, and hold them against the requirements.
+    """Score a submission, print a table, write metrics and csv, and hold them against the requirements.
 
     Returns:
         0, or 1 if a requirement is not met.
@@ -94,6 +99,8 @@ def run(options: argparse.Namespace) -> int:
     )
     if options.output is not None:
         write_metrics(options.output, document, options.strict_json or options.mode == "strict")
+    if options.csv is not None:
+        atomic_write_text(options.csv, metrics_csv(document))
     sys.stdout.write(format_table(document, str(options.predictions)))
     failures = [failure for gate in gates if (failure := gate.failure(document))]
     for failure in failures:
