@@ -44,9 +44,7 @@ def add_parser(verbs: Verbs) -> None:
         help="the ground truth (default: the folder of the JSON)",
     )
     parser.add_argument("--output", type=Path, metavar="JSON", help="metrics file to write")
-    parser.add_argument(
-        "--csv", type=Path, metavar="FILE", help="the same scores in long form: a value a line"
-    )
+    parser.add_argument("--csv", type=Path, metavar="FILE", help="the scores in long form: one value a line")
     parser.add_argument(
         "--mode",
         choices=get_args(Mode),
