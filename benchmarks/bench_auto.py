@@ -17,7 +17,7 @@ from pathlib import Path
 
 from common import ROOT, provenance, run_process, write_json
 from pair_rows import Row, description_of, find_row, group_rows
-from regeval.scores import score_case
+from regeval.scoring.quick_scores import score_case
 from regtask.dataset import Dataset, read_dataset
 from regtask.fields import read_field
 from regtask.names import field_name_long

@@ -33,7 +33,7 @@ from dinoreg.errors import WeightsError
 from dinoreg.runtime import choose_device
 from dinoreg.settings.load import config_hash, load_preset
 from dinoreg.task.run_task import RunOptions, run_task
-from regeval.scores import score_task
+from regeval.scoring.quick_scores import score_task
 from regtask.dataset import Dataset, read_dataset
 
 ENCODERS = {

@@ -38,8 +38,8 @@ from dinoreg.pipeline.register import register_prepared
 from dinoreg.preprocess.prepare import prepare_image
 from dinoreg.runtime import choose_device
 from dinoreg.settings.load import load_preset
-from regeval.overlap import dice
-from regeval.regularity import folding_fraction
+from regeval.metrics.jacobian_folds import folding_fraction
+from regeval.metrics.overlap import dice
 from regtask.grid import Grid
 
 log = logging.getLogger("bench_motion")

@@ -25,7 +25,7 @@ from dinoreg.runtime import choose_device
 from dinoreg.settings.config import Config
 from dinoreg.settings.load import load_preset
 from image_pairs import read_image_pair
-from regeval.scores import score_case
+from regeval.scoring.quick_scores import score_case
 from regtask.dataset import Dataset, read_dataset
 from regtask.pair import Pair
 

@@ -21,7 +21,7 @@ from dinoreg.pipeline.register import register
 from dinoreg.preprocess.pair import Scan
 from dinoreg.settings.load import load_preset
 from image_pairs import read_image_pair
-from regeval.scores import score_case
+from regeval.scoring.quick_scores import score_case
 from regtask.dataset import Dataset, read_dataset
 from regtask.pair import Pair
 

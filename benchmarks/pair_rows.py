@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from common import provenance, run_process
-from regeval.scores import score_case
+from regeval.scoring.quick_scores import score_case
 from regtask.dataset import Dataset
 from regtask.fields import read_field
 from regtask.names import field_name_long

@@ -8,12 +8,12 @@ Conventions: arrays in NIfTI index order; pull fields, warped(x) = moving(x + u(
 the fixed grid, component c along array axis c, identity not included.
 """
 
-from regeval.landmarks import tre_mm
-from regeval.overlap import dice, labels_in_both
-from regeval.regularity import folding_fraction, jacobian_determinant, sd_log_jacobian
-from regeval.scores import CaseScores, MeanScores, mean_scores, score_case, score_task
-from regeval.surface import hd95_mm
-from regeval.warp import warp_labels, warp_landmarks
+from regeval.metrics.hd95 import hd95_mm
+from regeval.metrics.jacobian_folds import folding_fraction, jacobian_determinant, sd_log_jacobian
+from regeval.metrics.landmark_error import tre_mm
+from regeval.metrics.overlap import dice, labels_in_both
+from regeval.metrics.warp import warp_labels, warp_landmarks
+from regeval.scoring.quick_scores import CaseScores, MeanScores, mean_scores, score_case, score_task
 
 __all__ = [
     "CaseScores",

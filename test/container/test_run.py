@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from dinoreg.weights.official import SHIPPED
-from regeval.scores import mean_scores, score_task
+from regeval.scoring.quick_scores import mean_scores, score_task
 from regtask import read_dataset, read_field
 
 pytestmark = pytest.mark.container

@@ -11,12 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from regeval.config import read_config
-from regeval.document import as_strict_json
-from regeval.evaluation import evaluate
-from regeval.landmarks import tre_mm
-from regeval.submission import open_submission
-from regeval.truth import read_truth
+from regeval.inputs.config import read_config
+from regeval.inputs.ground_truth import read_truth
+from regeval.inputs.submission import open_submission
+from regeval.metrics.landmark_error import tre_mm
+from regeval.scoring.evaluate_submission import evaluate
+from regeval.scoring.metrics_file import as_strict_json
 
 OFFICIAL = Path(__file__).resolve().parents[3] / "shared" / "data" / "learn2reg_official"
 TOLERANCE = 1e-6

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from regeval.surface_elements import hd95_voxels
+from regeval.metrics.hd95_official import hd95_voxels
 
 pytestmark = pytest.mark.golden
 

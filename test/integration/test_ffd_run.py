@@ -43,7 +43,7 @@ def slice_task(tmp_path_factory, oblique):
 
 @pytest.mark.parametrize("preset", ["ffd-ncc", "ffd-mind"])
 def test_slices_are_registered(dinoreg, slice_task, tmp_path, preset):
-    from regeval.scores import score_task
+    from regeval.scoring.quick_scores import score_task
 
     output = tmp_path / "fields"
     done = dinoreg("run", "--dataset", slice_task, "--output", output, "--preset", preset, "--pictures")

@@ -18,7 +18,7 @@ from dinoreg.motion.output import write_csv
 from dinoreg.motion.sequences import LabelledCine
 from dinoreg.motion.track import Track, TrackedFrame, pull_positions
 from dinoreg.space.jacobian import jacobian_determinant
-from regeval.overlap import dice
+from regeval.metrics.overlap import dice
 from regtask.atomic import atomic_write_text
 
 # A landmark within this distance of the target lies on it.

@@ -22,9 +22,9 @@ from dinoreg.study.ablation_rows import Row
 from dinoreg.study.ablation_table import CaseResult, format_csv, format_markdown
 from dinoreg.task.manifest import Manifest
 from dinoreg.task.run_task import RunOptions, run_task
-from regeval.landmarks import tre_mm
-from regeval.scores import Field, score_case
-from regeval.strict import hardest
+from regeval.metrics.landmark_error import tre_mm
+from regeval.scoring.quick_scores import Field, score_case
+from regeval.scoring.strict_rules import hardest
 from regtask.atomic import atomic_write_text
 from regtask.dataset import Dataset
 from regtask.errors import Fault, OutputError

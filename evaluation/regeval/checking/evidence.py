@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import map_coordinates
 
-from regeval.overlap import labels_in_both
+from regeval.metrics.overlap import labels_in_both
 from regtask.images import read_header, read_labels, read_mask, read_volume
 from regtask.landmarks import read_landmark_pair
 from regtask.pair import Pair

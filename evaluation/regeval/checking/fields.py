@@ -1,16 +1,13 @@
 """One field of a submission: shape, type and values."""
 
-import zipfile
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.lib import format as npy_format
 from numpy.typing import NDArray
 
+from regeval.inputs.submission import Submission
 from regtask.errors import DataError, Fault
-from regtask.fields import Layout, read_field
-from regtask.nifti import read_nifti_header
+from regtask.fields import Layout
 
 # Slope of the vectors over the voxel indices: 0 for any usual field, 1 where the identity is included.
 _IDENTITY_SLOPE = (0.7, 1.3)
@@ -31,28 +28,28 @@ class CheckedField:
     faults: tuple[Fault, ...]
 
 
-def check_field(path: Path, shape: tuple[int, ...], layout: Layout) -> CheckedField:
-    """Read a field and judge its form.
+def check_field(submission: Submission, name: str, shape: tuple[int, ...], layout: Layout) -> CheckedField:
+    """Read a field, as the evaluation does, and judge its form.
 
     Args:
-        path: `.nii`, `.nii.gz` or `.npz`.
+        submission: the files.
+        name: one of its files.
         shape: (I, J, K) of the fixed image.
         layout: where the components are.
     """
     try:
-        vectors = read_field(path, shape, layout)
-        dtype = _stored_dtype(path)
+        vectors, dtype = submission.read_stored(name, shape, layout)
     except DataError as error:
-        return CheckedField(None, "", error.faults)
+        return CheckedField(None, "", tuple(replace(fault, where=name) for fault in error.faults))
     faults = []
     if dtype == np.float16:
         largest = float(np.abs(vectors).max(initial=0))
         step = float(np.spacing(np.float16(largest)))
         remedy = "write float32; float16 was the rule in 2020 and 2021 only, and some evaluators refuse it"
         got = f"float16: vectors of {largest:.3g} voxels are rounded to {step:.2g}"
-        faults.append(Fault("half precision", path.name, "float32", got, remedy))
+        faults.append(Fault("half precision", name, "float32", got, remedy))
     elif dtype.kind != "f":
-        faults.append(Fault("whole voxels only", path.name, "float32", str(dtype), "write float32"))
+        faults.append(Fault("whole voxels only", name, "float32", str(dtype), "write float32"))
     return CheckedField(vectors, str(dtype), tuple(faults))
 
 
@@ -73,13 +70,3 @@ def includes_identity(vectors: NDArray[np.floating]) -> bool:
             slopes.append(np.polyfit(np.arange(size), profile, 1)[0])
     low, high = _IDENTITY_SLOPE
     return bool(slopes) and all(low < slope < high for slope in slopes)
-
-
-def _stored_dtype(path: Path) -> np.dtype[np.generic]:
-    """Return the type on disk of a file that has been read without a fault."""
-    if not path.name.endswith(".npz"):
-        return read_nifti_header(path).dtype
-    with zipfile.ZipFile(path) as archive, archive.open(archive.infolist()[0]) as stream:
-        version = npy_format.read_magic(stream)
-        read = npy_format.read_array_header_1_0 if version == (1, 0) else npy_format.read_array_header_2_0
-        return np.dtype(read(stream)[2])

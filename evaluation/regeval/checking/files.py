@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from regeval.submission import SUFFIXES, Submission, accepted_names
+from regeval.inputs.submission import SUFFIXES, Submission, accepted_names
 from regtask.errors import Fault
 from regtask.names import field_name_long, field_name_short, field_names
 from regtask.pair import Pair
@@ -47,13 +47,13 @@ def check_names(pairs: Sequence[Pair], submission: Submission) -> Naming:
         if not any(_stem(name) == _stem(demanded) for name in candidates):
             old_evaluator.append(demanded)
     faults.extend(_surplus(pairs, submission, used))
+    notes = []
     inner = sorted({path.rpartition("/")[0] for path in submission.files.values()} - {""})
     if inner and fields:
-        remedy = "pack the files themselves, not their folder"
-        faults.append(
-            Fault("fields in a folder", inner[0], "fields at the top of the submission", remedy=remedy)
+        notes.append(
+            f"the fields lie in the folder {inner[0]!r}: `regeval evaluate` reads them there, the evaluators "
+            "of Learn2Reg only at the top; pack the files themselves to please both"
         )
-    notes = []
     if old_evaluator:
         more = f" and {len(old_evaluator) - 1} more" if len(old_evaluator) > 1 else ""
         notes.append(
@@ -99,10 +99,14 @@ def _surplus(pairs: Sequence[Pair], submission: Submission, used: set[str]) -> I
         if name in used or not name.endswith(SUFFIXES):
             continue
         pair = turned.get(_stem(name))
-        remedy = "remove it, or check that the split is the right one"
+        expected, remedy = (
+            "fields of the pairs of this split only",
+            "remove it, or check that the split is the right one",
+        )
         if pair is not None:
-            remedy = f"the fixed image comes first: {field_name_long(pair.fixed_id, pair.moving_id)}"
-        yield Fault("surplus file", name, "fields of the pairs of this split only", remedy=remedy)
+            expected = field_name_long(pair.fixed_id, pair.moving_id)
+            remedy = "the fixed image comes first; rename"
+        yield Fault("surplus file", name, expected, remedy=remedy)
 
 
 def _stem(name: str) -> str:

@@ -20,7 +20,7 @@ from regeval.checking.plausibility import (
     score_pair,
     summarise,
 )
-from regeval.submission import Submission
+from regeval.inputs.submission import Submission
 from regtask.errors import Fault
 from regtask.fields import Layout
 from regtask.images import read_header
@@ -86,8 +86,7 @@ def check_submission(
     idle, with_identity = [], []
     for pair, name in naming.fields.items():
         grid = read_header(pair.fixed).grid
-        with submission.local(name) as path:
-            field = check_field(path, grid.shape, layout)
+        field = check_field(submission, name, grid.shape, layout)
         faults.extend(field.faults)
         if field.vectors is None:
             continue

@@ -1,9 +1,12 @@
 """The report of a check for people."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from regeval.checking.submission_check import Report
+from regtask.errors import Fault
 
+# Places of one fault that are listed.
+_MAX_NAMED = 20
 _UNITS = {
     "landmarks": "share of the landmarks' distance that is gone",
     "keypoints": "share of the key points' distance that is gone",
@@ -13,16 +16,39 @@ _UNITS = {
 
 
 def format_report(title: str, report: Report) -> str:
-    """Return the report as text: faults, notes, and how well each hypothesis fits."""
+    """Return the report as text: faults, notes, and how well each hypothesis fits.
+
+    A fault that several fields have is said once, with all of them.
+    """
     size = f"{report.total_bytes / 1e6:.1f} MB"
     lines = [f"{title}: {report.fields} of {report.pairs} fields can be read, {size}", ""]
-    count = len(report.faults)
+    kinds: dict[tuple[str, str], list[Fault]] = {}
+    for fault in report.faults:
+        kinds.setdefault((fault.what, fault.remedy), []).append(fault)
+    count = len(kinds)
     lines += [f"{count} {'fault' if count == 1 else 'faults'}:" if count else "no faults"]
-    lines += [f"  - {fault}" for fault in report.faults]
+    lines += [f"  - {_together(faults)}" for faults in kinds.values()]
     lines += [f"  note: {note}" for note in report.notes]
     if report.judgements:
         lines += ["", *_plausibility(report)]
     return "\n".join([*lines, "", report.verdict]) + "\n"
+
+
+def _together(faults: Sequence[Fault]) -> str:
+    """Return faults that differ in their place, and in what it brings with it, as one."""
+    first = faults[0]
+    if len(faults) == 1:
+        return str(first)
+    places = [fault.where for fault in faults]
+    more = f" and {len(places) - _MAX_NAMED} more" if len(places) > _MAX_NAMED else ""
+    text = f"{first.what}, {len(faults)} times: {', '.join(places[:_MAX_NAMED])}{more}"
+    for word, values in (
+        ("expected", [fault.expected for fault in faults]),
+        ("got", [fault.got for fault in faults]),
+    ):
+        if values[0]:
+            text += f"; {word} {values[0]}" + ("" if len(set(values)) == 1 else " for the first")
+    return f"{text} -> {first.remedy}" if first.remedy else text
 
 
 def _plausibility(report: Report) -> list[str]:

@@ -1,7 +1,7 @@
 """A local leaderboard: rank runs by their metrics files, and say how certain the order is."""
 
 from regeval.ranking.leaderboard import Leaderboard, Standing, rank_runs
-from regeval.ranking.metrics import Metric, known_metric, metric_of
+from regeval.ranking.metric_direction import Metric, known_metric, metric_of
 from regeval.ranking.page import render_page
 from regeval.ranking.runs import REFERENCE, Results, Run, compare, read_run, with_reference
 from regeval.ranking.schemes import COMPONENT_WEIGHTS, Scheme

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from regeval.ranking.leaderboard import Leaderboard
-from regeval.ranking.metrics import Metric
+from regeval.ranking.metric_direction import Metric
 
 ROW = 26.0
 NAME_WIDTH = 136.0
@@ -58,13 +58,17 @@ class BoxPlot:
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """One run on one case: place, strength of the colour from 0 (worst) to 1 (best), None without number."""
+    """One run on one case: place, strength of the colour from 0 (worst) to 1 (best), None without number.
+
+    `stand_in` marks a case that was scored without a field.
+    """
 
     x: float
     y: float
     strength: float | None
     text: str
     tip: str
+    stand_in: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,7 +179,10 @@ def _box_plot(board: Leaderboard, number: int, metric: Metric) -> BoxPlot:
             for place in np.quantile(known, (0, 0.25, 0.5, 0.75, 1)).tolist()
         )
         points = tuple(
-            (round(NAME_WIDTH + (float(value) - ticks[0]) * scale, 1), f"{case}: {number_text(float(value))}")
+            (
+                round(NAME_WIDTH + (float(value) - ticks[0]) * scale, 1),
+                f"{case}: {number_text(float(value))}{_note(board, run, case)}",
+            )
             for value, case, good in zip(of_run, board.results.cases, there, strict=True)
             if good
         )
@@ -202,7 +209,8 @@ def _heat_map(board: Leaderboard, number: int, metric: Metric) -> HeatMap:
             text = number_text(value)
             place = (round(NAME_WIDTH + column * cell, 1), round(head + row * ROW, 1))
             strength = _strength(value, known, metric) if math.isfinite(value) else None
-            cells.append(Cell(*place, strength, text, f"{run}, {case}: {text}"))
+            note = _note(board, run, case)
+            cells.append(Cell(*place, strength, text, f"{run}, {case}: {text}{note}", bool(note)))
     columns = tuple((NAME_WIDTH + (column + 0.5) * cell, name) for column, name in enumerate(names))
     return HeatMap(
         title=metric.name,
@@ -216,6 +224,12 @@ def _heat_map(board: Leaderboard, number: int, metric: Metric) -> HeatMap:
         head=head,
         shows_text=cell >= 30,
     )
+
+
+def _note(board: Leaderboard, run: str, case: str) -> str:
+    """Say that a case was scored without a field, if it was."""
+    why = board.results.stand_ins.get(run, {}).get(case)
+    return "" if why is None else f" (no usable field, scored as {board.results.missing})"
 
 
 def _strength(value: float, known: NDArray[np.float64], metric: Metric) -> float:

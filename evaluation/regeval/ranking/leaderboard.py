@@ -1,19 +1,20 @@
 """The ranking itself, and how much it depends on which cases happened to be tested."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import rankdata
 
-from regeval.ranking.metrics import Component
+from regeval.ranking.metric_direction import Component
 from regeval.ranking.runs import Results
 from regeval.ranking.schemes import ALPHA, Scheme
 
 # Bootstrap samples that are tested at once: bounds the memory.
 _BATCH = 100
 _INTERVAL = (0.025, 0.975)
+_MAX_NAMED = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +67,11 @@ class Leaderboard:
     def warnings(self) -> tuple[str, ...]:
         """Return what a reader has to know before believing the order."""
         cases, runs = len(self.results.cases), len(self.results.runs)
-        texts = []
+        texts = [
+            f"{run}: {len(stand_ins)} of {cases} cases had no usable field and are scored as "
+            f"{self.results.missing}: {_some(list(stand_ins))}"
+            for run, stand_ins in self.results.stand_ins.items()
+        ]
         if self.scheme.method == "wilcoxon-holm":
             smallest = runs * (runs - 1) * 0.5**cases
             if smallest >= ALPHA:
@@ -145,6 +150,12 @@ def rank_runs(
         seed=seed,
         reference=reference,
     )
+
+
+def _some(names: Sequence[str]) -> str:
+    """Return the first few names."""
+    more = f" and {len(names) - _MAX_NAMED} more" if len(names) > _MAX_NAMED else ""
+    return ", ".join(names[:_MAX_NAMED]) + more
 
 
 def _order(standing: Standing, results: Results) -> tuple[float, ...]:

@@ -13,7 +13,7 @@ from typing import Any, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from regeval.ranking.metrics import Component, Metric, known_metric, metric_of
+from regeval.ranking.metric_direction import Component, Metric, known_metric, metric_of
 from regtask.errors import DataError, Fault, nearest
 
 # Differences of case sets are listed up to this number; whole other tasks would fill the screen.
@@ -37,6 +37,8 @@ class Run:
         kinds: metric -> kind, such as "dice", of those that the evaluation was asked for; empty for files
             that do not say.
         reference: the identity on the same cases, where the file has it.
+        stand_ins: case -> why it had no usable field, of the cases that were scored without one.
+        missing: as what those cases were scored: "identity" or "worst"; empty where there are none.
     """
 
     name: str
@@ -46,6 +48,8 @@ class Run:
     scores: Mapping[str, Mapping[str, float]]
     kinds: Mapping[str, str]
     reference: "Run | None" = None
+    stand_ins: Mapping[str, str] = field(default_factory=dict)
+    missing: str = ""
 
     def is_identity(self) -> bool:
         """Return whether every number is that of the identity in the same file: nothing was moved."""
@@ -76,6 +80,8 @@ class Results:
         values: (metrics, runs, cases), as in the files; nan or infinite where there is no number.
         left_out: metrics that are not ranked, each with the reason.
         units: metric -> unit, of those that have one and whose kind the files tell.
+        stand_ins: run -> case -> why it had no usable field, of the runs that have such cases.
+        missing: as what those cases were scored.
     """
 
     task: str
@@ -85,6 +91,8 @@ class Results:
     values: NDArray[np.float64]
     left_out: Mapping[str, str]
     units: Mapping[str, str] = field(default_factory=dict)
+    stand_ins: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    missing: str = ""
 
     def goodness(self) -> NDArray[np.float64]:
         """Return the values with the sign that makes larger ones better, all finite.
@@ -123,7 +131,8 @@ def read_run(name: str, path: Path) -> Run:
     identity = None
     if isinstance(content.get("reference"), dict):
         identity = Run(REFERENCE, task, mode, masked, _scores(content["reference"], path), kinds)
-    return Run(name, task, mode, masked, scores, kinds, identity)
+    stand_ins, missing = _stand_ins(content.get("missing"), scores)
+    return Run(name, task, mode, masked, scores, kinds, identity, stand_ins, missing)
 
 
 def with_reference(runs: Sequence[Run]) -> list[Run]:
@@ -176,7 +185,17 @@ def compare(runs: Sequence[Run], wanted: Sequence[str] = ()) -> Results:
     units = {
         metric.name: unit_of[kind] for metric in chosen if (kind := kinds.get(metric.name, "")) in unit_of
     }
-    return Results(task, tuple(run.name for run in runs), cases, tuple(chosen), table, left_out, units)
+    return Results(
+        task,
+        tuple(run.name for run in runs),
+        cases,
+        tuple(chosen),
+        table,
+        left_out,
+        units,
+        {run.name: run.stand_ins for run in runs if run.stand_ins},
+        next((run.missing for run in runs if run.stand_ins), ""),
+    )
 
 
 def _constant(runs: Sequence[Run], metric: str) -> bool:
@@ -198,6 +217,16 @@ def _case_scores(metrics: Mapping[str, Any]) -> dict[str, float]:
         if isinstance(entry, dict) and _HARDEST in entry:
             scores[f"{metric}.{_HARDEST}"] = _number(entry[_HARDEST])
     return scores
+
+
+def _stand_ins(raw: object, scores: Mapping[str, object]) -> tuple[dict[str, str], str]:
+    """Return the cases that were scored without a field, each with the reason, and as what."""
+    entry = raw if isinstance(raw, dict) else {}
+    cases = entry.get("cases")
+    if not isinstance(cases, dict):
+        return {}, ""
+    stand_ins = {str(case): str(why) for case, why in cases.items() if case in scores}
+    return stand_ins, str(entry.get("policy", ""))
 
 
 def _kinds(content: Mapping[str, Any]) -> dict[str, str]:
@@ -231,6 +260,7 @@ def _refuse_different(runs: Sequence[Run]) -> None:
     for what, rules in (
         ("mode", {run.mode: run.name for run in runs}),
         ("masked", {run.masked: run.name for run in runs if run.masked is not None}),
+        ("stand-in for missing fields", {run.missing: run.name for run in runs if run.stand_ins}),
     ):
         if len(rules) > 1:
             got = ", ".join(f"{what} {rule} ({name})" for rule, name in rules.items())

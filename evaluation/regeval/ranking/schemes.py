@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import rankdata
 
-from regeval.ranking.metrics import Component, Metric
+from regeval.ranking.metric_direction import Component, Metric
 from regeval.ranking.significance import holm, rank_sum, signed_rank_greater
 
 Method = Literal["l2r", "wilcoxon-holm"]

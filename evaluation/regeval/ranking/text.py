@@ -6,13 +6,14 @@ from collections.abc import Sequence
 
 from regeval.ranking.charts import number_text
 from regeval.ranking.leaderboard import Leaderboard, Standing
-
-# A spreadsheet takes a cell that begins so for a formula and runs it, quoted or not.
-_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
+from regeval.scoring.spreadsheet import defused
 
 
 def format_leaderboard(board: Leaderboard) -> str:
-    """Return a fixed-width table: rank, interval, run, score, and per metric the mean with its score."""
+    """Return a fixed-width table: rank, interval, run, score, and per metric the mean with its score.
+
+    In brackets after a run: how many of its cases are scored without a field, and as what.
+    """
     metrics = [metric.name for metric in board.results.metrics]
     titles = ("rank", "95 %", "run", "score", *(["gate"] if board.reference else []), *metrics)
     rows = [titles, *(_row(board, standing, metrics) for standing in board.standings)]
@@ -36,34 +37,27 @@ def leaderboard_csv(board: Leaderboard) -> str:
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
     columns = [
-        _defused(f"{name} {what}") for name in metrics for what in ("mean", "score", "cases without number")
+        defused(f"{name} {what}") for name in metrics for what in ("mean", "score", "cases without number")
     ]
     components = list(board.scheme.component_names()) if board.scheme.method == "wilcoxon-holm" else []
-    writer.writerow(["rank", "rank low", "rank high", "run", "score", "gate", *components, *columns])
+    titles = ["rank", "rank low", "rank high", "run", "score", "gate", *components, "cases without field"]
+    writer.writerow([*titles, *columns])
     for one in board.standings:
         gate = "" if one.passed is None else "passed" if one.passed else "not passed"
         row: list[object] = [
             "" if one.rank is None else one.rank,
             *(one.interval or ("", "")),
-            _defused(one.run),
+            defused(one.run),
             one.score,
             gate,
         ]
         row += [one.components[name] for name in components]
+        row.append(len(board.results.stand_ins.get(one.run, {})))
         for name in metrics:
             mean = one.means[name]
             row += ["" if mean != mean else mean, one.metric_scores[name], one.without_number[name]]
         writer.writerow(row)
     return stream.getvalue()
-
-
-def _defused(text: str) -> str:
-    """Return text that a spreadsheet shows instead of running it: an apostrophe before a formula's sign.
-
-    Carriage returns become spaces, since the writer does not quote them and they would begin a new line.
-    """
-    plain = text.replace("\r", " ")
-    return f"'{plain}" if text.startswith(_FORMULA_STARTS) else plain
 
 
 def _row(board: Leaderboard, standing: Standing, metrics: Sequence[str]) -> tuple[str, ...]:
@@ -75,7 +69,9 @@ def _row(board: Leaderboard, standing: Standing, metrics: Sequence[str]) -> tupl
         lost = f", {missing} none" if missing else ""
         cells.append(f"{number_text(standing.means[name])} ({standing.metric_scores[name]:.2f}{lost})")
     rank = "ref" if standing.rank is None else str(standing.rank)
-    return (rank, interval, standing.run, f"{standing.score:.3f}", *gate, *cells)
+    stand_ins = board.results.stand_ins.get(standing.run, {})
+    run = f"{standing.run} [{len(stand_ins)} {board.results.missing}]" if stand_ins else standing.run
+    return (rank, interval, run, f"{standing.score:.3f}", *gate, *cells)
 
 
 def _line(row: Sequence[str], widths: Sequence[int]) -> str:

@@ -76,6 +76,13 @@ def test_wheel_holds_presets_weights_and_templates(wheel):
     assert any(name.endswith(".data/data/share/dinoreg/weights/dino3d.safetensors") for name in names)
 
 
+@pytest.mark.parametrize("package", SOURCES)
+def test_wheel_holds_every_module(wheel, package):
+    source = ROOT / SOURCES[package]
+    modules = {path.relative_to(source).as_posix() for path in (source / package).rglob("*.py")}
+    assert modules <= set(wheel[0])
+
+
 def test_wheel_asks_for_everything_without_an_extra(wheel, project):
     asked = [
         line for line in wheel[1].splitlines() if line.startswith("Requires-Dist:") and "extra ==" not in line

@@ -138,8 +138,8 @@ class KnownFields:
     def __init__(self):
         self.asked = []
 
-    def __call__(self, dataset, config, options, *, load):
-        (pair,) = dataset.pairs(options.split)
+    def __call__(self, dataset, config, options, *, pairs, load):
+        (pair,) = pairs
         self.asked.append((pair.case_key, options.output.name))
         options.output.mkdir(parents=True, exist_ok=True)
         field = np.zeros((*SHAPE, 3), np.float32)
@@ -197,10 +197,10 @@ def test_what_is_finished_is_not_run_again(task, tmp_path):
 
 def test_a_row_that_breaks_keeps_the_finished_ones(task, tmp_path):
     class Breaks(KnownFields):
-        def __call__(self, dataset, config, options, *, load):
+        def __call__(self, dataset, config, options, *, pairs, load):
             if len(self.asked) == 3:
                 raise KeyboardInterrupt
-            return super().__call__(dataset, config, options, load=load)
+            return super().__call__(dataset, config, options, pairs=pairs, load=load)
 
     with pytest.raises(KeyboardInterrupt):
         run(task, tmp_path / "out", ["full", "s1"], known=Breaks())
@@ -253,8 +253,8 @@ def test_lost_organs_and_missing_scores_in_tables():
 
 def test_a_lost_organ_survives_the_disk(task, tmp_path):
     class Loses(KnownFields):
-        def __call__(self, dataset, config, options, *, load):
-            manifest = super().__call__(dataset, config, options, load=load)
+        def __call__(self, dataset, config, options, *, pairs, load):
+            manifest = super().__call__(dataset, config, options, pairs=pairs, load=load)
             (entry,) = manifest.pairs.values()
             field = np.full((*SHAPE, 3), 100, np.float32)
             write_field(

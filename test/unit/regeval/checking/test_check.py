@@ -1,13 +1,18 @@
 """The verb on a made-up task: every fault is named, right fields raise no alarm."""
 
+import gzip
 import json
+import struct
 import zipfile
 
 import numpy as np
 import pytest
 from spoil import SPOILED
 
+from regeval.checking import Report, format_report
+from regeval.cli import main
 from regtask import read_dataset, read_volume, write_volume
+from regtask.errors import Fault
 
 EVIDENCE = ("landmarks", "labels", "images")
 
@@ -162,3 +167,108 @@ def test_key_points_and_masks_are_used(made, check, tmp_path):
     assert code == 1
     assert "sign swapped" in text
     assert "keypoints (3)" in text
+
+
+def packed(folder, path, inner="", litter=False):
+    with zipfile.ZipFile(path, "w") as archive:
+        for file in folder.iterdir():
+            archive.write(file, f"{inner}{file.name}")
+            if litter:
+                archive.writestr(f"__MACOSX/{inner}._{file.name}", b"x")
+    return path
+
+
+def two_folders(folder, tmp_path):
+    for number, file in enumerate(sorted(folder.iterdir())):
+        (tmp_path / "two" / str(number)).mkdir(parents=True)
+        file.rename(tmp_path / "two" / str(number) / file.name)
+    return tmp_path / "two"
+
+
+def far_voxels(folder, tmp_path):
+    """The header says that the values begin megabytes later, and so they do."""
+    file = min(folder.iterdir())
+    content = bytearray(gzip.decompress(file.read_bytes()))
+    content[108:112] = struct.pack("<f", 5e6)
+    file.write_bytes(gzip.compress(content[:352] + bytes(5_000_000 - 352) + content[352:]))
+    return folder
+
+
+def way_out(folder, tmp_path):
+    path = packed(folder, tmp_path / "fields.zip")
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr("../disp_0001_0000_0002_0000.npz", b"x")
+    return path
+
+
+def damaged_archive(folder, tmp_path):
+    path = packed(folder, tmp_path / "fields.zip")
+    content = bytearray(path.read_bytes())
+    content[200:210] = bytes(10)
+    path.write_bytes(content)
+    return path
+
+
+PACKED = {
+    "zip": (lambda folder, tmp: packed(folder, tmp / "fields.zip"), True),
+    "folder in a zip": (lambda folder, tmp: packed(folder, tmp / "fields.zip", "my fields/"), True),
+    "by a file manager": (lambda folder, tmp: packed(folder, tmp / "fields.zip", "fields/", True), True),
+    "folder in a folder": (lambda folder, tmp: folder.parent, True),
+    "two folders": (two_folders, False),
+    "deep in a zip": (lambda folder, tmp: packed(folder, tmp / "fields.zip", "a/b/"), True),
+    "a path out of the zip": (way_out, False),
+    "far voxels": (far_voxels, False),
+    "damaged archive": (damaged_archive, False),
+}
+
+
+@pytest.mark.parametrize(("pack", "accepted"), PACKED.values(), ids=PACKED)
+def test_what_the_evaluation_reads_is_accepted_and_nothing_else(made, check, tmp_path, pack, accepted):
+    (tmp_path / "outer").mkdir()
+    submission = pack(made.write(tmp_path / "outer" / "fields"), tmp_path)
+    code, text = check(submission, made.description)
+    assert (code == 0) == accepted, text
+    evaluate = ["evaluate", "--dataset", str(made.description), "--predictions", str(submission)]
+    assert (main(evaluate) == 0) == accepted
+
+
+def test_one_fault_of_many_fields_is_said_once(made, check, tmp_path):
+    folder = made.write(tmp_path / "fields")
+    first, second, third = sorted(made.fields)
+    for stem in (first, second):
+        stored(folder, stem, made.fields[stem].astype(np.float16))
+    (folder / f"{third}.nii.gz").rename(folder / "disp_0099_0000_0098_0000.nii.gz")
+    code, text = check(folder, made.description)
+    assert code == 1
+    assert "3 faults:" in text
+    assert text.count("half precision") == text.count("write float32") == 1
+    assert f"half precision, 2 times: {first}.npz, {second}.npz; expected float32; got float16" in text
+    assert text.count("missing file: ") == text.count("surplus file: ") == 1
+
+
+def test_fields_under_exchanged_names_are_one_fault(made, check, tmp_path):
+    folder = made.write(tmp_path / "fields")
+    for file in list(folder.iterdir()):
+        _, fixed, one, moving, other = file.name.removesuffix(".nii.gz").split("_")
+        file.rename(folder / f"disp_{moving}_{other}_{fixed}_{one}.nii.gz")
+    _, text = check(folder, made.description)
+    assert "2 faults:" in text
+    assert "missing file, 3 times: field of 0001_0000<--0002_0000, field of 0003_0000<--0004_0000, " in text
+    assert "surplus file, 3 times: " in text
+    assert text.count("the fixed image comes first") == 1
+
+
+def test_many_places_are_cut_off():
+    faults = [Fault("lost", f"field {number}", got=str(number)) for number in range(30)]
+    report = Report(tuple(faults), (), 30, 0, 0, (), ())
+    (line,) = [line for line in format_report("x", report).splitlines() if "lost" in line]
+    assert line.startswith("  - lost, 30 times: field 0, ")
+    assert line.endswith("field 19 and 10 more; got 0 for the first")
+
+
+def test_places_are_those_within_the_submission(made, check, tmp_path):
+    folder = made.write(tmp_path / "fields")
+    stem, field = next(iter(made.fields.items()))
+    stored(folder, stem, field[:-1])
+    _, text = check(packed(folder, tmp_path / "fields.zip", "inner/"), made.description)
+    assert f"field of wrong shape: {stem}.npz; " in text

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from regeval.checking.files import check_names
-from regeval.submission import open_submission
+from regeval.inputs.submission import open_submission
 from regtask import Pair
 
 
@@ -84,8 +84,9 @@ def test_uncompressed_nifti_is_not_found_by_evaluators(tmp_path):
 
 
 def test_folder_within(tmp_path):
-    (fault,) = judged(tmp_path, ["results/disp_0001_0000_0002_0000.nii.gz"]).faults
-    assert fault.what == "fields in a folder"
+    naming = judged(tmp_path, ["results/disp_0001_0000_0002_0000.nii.gz"])
+    assert naming.faults == ()
+    assert any("in the folder 'results'" in note for note in naming.notes)
 
 
 def test_zip(tmp_path):

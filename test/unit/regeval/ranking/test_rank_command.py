@@ -253,3 +253,50 @@ def test_the_evaluator_needs_none_of_it():
         [sys.executable, "-c", f"{blocked} {code}"], capture_output=True, text=True, check=False
     )
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def lacking(metrics_file, name, dice, policy="", cases=None):
+    path = metrics_file(name, {"DSC": dice})
+    content = json.loads(path.read_text())
+    if policy:
+        content["missing"] = {"policy": policy, "count": len(cases), "cases": cases}
+        path.write_text(json.dumps(content))
+    return f"{name}={path}"
+
+
+def test_cases_without_a_field_are_marked(rank, metrics_file, tmp_path):
+    why = "no displacement field: <i>disp_0003</i>"
+    good = lacking(metrics_file, "good", [0.8 + 0.01 * n for n in range(10)])
+    poor = lacking(metrics_file, "poor", [0.7, 0.0, 0.0, *[0.6] * 7], "worst", {CASES[1]: why, CASES[2]: why})
+    code, out, _ = rank(good, poor, "--bootstrap", 0)
+    assert code == 0
+    assert next(line for line in out.splitlines() if "poor [2 worst]" in line)
+    assert "good [" not in out
+    assert f"note: poor: 2 of 10 cases had no usable field and are scored as worst: {CASES[1]}, " in out
+    assert {name: row["cases without field"] for name, row in rows(tmp_path).items()} == {
+        "good": "0",
+        "poor": "2",
+    }
+    page = (tmp_path / "board/leaderboard.html").read_text(encoding="utf-8")
+    assert "2 without field, scored as worst" in page
+    assert page.count('class="stand-in"') == 2
+    assert page.count("no usable field, scored as worst)") == 4  # a point and a cell for each
+    assert page.count("&lt;i&gt;disp_0003") == 2
+    assert "<i>" not in page
+
+
+def test_a_page_without_such_cases_does_not_speak_of_them(rank, four, tmp_path):
+    rank(*four, "--bootstrap", 0)
+    page = (tmp_path / "board/leaderboard.html").read_text(encoding="utf-8")
+    assert "without field" not in page
+    assert 'class="stand-in"' not in page
+
+
+def test_stand_ins_of_two_kinds_do_not_compare(rank, metrics_file):
+    dice = [0.1 * n for n in range(10)]
+    one, other = (
+        lacking(metrics_file, name, dice, name, {CASES[1]: "no field"}) for name in ("identity", "worst")
+    )
+    sound = lacking(metrics_file, "sound", [0.5] * 10)
+    assert rank(one, sound, "--bootstrap", 0)[0] == 0
+    assert "one stand-in for missing fields" in rank(one, other)[2]

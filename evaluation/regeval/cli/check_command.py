@@ -1,0 +1,52 @@
+"""`regeval check`: find the usual faults of a submission before the challenge does."""
+
+import argparse
+import sys
+from pathlib import Path
+from typing import get_args
+
+from regeval.cli.verbs import Verbs, add_layout
+from regtask.dataset import Split, read_dataset
+
+_FAULTS_FOUND = 1
+
+
+def add_parser(verbs: Verbs) -> None:
+    """Add the verb to the command line."""
+    parser = verbs.add_parser(
+        "check",
+        help="would a submission be accepted, and does it make sense?",
+        description="Check names, form, values and plausibility of a submission's fields.",
+        epilog="exit codes: 0 no faults; 1 faults found; 3 the data set or the submission cannot be read",
+    )
+    parser.add_argument(
+        "--predictions", type=Path, required=True, metavar="DIR|ZIP", help="folder or zip with the fields"
+    )
+    parser.add_argument("--dataset", type=Path, required=True, metavar="JSON", help="{Task}_dataset.json")
+    parser.add_argument(
+        "--data-dir", type=Path, metavar="DIR", help="where the images lie (default: beside the JSON)"
+    )
+    parser.add_argument(
+        "--split", choices=get_args(Split), default="auto", help="auto: test if it has pairs, else val"
+    )
+    add_layout(parser)
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Check a submission and print the report.
+
+    Returns:
+        0 without faults, 1 with.
+
+    Raises:
+        TaskError: the data set or the submission as a whole cannot be read.
+    """
+    from regeval.checking import check_submission, format_report
+    from regeval.inputs.submission import open_submission
+
+    dataset = read_dataset(options.dataset, options.data_dir)
+    pairs = dataset.pairs(options.split)
+    report = check_submission(pairs, open_submission(options.predictions), options.layout)
+    sys.stdout.write(format_report(f"{dataset.name}, {options.predictions}", report))
+    return _FAULTS_FOUND if report.faults else 0

@@ -1,0 +1,51 @@
+"""Command line: `regeval VERB ...` or `python -m regeval VERB ...`.
+
+Each verb is a module with `add_parser(verbs)`, which adds its parser and sets `run` on it, and
+`run(options) -> int`, which returns the exit status. What only some verbs need (jinja2) is imported
+inside their `run`.
+"""
+
+import argparse
+import logging
+import sys
+from collections.abc import Callable, Sequence
+
+from regeval.cli import check_command, config_command, evaluate_command, rank_command
+from regeval.cli.verbs import Verbs
+from regtask.errors import TaskError
+
+# One line per verb.
+_ADD_PARSER: tuple[Callable[[Verbs], None], ...] = (
+    check_command.add_parser,
+    config_command.add_parser,
+    evaluate_command.add_parser,
+    rank_command.add_parser,
+)
+
+
+def main(arguments: Sequence[str] | None = None, **more: object) -> int:
+    """Run one verb.
+
+    Args:
+        arguments: command line without the program's name; None takes that of the process.
+        more: what a verb takes that no option gives; replaces its default.
+
+    Returns:
+        Exit status: that of the verb, or of the `TaskError` that stopped it; its text goes to standard error.
+    """
+    options = _parser().parse_args(arguments)
+    vars(options).update(more)
+    logging.basicConfig(level=logging.WARNING, format="regeval: %(message)s")
+    try:
+        return int(options.run(options))
+    except TaskError as error:
+        sys.stderr.write(f"regeval: {error}\n")
+        return error.exit_code
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="regeval", description="Judge displacement fields of a challenge.")
+    verbs = parser.add_subparsers(metavar="VERB", required=True)
+    for add_parser in _ADD_PARSER:
+        add_parser(verbs)
+    return parser

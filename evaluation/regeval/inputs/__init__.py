@@ -1,0 +1,1 @@
+"""What an evaluation reads: submissions, which nothing is believed of; ground truth; configuration."""

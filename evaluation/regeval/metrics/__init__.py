@@ -1,0 +1,1 @@
+"""Numbers from arrays: overlap, surface distance, landmark error, folds; and the warping that they need."""
