@@ -4,7 +4,6 @@ import json
 import os
 import shutil
 import subprocess
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +16,6 @@ from dinoreg.phantom import write_phantom_task
 from regtask import read_dataset
 from regtask.names import field_names
 
-sys.path.insert(0, str(Path(__file__).parent))  # importlib mode puts no test folder on the path
 ROOT = Path(__file__).resolve().parents[2]
 TAG, EVALUATION_TAG = "dinoreg:test", "regeval:test"
 ANY_USER = "12345:12345"  # a uid that the image has never heard of

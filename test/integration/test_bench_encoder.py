@@ -3,15 +3,12 @@
 import itertools
 import json
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from random_dino3d import random_network
 from scipy import ndimage
-
-sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
 
 import bench_encoder
 import encoder_capture

@@ -12,8 +12,8 @@ from torch import Tensor
 from dinoreg.encoders.pair import PairFeatures
 from dinoreg.facts import INLINE
 from dinoreg.optimise.adam import refine_adam
+from dinoreg.optimise.agreement import AgreementFacts, weigh_intensities
 from dinoreg.optimise.data_term import DataTerm, ssd_term, warp_and_compare
-from dinoreg.optimise.measured import AgreementFacts, weigh_intensities
 from dinoreg.optimise.parameterise import SmoothedDense
 from dinoreg.optimise.similarity import Similarity, lcc
 from dinoreg.settings.config import Adam

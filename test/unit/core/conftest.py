@@ -1,13 +1,8 @@
 """Shared fixtures; the helpers `core_reference` and `core_checks` lie beside this file."""
 
-import sys
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
-
-sys.path.insert(0, str(Path(__file__).parent))  # importlib mode puts no test folder on the path
 
 
 @pytest.fixture(autouse=True)

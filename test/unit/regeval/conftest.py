@@ -1,15 +1,12 @@
 """A small task on an awkward grid: non-cubic, anisotropic, moved by an asymmetric shift."""
 
 import json
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from regtask import Grid, write_landmarks, write_volume
-
-sys.path.insert(0, str(Path(__file__).parent))  # importlib mode puts no test folder on the path
 
 SHAPE = (26, 30, 34)
 SPACING_MM = (2.0, 0.5, 1.25)

@@ -1,40 +1,14 @@
 """Imports go down only: metrics < inputs < scoring < checking, ranking < cli; and never in a circle."""
 
-import ast
-from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
+from import_graph import circle, graph
 
 PACKAGE = Path(__file__).resolve().parents[3] / "evaluation" / "regeval"
 # Each folder may import those before it; checking and ranking stand side by side.
 HEIGHTS = {"metrics": 0, "inputs": 1, "scoring": 2, "checking": 3, "ranking": 3, "cli": 4}
 OTHERS = {"dinoreg", "torch"}
-
-
-def modules(package):
-    """Module name -> file, of all modules of a package."""
-    names = {}
-    for path in sorted(package.rglob("*.py")):
-        parts = path.relative_to(package.parent).with_suffix("").parts
-        names[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
-    return names
-
-
-def imports(path, known):
-    """The modules that a file imports, at its top, within functions or for types."""
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            assert not node.level, f"{path}: a relative import"
-            inner = [f"{node.module}.{alias.name}" for alias in node.names]
-            yield from (name if name in known else node.module for name in inner)
-
-
-def graph(package):
-    known = modules(package)
-    return {name: set(imports(path, known)) for name, path in known.items()}
 
 
 def folder(name):
@@ -51,14 +25,6 @@ def upward(package):
             if inside in HEIGHTS and inside != outside and not below:
                 found.append(f"{name} imports {other}")
     return found
-
-
-def circle(package):
-    try:
-        tuple(TopologicalSorter(graph(package)).static_order())
-    except CycleError as error:
-        return error.args[1]
-    return []
 
 
 def test_imports_go_down():

@@ -1,13 +1,7 @@
 """The helpers of the golden scripts, which the encoder tests start from as well."""
 
-import sys
-from pathlib import Path
-
 import pytest
 import torch
-
-SCRIPTS = Path(__file__).parents[3] / "golden" / "scripts"
-sys.path.insert(0, str(SCRIPTS))
 
 
 @pytest.fixture

@@ -1,7 +1,6 @@
 """Right fields of a small made-up task and of real ones, and every way to spoil them."""
 
 import json
-import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,8 +12,6 @@ from scipy.ndimage import gaussian_filter, map_coordinates
 
 from regeval.cli import main
 from regtask import Grid, write_field, write_landmarks, write_volume
-
-sys.path.insert(0, str(Path(__file__).parent))  # importlib mode puts no test folder on the path
 
 SHAPE = (44, 40, 36)
 SPACING_MM = (2.0, 1.5, 2.5)

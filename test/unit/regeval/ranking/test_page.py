@@ -1,14 +1,9 @@
 """The page, in a real browser and as text."""
 
 import re
-import sys
 from html.parser import HTMLParser
-from pathlib import Path
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parent))  # importlib mode puts no test folder on the path
-
 from browser import CHROMIUM, browser
 
 EVIL = "<script>document.write('owned')</script>"

@@ -1,6 +1,0 @@
-"""The helper `motion_samples` lies beside this file."""
-
-import sys
-from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).parent))  # importlib mode puts no test folder on the path
