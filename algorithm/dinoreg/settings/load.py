@@ -16,6 +16,7 @@ from pydantic import BaseModel, ValidationError
 
 from dinoreg.errors import ConfigError
 from dinoreg.settings.config import Config
+from dinoreg.settings.inherit import inherit, set_key
 from regtask.errors import Fault, nearest
 
 S = TypeVar("S", bound=BaseModel)
@@ -36,6 +37,12 @@ def load_preset(name: str, overrides: Sequence[str] = ()) -> Config:
     Raises:
         ConfigError: there is no such preset, or an override cannot be used.
     """
+    values = inherit(_read_preset(name), _read_preset, f"preset {name}")
+    return parse_config(values | {"name": name}, where=f"preset {name}", overrides=overrides)
+
+
+def _read_preset(name: str) -> dict[str, Any]:
+    """Return what a preset states itself."""
     if name not in preset_names():
         guess = nearest(name, preset_names())
         raise ConfigError(
@@ -47,7 +54,7 @@ def load_preset(name: str, overrides: Sequence[str] = ()) -> Config:
             )
         )
     text = (resources.files("dinoreg") / "presets" / f"{name}.toml").read_text(encoding="utf-8")
-    return parse_config(tomllib.loads(text) | {"name": name}, where=f"preset {name}", overrides=overrides)
+    return tomllib.loads(text)
 
 
 def load_config(path: Path, overrides: Sequence[str] = ()) -> Config:
@@ -56,7 +63,8 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> Config:
     Raises:
         ConfigError: the file cannot be read, is not TOML, or holds faults (all of them listed).
     """
-    return parse_config({"name": path.stem} | read_toml(path), where=str(path), overrides=overrides)
+    values = inherit(read_toml(path), _read_preset, str(path))
+    return parse_config({"name": path.stem} | values, where=str(path), overrides=overrides)
 
 
 def read_toml(path: Path) -> dict[str, Any]:
@@ -138,23 +146,8 @@ def _override(values: dict[str, Any], text: str) -> Fault | None:
     if not separator or not key.strip():
         return fault
     value = _value(raw) if key.strip() not in _TEXT_KEYS else raw.strip("\"'")
-    target: Any = values
-    *path, last = key.strip().split(".")
-    for part in path:
-        if isinstance(target, list):
-            if not part.isdecimal() or int(part) >= len(target):
-                return Fault(
-                    "no such stage", f"--set {text}", expected=f"a number below {len(target)}", got=part
-                )
-            target = target[int(part)]
-        elif isinstance(target, dict):
-            target = target.setdefault(part, {})
-        else:
-            return fault
-    if not isinstance(target, dict):
-        return fault
-    target[last] = value
-    return None
+    expected = set_key(values, key.strip(), value)
+    return Fault("override not understood", f"--set {text}", expected=expected) if expected else None
 
 
 def _value(raw: str) -> Any:
