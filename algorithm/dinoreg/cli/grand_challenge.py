@@ -17,20 +17,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from dinoreg.cli.options import chosen_config, let_threads_sleep
 from dinoreg.errors import ConfigError
 from regtask.atomic import atomic_write_text
 from regtask.errors import DataError, Fault, OutputError, nearest
-from regtask.grid import Grid
 from regtask.images import Volume
 from regtask.metaimage import read_volume_mha, write_field_mha
 from regtask.physical import voxels_to_lps
 from regtask.sockets import Role, Slot, find_slot, image_slots
 
 if TYPE_CHECKING:
-    from dinoreg.preprocess.pair import ImagePair
+    from dinoreg.preprocess.pair import Scan
 
 log = logging.getLogger(__name__)
 
@@ -79,6 +77,7 @@ def run_job(options: argparse.Namespace) -> None:
     """
     let_threads_sleep()
     from dinoreg.encoders.pool import EncoderPool
+    from dinoreg.preprocess.together import bring_together
     from dinoreg.runtime import choose_device
     from dinoreg.settings.load import config_hash
     from dinoreg.task.entry import attempt, registration_facts
@@ -91,13 +90,13 @@ def run_job(options: argparse.Namespace) -> None:
     pool = EncoderPool(choose_device(options.device))
     digests = {n: source.digests for n, source in enumerate(pool.sources(config.features.encoders))}
     header = run_header(config, pool, config_hash(config, digests))
-    pair, working = _pair(images)
+    together = bring_together(_scan(images, "fixed"), _scan(images, "moving"))
     begin = time.perf_counter()
-    found = attempt("job", lambda: pair, config, pool=pool, on_failure=options.on_failure)
-    vectors, fallback = found.safe_field(fixed.shape)
+    found = attempt("job", lambda: together.pair, config, pool=pool, on_failure=options.on_failure)
+    vectors, fallback = found.safe_field(together.pair.fixed.grid.shape)
 
     field_path = _made(options.output / names["field"]) / "displacement-field.mha"
-    write_field_mha(field_path, voxels_to_lps(vectors, fixed, working), fixed)
+    write_field_mha(field_path, voxels_to_lps(together.crop(vectors), fixed, together.read_on), fixed)
     entry: dict[str, Any] = {"status": "ok", "seconds": round(time.perf_counter() - begin, 3)}
     if found.registration is not None:
         entry |= registration_facts(found.registration)
@@ -108,7 +107,7 @@ def run_job(options: argparse.Namespace) -> None:
         "grand_challenge": {
             "sockets": {role: image.slot.slug for role, image in images.items()},
             "field": "millimetres, LPS, on the grid of the fixed image",
-            "moved_before_mm": (working.affine[:3, 3] - fixed.affine[:3, 3]).tolist(),
+            "moved_before_mm": (together.read_on.affine[:3, 3] - fixed.affine[:3, 3]).tolist(),
         },
     }
     report = options.output / names["report"]
@@ -162,27 +161,17 @@ def _only_image(folder: Path) -> Path:
     raise DataError(Fault("one image is needed", str(folder), "one .mha file", got))
 
 
-def _pair(images: Mapping[Role, _Input]) -> tuple[ImagePair, Grid]:
-    """Bring moving to the voxels of fixed; returns the pair and the grid that moving is read on."""
-    from dinoreg.preprocess.pair import ImagePair, Scan
-    from dinoreg.space.regrid import regrid, working_grid  # scipy.ndimage only where it is wanted
+def _scan(images: Mapping[Role, _Input], role: Role) -> Scan:
+    """Return an image of the job with its mask; the words of its slug name the modality where any do."""
+    from dinoreg.preprocess.pair import Scan
+    from dinoreg.space.regrid import regrid  # scipy.ndimage only where it is wanted
 
-    fixed, moving = images["fixed"].volume, images["moving"].volume
-    working = working_grid(fixed.grid, moving.grid)
-    if working is not fixed.grid:
-        log.warning("fixed and moving hardly overlap in the scanner: brought centre on centre")
-
-    def scan(role: Role, values: NDArray[np.float32], grid: Grid) -> Scan:
-        mask = images.get(_MASK_OF[role])
-        inside = None
-        if mask is not None:
-            stored = (mask.volume.data > 0).astype(np.float32)
-            inside = regrid(stored, mask.volume.grid, grid, order=0, outside=0.0) > 0
-        # The words of a slug name the modality where anything does.
-        return Scan(values, fixed.grid, images[role].slot.slug, inside, name=role)
-
-    moved = regrid(moving.data, moving.grid, working, order=1, outside=float(moving.data.min()))
-    return ImagePair(scan("fixed", fixed.data, fixed.grid), scan("moving", moved, working)), working
+    image, mask = images[role], images.get(_MASK_OF[role])
+    inside = None
+    if mask is not None:
+        stored = (mask.volume.data > 0).astype(np.float32)
+        inside = regrid(stored, mask.volume.grid, image.volume.grid, order=0, outside=0.0) > 0
+    return Scan(image.volume.data, image.volume.grid, image.slot.slug, inside, name=role)
 
 
 def _made(folder: Path) -> Path:

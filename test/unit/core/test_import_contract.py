@@ -20,7 +20,7 @@ LAYERS = (
     ("start", "guard"),
     ("pipeline", "apply"),
     ("report",),
-    ("task",),
+    ("task", "desk"),
     ("study", "motion", "pretrain", "phantom"),
     ("cli",),
 )

@@ -1,0 +1,159 @@
+"""Scans from files of any format and from memory, and the way back to ITK images."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import SimpleITK as sitk
+from numpy.typing import NDArray
+
+from regtask.errors import DataError, Fault, OutputError
+from regtask.grid import Grid
+from regtask.images import Volume, read_volume
+
+_RAS_FROM_LPS = np.diag((-1.0, -1.0, 1.0, 1.0))
+_NIFTI = (".nii", ".nii.gz")
+
+
+def read_any(source: Any, *, series: str = "", what: str = "image") -> Volume:
+    """Read an image from wherever it is.
+
+    Args:
+        source: a path (NIfTI, MetaImage, NRRD, or a DICOM file or folder), a nibabel or a SimpleITK image, or
+            a pair (array of shape (I, J, K), 4 x 4 affine to RAS mm).
+        series: of a DICOM folder with several, the UID of the one that is meant.
+        what: it is, for messages.
+
+    Returns:
+        (I, J, K) float32 and its grid.
+
+    Raises:
+        DataError: it cannot be read, or has other than three axes.
+    """
+    if isinstance(source, sitk.Image):
+        return from_itk(source, what)
+    if isinstance(source, tuple):
+        values, affine = source
+        return _checked(np.asarray(values), np.asarray(affine, dtype=np.float64), what)
+    if hasattr(source, "dataobj") and hasattr(source, "affine"):
+        return _checked(np.asarray(source.dataobj), np.asarray(source.affine, dtype=np.float64), what)
+    path = Path(source)
+    if not path.exists():
+        raise DataError(Fault("no such file or folder", str(path), expected=f"the {what}"))
+    if path.name.lower().endswith(_NIFTI):
+        return read_volume(path)
+    return from_itk(_read_folder(path, series) if path.is_dir() else _read_file(path), str(path))
+
+
+def to_itk(values: NDArray[np.generic], grid: Grid) -> sitk.Image:
+    """Return an ITK image of (I, J, K) values, or of (I, J, K, C) vectors."""
+    vectors = values.ndim == 4
+    order = (2, 1, 0, 3) if vectors else (2, 1, 0)
+    image = sitk.GetImageFromArray(np.ascontiguousarray(values.transpose(order)), isVector=vectors)
+    lps = _RAS_FROM_LPS @ grid.affine
+    spacing = np.array(grid.spacing_mm)
+    image.SetSpacing(spacing.tolist())
+    image.SetOrigin(lps[:3, 3].tolist())
+    image.SetDirection((lps[:3, :3] / spacing).flatten().tolist())
+    return image
+
+
+def from_itk(image: sitk.Image, where: str) -> Volume:
+    """Return an ITK image as a volume.
+
+    Raises:
+        DataError: it has other than three axes, or colours.
+    """
+    if image.GetDimension() == 4 and image.GetSize()[3] == 1:
+        image = image[:, :, :, 0]
+    if image.GetDimension() == 2:
+        image = sitk.JoinSeries(image)
+    if image.GetDimension() != 3 or image.GetNumberOfComponentsPerPixel() != 1:
+        got = f"{image.GetSize()} with {image.GetNumberOfComponentsPerPixel()} values per voxel"
+        raise DataError(Fault("not one volume of grey values", where, "three axes, one value per voxel", got))
+    lps = np.eye(4)
+    direction = np.array(image.GetDirection()).reshape(3, 3)
+    lps[:3, :3] = direction * np.array(image.GetSpacing())
+    lps[:3, 3] = image.GetOrigin()
+    return _checked(sitk.GetArrayFromImage(image).transpose(2, 1, 0), _RAS_FROM_LPS @ lps, where)
+
+
+def write_any(path: Path, values: NDArray[np.generic], grid: Grid) -> None:
+    """Write an image in the format of its suffix, whole or not at all, with the type of its values.
+
+    Raises:
+        OutputError: it cannot be written, or the suffix is unknown.
+    """
+    temporary = path.with_name(f".{path.name.split('.')[0]}.part{''.join(path.suffixes[-2:])}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        sitk.WriteImage(to_itk(values, grid), str(temporary), useCompression=True)
+        temporary.replace(path)
+    except (OSError, RuntimeError) as error:
+        temporary.unlink(missing_ok=True)
+        raise OutputError(
+            Fault("cannot write", str(path), "a folder to write to, and .nii.gz, .mha or .nrrd", _last(error))
+        ) from error
+
+
+def _read_file(path: Path) -> sitk.Image:
+    try:
+        return sitk.ReadImage(str(path))
+    except RuntimeError as error:
+        raise DataError(
+            Fault("cannot read", str(path), "NIfTI, MetaImage, NRRD, or a DICOM folder", _last(error))
+        ) from error
+
+
+def _read_folder(folder: Path, series: str) -> sitk.Image:
+    found = sitk.ImageSeriesReader.GetGDCMSeriesIDs(str(folder))
+    if not found:
+        raise DataError(Fault("no DICOM series", str(folder), "a folder of DICOM slices"))
+    if (series and series not in found) or (not series and len(found) > 1):
+        raise DataError(
+            Fault(
+                "several DICOM series" if not series else "no such DICOM series",
+                str(folder),
+                expected="one series, or its UID",
+                got=", ".join(_described(folder, uid) for uid in found),
+                remedy="name one with --fixed-series or --moving-series",
+            )
+        )
+    reader = sitk.ImageSeriesReader()
+    reader.SetFileNames(reader.GetGDCMSeriesFileNames(str(folder), series or found[0]))
+    try:
+        return reader.Execute()
+    except RuntimeError as error:
+        raise DataError(Fault("cannot read the DICOM series", str(folder), got=_last(error))) from error
+
+
+def _described(folder: Path, uid: str) -> str:
+    """A series with its description and number of slices."""
+    names = sitk.ImageSeriesReader.GetGDCMSeriesFileNames(str(folder), uid)
+    reader = sitk.ImageFileReader()
+    reader.SetFileName(names[0])
+    reader.ReadImageInformation()
+    key = "0008|103e"
+    text = reader.GetMetaData(key).strip() if reader.HasMetaDataKey(key) else "no description"
+    return f"{uid} ({text}, {len(names)} slices)"
+
+
+def _checked(values: NDArray[Any], affine: NDArray[np.float64], where: str) -> Volume:
+    while values.ndim > 3 and values.shape[-1] == 1:
+        values = values[..., 0]
+    if values.ndim != 3 or values.dtype.kind not in "biuf":
+        raise DataError(
+            Fault("not one volume of grey values", where, "three axes", f"{values.shape} of {values.dtype}")
+        )
+    data = np.ascontiguousarray(values, dtype=np.float32)
+    if not np.isfinite(data).all():
+        raise DataError(Fault("values that are not finite", where, "finite numbers"))
+    return Volume(data, Grid(data.shape, affine))
+
+
+def _last(error: Exception) -> str:
+    """The line of an ITK message that says what happened."""
+    lines = [line for line in str(error).splitlines() if line.strip()]
+    return lines[-1].strip() if lines else type(error).__name__

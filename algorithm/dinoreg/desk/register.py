@@ -1,0 +1,147 @@
+"""Register two scans in memory, on any grids, and apply the result."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import SimpleITK as sitk
+from numpy.typing import NDArray
+
+from dinoreg.desk.images import from_itk, read_any, to_itk
+from dinoreg.desk.transforms import Inverse, invert, make_transform
+from dinoreg.encoders.pool import EncoderPool
+from dinoreg.guard.verdict import Verdict
+from dinoreg.pipeline.register import Registration
+from dinoreg.pipeline.register import register as register_pair
+from dinoreg.preprocess.pair import Scan
+from dinoreg.preprocess.together import bring_together
+from dinoreg.runtime import choose_device
+from dinoreg.settings.config import Config
+from dinoreg.settings.load import load_preset
+from dinoreg.stage import OnStage
+from regtask.errors import Fault, SpaceError
+from regtask.grid import Grid
+from regtask.images import Volume
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Result:
+    """Two registered scans.
+
+    Attributes:
+        fixed: as it was read.
+        moving: as it was read.
+        displacement: (I, J, K, 3) voxels of fixed, pull.
+        read_on: grid in whose voxels the displaced positions are.
+        transform: fixed to moving, LPS mm, for ITK, SimpleITK and 3D Slicer.
+        registration: stages, plan, evidence.
+        seconds: for the registration alone.
+    """
+
+    fixed: Volume
+    moving: Volume
+    displacement: NDArray[np.float32]
+    read_on: Grid
+    transform: sitk.Transform
+    registration: Registration
+    seconds: float
+
+    @property
+    def verdict(self) -> Verdict | None:
+        """Whether the result can be believed, and why not."""
+        return self.registration.verdict
+
+    @property
+    def warped(self) -> NDArray[np.float32]:
+        """The moving image on the grid of fixed, (I, J, K)."""
+        return self.apply(self.moving).data
+
+    def apply(self, source: Any, *, labels: bool = False) -> Volume:
+        """Bring anything in the space of moving to the grid of fixed.
+
+        Args:
+            source: an image as `read_any` takes it, or one that was read.
+            labels: nearest neighbour, 0 outside; else linear, and outside the lowest value.
+        """
+        volume = source if isinstance(source, Volume) else read_any(source)
+        return resample(volume, self.fixed.grid, self.transform, labels=labels)
+
+    def inverse(self) -> Inverse:
+        """Return the way from moving to fixed, and how exact it is."""
+        return invert(self.displacement, self.fixed.grid, self.read_on, self.moving.grid)
+
+
+def register(
+    fixed: Any,
+    moving: Any,
+    preset: str = "auto",
+    *,
+    fixed_mask: Any = None,
+    moving_mask: Any = None,
+    config: Config | None = None,
+    overrides: Sequence[str] = (),
+    fixed_modality: str = "",
+    moving_modality: str = "",
+    device: str = "auto",
+    on_stage: OnStage = lambda event: None,
+) -> Result:
+    """Register two scans on any grids.
+
+    Args:
+        fixed: a path, a nibabel or SimpleITK image, or (array, affine to RAS); see `read_any`.
+        moving: likewise.
+        preset: the settings; see `dinoreg presets`.
+        fixed_mask: what counts, in any of these forms, on any grid; by default found in the image.
+        moving_mask: likewise.
+        config: settings instead of a preset.
+        overrides: "key=value" on top of the preset.
+        fixed_modality: "CT" or "MR" where it is known; else the values decide.
+        moving_modality: likewise.
+        device: "auto", "cpu" or "cuda:N".
+        on_stage: told when each stage begins and ends.
+
+    Raises:
+        TaskError: see its kinds; a message says what was wrong, where, and what to do.
+    """
+    settings = config or load_preset(preset, overrides)
+    scans = read_any(fixed, what="fixed image"), read_any(moving, what="moving image")
+    together = bring_together(
+        _scan(scans[0], fixed_mask, fixed_modality, "fixed"),
+        _scan(scans[1], moving_mask, moving_modality, "moving"),
+    )
+    pool = EncoderPool(choose_device(device))
+    begin = time.perf_counter()
+    found = register_pair(together.pair, settings, device=pool.device, pool=pool, on_stage=on_stage)
+    displacement = np.ascontiguousarray(together.crop(found.displacement))
+    transform = make_transform(displacement, scans[0].grid, together.read_on)
+    seconds = time.perf_counter() - begin
+    return Result(scans[0], scans[1], displacement, together.read_on, transform, found, seconds)
+
+
+def resample(volume: Volume, target: Grid, transform: sitk.Transform, *, labels: bool = False) -> Volume:
+    """Read a volume on another grid through a transform from that grid to it."""
+    reference = sitk.Image(list(target.shape), sitk.sitkUInt8)
+    reference.CopyInformation(to_itk(np.zeros(target.shape, np.uint8), target))
+    moved = sitk.Resample(
+        to_itk(volume.data, volume.grid),
+        reference,
+        transform,
+        sitk.sitkNearestNeighbor if labels else sitk.sitkLinear,
+        0.0 if labels else float(volume.data.min()),
+    )
+    return Volume(from_itk(moved, "resampled").data, target)
+
+
+def _scan(volume: Volume, mask: Any, modality: str, name: str) -> Scan:
+    inside = None
+    if mask is not None:
+        read = read_any(mask, what=f"{name} mask")
+        on_image = resample(read, volume.grid, sitk.Transform(3, sitk.sitkIdentity), labels=True)
+        inside = on_image.data > 0
+        if not inside.any():
+            raise SpaceError(Fault("mask without a voxel inside the image", f"{name} mask"))
+    return Scan(volume.data, volume.grid, modality, inside, name=name)

@@ -1,0 +1,132 @@
+"""A registration as an ITK transform: made, inverted, measured, written and read.
+
+ITK transforms lead from points of fixed to points of moving, in LPS millimetres, as displacements here do.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import SimpleITK as sitk
+import torch
+from numpy.typing import NDArray
+
+from dinoreg.desk.images import to_itk
+from dinoreg.space.sampling import sample_linear
+from regtask.errors import DataError, Fault, OutputError
+from regtask.grid import Grid
+from regtask.physical import voxels_to_lps
+
+_LPS_FROM_RAS = np.array((-1.0, -1.0, 1.0))
+_ITERATIONS, _CLOSE_ENOUGH_MM = 40, 0.01
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Inverse:
+    """The way from moving to fixed.
+
+    Attributes:
+        transform: on the grid of moving.
+        residual_mm: where it lies inside fixed, how far a point of moving that goes to fixed and back ends
+            from where it was: the 99th percentile. Folds and anything that left the image have no inverse.
+    """
+
+    transform: sitk.Transform
+    residual_mm: float
+
+
+def make_transform(displacement: NDArray[np.float32], fixed: Grid, moving: Grid) -> sitk.Transform:
+    """Return a displacement as a composite ITK transform.
+
+    Args:
+        displacement: (I, J, K, 3) voxels.
+        fixed: its grid.
+        moving: grid in whose voxels the displaced positions are.
+    """
+    vectors = voxels_to_lps(displacement, fixed, moving)
+    return _composite(vectors, fixed)
+
+
+def invert(displacement: NDArray[np.float32], fixed: Grid, read_on: Grid, moving: Grid) -> Inverse:
+    """Invert a displacement by fixed-point iteration: v(y) <- -u(y + v(y)) (Chen et al. 2008).
+
+    Args:
+        displacement: (I, J, K, 3) voxels.
+        fixed: its grid.
+        read_on: grid in whose voxels the displaced positions are.
+        moving: grid of the result.
+    """
+    forward = torch.from_numpy(np.moveaxis(voxels_to_lps(displacement, fixed, read_on), -1, 0).copy())
+    points = _grid_points_lps(moving)
+    to_index = np.linalg.inv(fixed.affine)
+
+    def at_fixed(lps: NDArray[np.float64]) -> torch.Tensor:
+        ras = lps * _LPS_FROM_RAS
+        return torch.from_numpy((ras @ to_index[:3, :3].T + to_index[:3, 3]).T).float()
+
+    start = read_on.affine[:3, 3] - fixed.affine[:3, 3]
+    found = np.broadcast_to(-start * _LPS_FROM_RAS, points.shape).copy()
+    for _ in range(_ITERATIONS):
+        further = -sample_linear(forward, at_fixed(points + found)).T.double().numpy()
+        change = float(np.quantile(np.abs(further - found), 0.99)) if len(found) else 0.0
+        found = further
+        if change < _CLOSE_ENOUGH_MM:
+            break
+    back = sample_linear(forward, at_fixed(points + found)).T.double().numpy()
+    index = at_fixed(points + found).T.numpy()
+    inside = ((index >= 0) & (index <= np.array(fixed.shape) - 1)).all(axis=1)
+    errors = np.linalg.norm(found + back, axis=1)[inside]
+    residual = float(np.quantile(errors, 0.99)) if len(errors) else 0.0
+    vectors = found.reshape(*moving.shape, 3).astype(np.float32)
+    return Inverse(_composite(vectors, moving), residual)
+
+
+def write_transform(path: Path, transform: sitk.Transform) -> None:
+    """Write a transform for ITK, SimpleITK and 3D Slicer, whole or not at all (`.h5`, `.tfm`, `.hdf5`).
+
+    Raises:
+        OutputError: it cannot be written.
+    """
+    temporary = path.with_name(f".{path.stem}.part{path.suffix}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        sitk.WriteTransform(transform, str(temporary))
+        temporary.replace(path)
+    except (OSError, RuntimeError) as error:
+        temporary.unlink(missing_ok=True)
+        raise OutputError(Fault("cannot write the transform", str(path), got=str(error))) from error
+
+
+def read_transform(path: Path) -> sitk.Transform:
+    """Read a transform that ITK can read.
+
+    Raises:
+        DataError: it cannot be read.
+    """
+    if not path.is_file():
+        raise DataError(Fault("no such file", str(path), expected="a transform (.h5, .tfm)"))
+    try:
+        return sitk.ReadTransform(str(path))
+    except RuntimeError as error:
+        raise DataError(
+            Fault("not a transform that ITK reads", str(path), ".h5 or .tfm", str(error).splitlines()[-1])
+        ) from error
+
+
+def transform_points(transform: sitk.Transform, points_lps: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return where points lead, (N, 3) LPS mm."""
+    return np.array([transform.TransformPoint(point) for point in points_lps.tolist()]).reshape(-1, 3)
+
+
+def _composite(vectors_lps: NDArray[np.float32], grid: Grid) -> sitk.Transform:
+    field = sitk.DisplacementFieldTransform(to_itk(vectors_lps.astype(np.float64), grid))
+    composite = sitk.CompositeTransform(3)
+    composite.AddTransform(field)
+    return composite
+
+
+def _grid_points_lps(grid: Grid) -> NDArray[np.float64]:
+    index = np.indices(grid.shape).reshape(3, -1).T.astype(np.float64)
+    return grid.index_to_ras(index) * _LPS_FROM_RAS
