@@ -66,7 +66,8 @@ def atomic_write_text(path: Path, text: str) -> None:
         OutputError: disk full, read-only, no permission, or the folder does not exist.
     """
     with atomic_path(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+        # Escaped: the bytes of file names that are no Unicode.
+        temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
 def _flush_to_disk(path: Path) -> None:

@@ -20,6 +20,8 @@ from regtask.grid import Grid
 from regtask.images import write_nifti
 from regtask.nifti import read_nifti, read_nifti_header
 from regtask.nifti_header import MAX_DEFLATE_RATIO, MAX_VALUES
+from regtask.untrusted.memory import array_fault
+from regtask.untrusted.opening import open_regular, reading_fault
 from regtask.values import as_float32, nonfinite_fault
 
 Layout = Literal["channel_last", "channel_first"]
@@ -95,7 +97,7 @@ def _read_nifti(path: Path, expected: tuple[int, ...] | None, layout: Layout) ->
 
 def _read_npz(path: Path, expected: tuple[int, ...] | None, layout: Layout) -> NDArray[np.number]:
     try:
-        with zipfile.ZipFile(path) as archive:
+        with open_regular(path) as file, zipfile.ZipFile(file) as archive:
             members = archive.infolist()
             if len(members) != 1:
                 names = ", ".join(member.filename for member in members[:5]) or "none"
@@ -111,7 +113,7 @@ def _read_npz(path: Path, expected: tuple[int, ...] | None, layout: Layout) -> N
         # The last two: a compression method or an encryption that no npz writer uses.
         raise DataError(Fault("damaged npz file", str(path), got=str(error))) from error
     except OSError as error:
-        raise DataError(Fault("cannot read", str(path), got=error.strerror or str(error))) from error
+        raise DataError(reading_fault(path, error)) from error
 
 
 def _read_npy(
@@ -125,6 +127,8 @@ def _read_npy(
     if dtype.kind not in "iuf":
         raise DataError(Fault("not a field", str(path), "an array of real numbers", f"dtype {dtype}"))
     _refuse_shape(path, shape, expected, layout)
+    if fault := array_fault(path, shape, dtype):
+        raise DataError(fault)
     size = math.prod(shape) * dtype.itemsize
     # The sizes in a zip directory are claims too; only the size on disk is certain.
     on_disk = path.stat().st_size

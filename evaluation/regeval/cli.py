@@ -7,12 +7,11 @@ inside their `run`.
 
 import argparse
 import logging
-import sys
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from regeval import check_command, config_command, evaluate_command, rank_command
-from regtask.errors import TaskError
+from regtask.untrusted.edge import run_guarded
 
 if TYPE_CHECKING:
     Verbs = argparse._SubParsersAction[argparse.ArgumentParser]
@@ -33,15 +32,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: command line without the program's name; None takes that of the process.
 
     Returns:
-        Exit status: that of the verb, or of the `TaskError` that stopped it; its text goes to standard error.
+        Exit status: that of the verb, or of what stopped it (`run_guarded`); why goes to standard error.
     """
     options = _parser().parse_args(arguments)
     logging.basicConfig(level=logging.WARNING, format="regeval: %(message)s")
-    try:
-        return int(options.run(options))
-    except TaskError as error:
-        sys.stderr.write(f"regeval: {error}\n")
-        return error.exit_code
+    return run_guarded("regeval", lambda: int(options.run(options)), vars(options).values())
 
 
 def _parser() -> argparse.ArgumentParser:

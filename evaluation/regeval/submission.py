@@ -18,15 +18,12 @@ from regeval.archive import Limits, list_archive, unpacked
 from regtask.errors import DataError, Fault
 from regtask.fields import Layout, read_field
 from regtask.names import field_names
-from regtask.nifti import read_nifti_header
 from regtask.pair import Pair
 from regtask.verify import raise_for
 
 SUFFIXES = (".npz", ".nii.gz", ".nii")
 # Written by file managers, never by people.
 _LITTER = ("__MACOSX/", ".")
-# Bytes of header extensions; comments and transforms take a few thousand.
-_MAX_EXTENSIONS = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,8 +95,6 @@ class Submission:
             try:
                 if name.endswith(".npz"):
                     raise_for(list_archive(path, Limits())[1])  # it is a zip archive itself
-                else:
-                    _refuse_far_voxels(path)
                 return read_field(path, shape, layout)
             except DataError as error:
                 moved = (
@@ -157,13 +152,6 @@ def missing_fields(pairs: Iterable[Pair], submission: Submission) -> list[Fault]
         for pair in pairs
         if submission.field_name(pair) is None
     ]
-
-
-def _refuse_far_voxels(path: Path) -> None:
-    """Refuse a header that would have gigabytes decompressed before the first voxel."""
-    offset = read_nifti_header(path).data_offset
-    if offset > _MAX_EXTENSIONS:
-        raise DataError(Fault("impossible vox_offset", str(path), f"at most {_MAX_EXTENSIONS}", str(offset)))
 
 
 def _list_folder(location: Path, limits: Limits) -> tuple[dict[str, int], list[Fault]]:

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from dinoreg.cli.main import run
 from dinoreg.errors import ConfigError
 from regtask.atomic import atomic_write_text
+from regtask.documents import read_json
 from regtask.errors import DataError, Fault, OutputError, nearest
 from regtask.fields import read_field
 from regtask.grid import Grid
@@ -118,11 +119,7 @@ def _socket_names(words: Sequence[str]) -> dict[str, str]:
 def _read_inputs(folder: Path, names: Mapping[str, str]) -> dict[Role, _Input]:
     """Read the images of a job; masks only where the job has them."""
     path = folder / _INPUTS
-    try:
-        entries = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise DataError(Fault("cannot read", str(path), "JSON", str(error))) from error
-    slots = image_slots(entries, str(path))
+    slots = image_slots(read_json(path), str(path))
     chosen = {role: find_slot(slots, role, names, str(path)) for role in _ROLES}
     missing = [role for role in _ROLES if chosen[role] is None and role not in _MASKS]
     if missing:

@@ -6,7 +6,6 @@ import copy
 import hashlib
 import json
 import sys
-import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from importlib import resources
 from pathlib import Path
@@ -17,7 +16,9 @@ from pydantic import BaseModel, ValidationError
 
 from dinoreg.errors import ConfigError
 from dinoreg.pipeline.config import Config
-from regtask.errors import Fault, nearest
+from regtask import documents
+from regtask.documents import parse_toml
+from regtask.errors import DataError, Fault, nearest
 
 S = TypeVar("S", bound=BaseModel)
 
@@ -48,7 +49,7 @@ def load_preset(name: str, overrides: Sequence[str] = ()) -> Config:
             )
         )
     text = (resources.files("dinoreg") / "presets" / f"{name}.toml").read_text(encoding="utf-8")
-    return parse_config(tomllib.loads(text) | {"name": name}, where=f"preset {name}", overrides=overrides)
+    return parse_config(parse_toml(text, name) | {"name": name}, where=f"preset {name}", overrides=overrides)
 
 
 def load_config(path: Path, overrides: Sequence[str] = ()) -> Config:
@@ -67,11 +68,9 @@ def read_toml(path: Path) -> dict[str, Any]:
         ConfigError: the file cannot be read, or is not TOML.
     """
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ConfigError(Fault("configuration not readable", str(path), got=str(error))) from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(Fault("not a TOML file", str(path), got=str(error))) from error
+        return documents.read_toml(path)
+    except DataError as error:
+        raise ConfigError(*error.faults) from error
 
 
 def parse_config(values: Mapping[str, Any], *, where: str, overrides: Sequence[str] = ()) -> Config:
@@ -160,8 +159,8 @@ def _override(values: dict[str, Any], text: str) -> Fault | None:
 
 def _value(raw: str) -> Any:
     try:
-        return tomllib.loads(f"value = {raw}")["value"]
-    except tomllib.TOMLDecodeError:
+        return parse_toml(f"value = {raw}", "--set")["value"]
+    except DataError:
         return raw
 
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from regtask.errors import DataError, Fault
 from regtask.fields import Layout, read_field
 from regtask.nifti import read_nifti_header
+from regtask.untrusted.opening import open_regular
 
 # Slope of the vectors over the voxel indices: 0 for any usual field, 1 where the identity is included.
 _IDENTITY_SLOPE = (0.7, 1.3)
@@ -79,7 +80,11 @@ def _stored_dtype(path: Path) -> np.dtype[np.generic]:
     """Return the type on disk of a file that has been read without a fault."""
     if not path.name.endswith(".npz"):
         return read_nifti_header(path).dtype
-    with zipfile.ZipFile(path) as archive, archive.open(archive.infolist()[0]) as stream:
+    with (
+        open_regular(path) as file,
+        zipfile.ZipFile(file) as archive,
+        archive.open(archive.infolist()[0]) as stream,
+    ):
         version = npy_format.read_magic(stream)
         read = npy_format.read_array_header_1_0 if version == (1, 0) else npy_format.read_array_header_2_0
         return np.dtype(read(stream)[2])

@@ -235,3 +235,11 @@ def test_only_one_pair_is_left_of_all_splits(description):
     assert len(whole.pairs("val")) == 2
     path.write_text(json.dumps(dict(one.raw)))
     assert read_dataset(path).pairs() == (pair,)
+
+
+@pytest.mark.parametrize("text", ["x" * 5000, "./" + "x/" * 5000 + "T_0001_0000.nii.gz"])
+def test_paths_that_no_file_can_have(description, text):
+    entry = {"fixed": text, "moving": "./imagesTr/T_0001_0001.nii.gz"}
+    dataset = read_dataset(description({"registration_val": [entry]}))
+    with pytest.raises(DataError, match=r"File name too long|without case"):
+        dataset.pairs()
