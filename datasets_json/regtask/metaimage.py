@@ -25,7 +25,7 @@ from regtask.images import Volume
 from regtask.nifti_header import MAX_DEFLATE_RATIO, MAX_VALUES
 from regtask.untrusted.memory import array_fault
 from regtask.untrusted.opening import open_regular, reading_fault
-from regtask.values import as_float32, nonfinite_fault
+from regtask.values import as_float32, fill_invalid, nonfinite_fault
 
 _TYPES: Mapping[str, str] = MappingProxyType(
     {
@@ -59,13 +59,14 @@ def read_volume_mha(path: Path) -> Volume:
     """Read an image of three axes.
 
     Returns:
-        (I, J, K) float32.
+        (I, J, K) float32; voxels without a value (NaN or infinite) are marked in `invalid`.
 
     Raises:
-        DataError: no file, damaged, not one volume of numbers, or a value is not finite.
+        DataError: no file, damaged, not one volume of numbers, or hardly a voxel has a value.
     """
     array, grid = _read(path, components=False)
-    return Volume(array, grid)
+    data, invalid = fill_invalid(array, str(path))
+    return Volume(data, grid, invalid)
 
 
 def read_field_mha(path: Path) -> tuple[NDArray[np.float32], Grid]:
@@ -77,7 +78,10 @@ def read_field_mha(path: Path) -> tuple[NDArray[np.float32], Grid]:
     Raises:
         DataError: no file, damaged, not four axes of which the last has size 3, or a value is not finite.
     """
-    return _read(path, components=True)
+    array, grid = _read(path, components=True)
+    if fault := nonfinite_fault(array, str(path)):
+        raise DataError(fault)
+    return array, grid
 
 
 def write_field_mha(path: Path, vectors_mm: NDArray[np.floating], grid: Grid) -> None:
@@ -132,10 +136,7 @@ def _read(path: Path, *, components: bool) -> tuple[NDArray[np.float32], Grid]:
         raise DataError(reading_fault(path, error)) from error
     except SpaceError as error:
         raise DataError(*(replace(fault, where=str(path)) for fault in error.faults)) from error
-    array = as_float32(np.frombuffer(data, header.dtype).reshape(header.shape, order="F"))
-    if fault := nonfinite_fault(array, str(path)):
-        raise DataError(fault)
-    return array, grid
+    return as_float32(np.frombuffer(data, header.dtype).reshape(header.shape, order="F")), grid
 
 
 def _header_lines(path: Path, stream: IO[bytes]) -> dict[str, str]:

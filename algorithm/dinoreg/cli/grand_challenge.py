@@ -37,6 +37,7 @@ _INPUTS = "inputs.json"
 _MASKS: tuple[Role, ...] = ("fixed-mask", "moving-mask")
 _ROLES: tuple[Role, ...] = ("fixed", "moving", *_MASKS)
 _OUTPUTS = {"field": "images/displacement-field", "report": "registration-report.json"}
+_ROUNDING = 1e-3  # of an interpolated weight
 _CASES = ("0001_0000", "0001_0001")  # fixed, moving
 
 
@@ -126,11 +127,15 @@ def _read_inputs(folder: Path, names: Mapping[str, str]) -> dict[Role, _Input]:
         got = ", ".join(slot.slug for slot in slots) or "no images"
         remedy = "name them: " + " ".join(f"--socket {role}=SLUG" for role in missing)
         raise DataError(Fault(f"no socket for {' and '.join(missing)}", str(path), got=got, remedy=remedy))
-    return {
+    images = {
         role: _Input(slot, read_volume_mha(_only_image(folder / slot.relative_path)))
         for role, slot in chosen.items()
         if slot is not None
     }
+    for role in _MASKS:
+        if role in images and (text := images[role].volume.invalid_text()):
+            raise DataError(Fault("mask with voxels without a value", role, "numbers", text))
+    return images
 
 
 def _only_image(folder: Path) -> Path:
@@ -150,15 +155,24 @@ def _write_task(folder: Path, images: Mapping[Role, _Input]) -> tuple[Path, Grid
     if working is not fixed.grid:
         log.warning("fixed and moving hardly overlap in the scanner: brought centre on centre")
 
-    def write(kind: str, case: str, data: NDArray[np.float32]) -> str:
+    def write(
+        kind: str, case: str, data: NDArray[np.float32], invalid: NDArray[np.bool_] | None = None
+    ) -> str:
         path = folder / f"{kind}Ts" / f"Case_{case}.nii"
         path.parent.mkdir(exist_ok=True)
-        write_volume(path, data, fixed.grid)
+        write_volume(path, data, fixed.grid, invalid=invalid)
         return f"./{kind}Ts/{path.name}"
 
     lowest = float(moving.data.min())
     moved = regrid(moving.data, moving.grid, working, order=1, outside=lowest)
-    paths = {"fixed": write("images", _CASES[0], fixed.data), "moving": write("images", _CASES[1], moved)}
+    lacking = None
+    if moving.invalid is not None:  # what is interpolated with a voxel without a value has none
+        share = regrid(moving.invalid.astype(np.float32), moving.grid, working, order=1, outside=0.0)
+        lacking = share > _ROUNDING
+    paths = {
+        "fixed": write("images", _CASES[0], fixed.data, fixed.invalid),
+        "moving": write("images", _CASES[1], moved, lacking),
+    }
     for role, case, grid in zip(_MASKS, _CASES, (fixed.grid, working), strict=True):
         if role in images:
             mask = images[role].volume

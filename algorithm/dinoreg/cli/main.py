@@ -148,6 +148,8 @@ def _warp(options: argparse.Namespace) -> None:
     fixed = Grid(field.shape[:3], read_nifti_header(options.field).affine)
     if options.image:
         volume = read_volume(options.image)
+        if text := volume.invalid_text():
+            logging.warning("%s: %s: they become the lowest value", options.image, text)
         warped = warp_image(volume.data, moving_positions(field, fixed, volume.grid))
         write_volume(options.output, warped, fixed)
     else:

@@ -97,7 +97,7 @@ def _read(path: Path, *, labels: bool) -> tuple[NDArray[np.number], Grid]:
     if path.name.endswith(".mha"):
         _check_spacing(path)
         volume = read_volume_mha(path)
-        if labels and not np.array_equal(volume.data, np.rint(volume.data)):
+        if labels and (volume.invalid is not None or not np.array_equal(volume.data, np.rint(volume.data))):
             raise DataError(Fault("values that are not labels", str(path), "whole numbers"))
         return (volume.data.astype(np.int32) if labels else volume.data), volume.grid
     if not path.name.endswith((".nii", ".nii.gz")):

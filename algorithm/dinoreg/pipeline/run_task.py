@@ -222,6 +222,7 @@ class _Run:
             modality=self._dataset.modality_of(path),
             mask=read_mask(mask) if mask is not None else None,
             name=str(path) if self._uses[path] > 1 else "",  # only what comes again is worth remembering
+            invalid=volume.invalid,
         )
 
     def _write(self, pair: Pair, displacement: NDArray[np.float32], grid: Grid) -> dict[str, int]:

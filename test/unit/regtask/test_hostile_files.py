@@ -238,8 +238,9 @@ def test_values_that_are_not_finite_are_counted_and_located(raw_nifti, value):
     data = np.zeros((2, 3, 4), np.float32)
     data[1, 2, 3] = data[1, 0, 2] = value
     path = raw_nifti(datatype=16, bitpix=32, data=data.tobytes(order="F"))
-    with pytest.raises(DataError, match=r"not finite.*2 of 24, the first at \(1, 0, 2\)"):
-        read_volume(path)
+    for reader in (read_labels, read_mask):
+        with pytest.raises(DataError, match=r"not labels.*2 of 24, the first at \(1, 0, 2\)"):
+            reader(path)
 
 
 def test_scale_that_overflows_is_not_finite(raw_nifti):
