@@ -35,8 +35,10 @@ def atomic_path(path: Path) -> Iterator[Path]:
     in the same suffixes, since writers choose the compression by them. A file of an earlier run is replaced.
 
     Raises:
-        OutputError: disk full, read-only, no permission, or the folder does not exist.
+        OutputError: disk full, read-only, no permission, no file name, or the folder does not exist.
     """
+    if not path.name:
+        raise OutputError(Fault("cannot write", str(path), "the name of a file", "a folder"))
     temporary = path.with_name(f".{secrets.token_hex(4)}.{path.name}")  # as _TEMPORARY says
     try:
         yield temporary

@@ -28,6 +28,7 @@ _PAIR_LISTS: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "train": ("training_paired_images",),
     }
 )
+_MOST_DIGITS = 10  # of a label or a modality; labels have 32 bits
 _ALL_PAIR_LISTS = tuple(key for keys in _PAIR_LISTS.values() for key in keys)
 
 
@@ -156,7 +157,7 @@ def _numbered(path: Path, key: str, names: object) -> Mapping[int, str]:
     faults = [
         Fault("not a number", f"{path}: {key}", 'keys such as "0" or "1"', repr(number))
         for number in names
-        if not (number.isascii() and number.isdigit())
+        if not (number.isascii() and number.isdigit() and len(number) <= _MOST_DIGITS)
     ]
     if faults:
         raise DataError(*faults)

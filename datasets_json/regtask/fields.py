@@ -9,6 +9,7 @@ import zipfile
 import zlib
 from dataclasses import replace
 from pathlib import Path
+from tokenize import TokenError
 from typing import IO, Literal
 
 import numpy as np
@@ -25,6 +26,8 @@ from regtask.untrusted.opening import open_regular, reading_fault
 from regtask.values import as_float32, nonfinite_fault
 
 Layout = Literal["channel_last", "channel_first"]
+# What numpy makes of a header that is none; it reads it as Python's literals.
+_NO_HEADER = (ValueError, KeyError, TypeError, SyntaxError, TokenError, RecursionError, MemoryError)
 _NPY_HEADERS = {(1, 0): npy_format.read_array_header_1_0, (2, 0): npy_format.read_array_header_2_0}
 
 
@@ -121,7 +124,7 @@ def _read_npy(
 ) -> NDArray[np.number]:
     try:
         shape, fortran_order, dtype = _NPY_HEADERS[npy_format.read_magic(stream)](stream)
-    except (ValueError, KeyError) as error:
+    except _NO_HEADER as error:
         raise DataError(Fault("not a numpy array", str(path), "npy format 1.0 or 2.0", str(error))) from error
     # An array of Python objects is a program that runs on loading: only numbers pass.
     if dtype.kind not in "iuf":

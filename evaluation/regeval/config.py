@@ -223,7 +223,7 @@ def _labels(raw: object) -> tuple[int, ...]:
         return ()
     try:
         return tuple(int(label) for label in raw)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return ()
 
 

@@ -164,13 +164,13 @@ def _list_folder(location: Path, limits: Limits) -> tuple[dict[str, int], list[F
             faults.append(Fault("too many files", str(location), f"at most {limits.files}"))
             break
         name = path.relative_to(location).as_posix()
-        if path.is_symlink() and not path.resolve().is_relative_to(home):
-            faults.append(Fault("link out of the submission", str(path), "a file", "a link"))
-            continue
         try:
             status = path.stat()
         except OSError as error:
             faults.append(Fault("cannot read", str(path), got=error.strerror or str(error)))
+            continue
+        if path.is_symlink() and not path.resolve().is_relative_to(home):
+            faults.append(Fault("link out of the submission", str(path), "a file", "a link"))
             continue
         if not stat.S_ISREG(status.st_mode):
             faults.append(Fault("not a file", str(path), "regular files", stat.filemode(status.st_mode)))

@@ -17,11 +17,12 @@ from pydantic import BaseModel, ValidationError
 from dinoreg.errors import ConfigError
 from dinoreg.pipeline.config import Config
 from regtask import documents
-from regtask.documents import parse_toml
+from regtask.documents import MAX_DEPTH, parse_toml
 from regtask.errors import DataError, Fault, nearest
 
 S = TypeVar("S", bound=BaseModel)
 
+_MOST_DIGITS = 6  # of the number of a stage
 # Settings whose text may look like a number.
 _TEXT_KEYS = {"name", "description", "output.naming"}
 
@@ -140,9 +141,11 @@ def _override(values: dict[str, Any], text: str) -> Fault | None:
     value = _value(raw) if key.strip() not in _TEXT_KEYS else raw.strip("\"'")
     target: Any = values
     *path, last = key.strip().split(".")
+    if len(path) > MAX_DEPTH:
+        return fault
     for part in path:
         if isinstance(target, list):
-            if not part.isdecimal() or int(part) >= len(target):
+            if not part.isdecimal() or len(part) > _MOST_DIGITS or int(part) >= len(target):
                 return Fault(
                     "no such stage", f"--set {text}", expected=f"a number below {len(target)}", got=part
                 )
