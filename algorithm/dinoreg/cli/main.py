@@ -17,8 +17,8 @@ from dinoreg.cli.weights import add_weights_parser, run_weights
 from regtask.untrusted.edge import run_guarded
 
 EXIT_CODES = """exit codes: 0 done; 2 configuration, usage or weights; 3 input data; 4 output; 5 device;
-6 numerical failure; 7 some pair has no field. With --on-failure fallback a failed pair gets a safe field,
-is marked in manifest.json, and does not change the exit code."""
+6 numerical failure; 7 some pair has no field; 130 and 143 stopped by Ctrl-C or SIGTERM. With --on-failure
+fallback a failed pair gets a safe field, is marked in manifest.json, and does not change the exit code."""
 
 
 def build_parser() -> argparse.ArgumentParser:
