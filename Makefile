@@ -21,10 +21,10 @@ TORCH := $(shell grep '^torch==' constraints.txt)
 # Waiting threads sleep instead of spinning: several times faster where the cores are shared with other work.
 export OMP_WAIT_POLICY ?= PASSIVE
 
-.PHONY: help env demo test lint clean
+.PHONY: help env demo test hostile lint clean
 
 help:  ## List the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-6s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-7s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 env: $(STAMP)  ## Make .venv with the pinned versions
 
@@ -49,6 +49,10 @@ demo: env  ## Register the phantom's pairs: Dice, TRE and pictures (no data need
 
 test: env  ## Run all tests
 	$(BIN)/python -m pytest
+
+hostile: env  ## Run the whole campaign of broken inputs (minutes; make test runs a share)
+	$(BIN)/python test/hostile/run.py
+	HOSTILE_EXAMPLES=2000 $(BIN)/python -m pytest test/hostile/test_generated.py
 
 lint: env  ## Check style, formatting and types
 	$(BIN)/ruff check .

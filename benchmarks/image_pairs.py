@@ -20,6 +20,7 @@ def read_image_pair(dataset: Dataset, pair: Pair, *, comes_again: bool = False) 
             volume.grid,
             modality=dataset.modality_of(path),
             mask=read_mask(mask) if mask is not None else None,
+            invalid=volume.invalid,
             name=str(path),
             comes_again=comes_again,
         )

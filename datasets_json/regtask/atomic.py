@@ -35,8 +35,10 @@ def atomic_path(path: Path) -> Iterator[Path]:
     in the same suffixes, since writers choose the compression by them. A file of an earlier run is replaced.
 
     Raises:
-        OutputError: disk full, read-only, no permission, or the folder does not exist.
+        OutputError: disk full, read-only, no permission, no file name, or the folder does not exist.
     """
+    if not path.name:
+        raise OutputError(Fault("cannot write", str(path), "the name of a file", "a folder"))
     temporary = path.with_name(f".{secrets.token_hex(4)}.{path.name}")  # as _TEMPORARY says
     try:
         yield temporary
@@ -66,7 +68,8 @@ def atomic_write_text(path: Path, text: str) -> None:
         OutputError: disk full, read-only, no permission, or the folder does not exist.
     """
     with atomic_path(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+        # Escaped: the bytes of file names that are no Unicode.
+        temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
 def _flush_to_disk(path: Path) -> None:

@@ -6,16 +6,17 @@ lists are needed, so only they are required to be right; shapes and spacings are
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from types import MappingProxyType
 from typing import Any, Literal
 
+from regtask.documents import read_json_object
 from regtask.errors import DataError, Fault, nearest
 from regtask.names import CaseId
 from regtask.pair import Pair
+from regtask.untrusted.opening import path_fault
 
 Split = Literal["auto", "test", "val", "train"]
 
@@ -27,6 +28,7 @@ _PAIR_LISTS: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "train": ("training_paired_images",),
     }
 )
+_MOST_DIGITS = 10  # of a label or a modality; labels have 32 bits
 _ALL_PAIR_LISTS = tuple(key for keys in _PAIR_LISTS.values() for key in keys)
 
 
@@ -122,19 +124,7 @@ def read_dataset(path: Path, data_dir: Path | None = None) -> Dataset:
     Raises:
         DataError: no file, or not a JSON object.
     """
-    try:
-        raw = json.loads(path.read_text(encoding="utf-8-sig"))
-    except json.JSONDecodeError as error:
-        where = f"{path}, line {error.lineno}, column {error.colno}"
-        raise DataError(Fault("not JSON", where, got=error.msg)) from error
-    except UnicodeDecodeError as error:
-        raise DataError(Fault("not a text file", str(path), "JSON in UTF-8", str(error))) from error
-    except RecursionError as error:
-        raise DataError(Fault("JSON nested too deeply", str(path))) from error
-    except OSError as error:
-        raise DataError(Fault("cannot read", str(path), got=error.strerror or str(error))) from error
-    if not isinstance(raw, dict):
-        raise DataError(Fault("not a dataset description", str(path), "a JSON object", type(raw).__name__))
+    raw = read_json_object(path, "a dataset description")
     return Dataset(
         name=str(raw.get("name") or path.stem.removesuffix("_dataset")),
         root=path.parent if data_dir is None else data_dir,
@@ -160,7 +150,7 @@ def _numbered(path: Path, key: str, names: object) -> Mapping[int, str]:
     faults = [
         Fault("not a number", f"{path}: {key}", 'keys such as "0" or "1"', repr(number))
         for number in names
-        if not (number.isascii() and number.isdigit())
+        if not (number.isascii() and number.isdigit() and len(number) <= _MOST_DIGITS)
     ]
     if faults:
         raise DataError(*faults)
@@ -178,7 +168,10 @@ def _image_path(root: Path, entry: object, role: str, where: str) -> Path:
         raise DataError(
             Fault("path leaves the data folder", f"{where}.{role}", "a path below the data folder", text)
         )
-    return root / relative
+    path = root / relative
+    if fault := path_fault(path):
+        raise DataError(replace(fault, where=f"{where}.{role}: {path}"))
+    return path
 
 
 def _length(value: object) -> str:

@@ -8,6 +8,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import ClassVar
 
+# Of one part of a message; lists of names may take some hundred.
+_MAX_SHOWN = 2000
+
 
 @dataclass(frozen=True, slots=True)
 class Fault:
@@ -20,11 +23,11 @@ class Fault:
     remedy: str = ""
 
     def __str__(self) -> str:
-        text = f"{self.what}: {self.where}"
+        text = f"{self.what}: {_shown(self.where)}"
         if self.expected:
-            text += f"; expected {self.expected}"
+            text += f"; expected {_shown(self.expected)}"
         if self.got:
-            text += f"; got {self.got}"
+            text += f"; got {_shown(self.got)}"
         if self.remedy:
             text += f" -> {self.remedy}"
         return text
@@ -69,3 +72,13 @@ class OutputError(TaskError):
 def nearest(name: str, known: Iterable[str]) -> str | None:
     """Return the known name that `name` was probably meant to be, or None."""
     return next(iter(difflib.get_close_matches(name, list(known), n=1)), None)
+
+
+def _shown(text: str) -> str:
+    """Return a stranger's text as one line for a terminal: controls escaped, the middle left out."""
+    if len(text) > _MAX_SHOWN:
+        kept = _MAX_SHOWN // 2
+        text = f"{text[:kept]} [{len(text) - 2 * kept} characters] {text[-kept:]}"
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)

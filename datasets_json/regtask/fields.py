@@ -9,6 +9,7 @@ import zipfile
 import zlib
 from dataclasses import replace
 from pathlib import Path
+from tokenize import TokenError
 from typing import IO, Literal
 
 import numpy as np
@@ -20,9 +21,13 @@ from regtask.grid import Grid
 from regtask.images import write_nifti
 from regtask.nifti import read_nifti, read_nifti_header
 from regtask.nifti_header import MAX_DEFLATE_RATIO, MAX_VALUES
+from regtask.untrusted.memory import array_fault
+from regtask.untrusted.opening import open_regular, reading_fault
 from regtask.values import as_float32, nonfinite_fault
 
 Layout = Literal["channel_last", "channel_first"]
+# What numpy makes of a header that is none; it reads it as Python's literals.
+_NO_HEADER = (ValueError, KeyError, TypeError, SyntaxError, TokenError, RecursionError, MemoryError)
 _NPY_HEADERS = {(1, 0): npy_format.read_array_header_1_0, (2, 0): npy_format.read_array_header_2_0}
 
 
@@ -95,7 +100,7 @@ def _read_nifti(path: Path, expected: tuple[int, ...] | None, layout: Layout) ->
 
 def _read_npz(path: Path, expected: tuple[int, ...] | None, layout: Layout) -> NDArray[np.number]:
     try:
-        with zipfile.ZipFile(path) as archive:
+        with open_regular(path) as file, zipfile.ZipFile(file) as archive:
             members = archive.infolist()
             if len(members) != 1:
                 names = ", ".join(member.filename for member in members[:5]) or "none"
@@ -111,7 +116,7 @@ def _read_npz(path: Path, expected: tuple[int, ...] | None, layout: Layout) -> N
         # The last two: a compression method or an encryption that no npz writer uses.
         raise DataError(Fault("damaged npz file", str(path), got=str(error))) from error
     except OSError as error:
-        raise DataError(Fault("cannot read", str(path), got=error.strerror or str(error))) from error
+        raise DataError(reading_fault(path, error)) from error
 
 
 def _read_npy(
@@ -119,12 +124,14 @@ def _read_npy(
 ) -> NDArray[np.number]:
     try:
         shape, fortran_order, dtype = _NPY_HEADERS[npy_format.read_magic(stream)](stream)
-    except (ValueError, KeyError) as error:
+    except _NO_HEADER as error:
         raise DataError(Fault("not a numpy array", str(path), "npy format 1.0 or 2.0", str(error))) from error
     # An array of Python objects is a program that runs on loading: only numbers pass.
     if dtype.kind not in "iuf":
         raise DataError(Fault("not a field", str(path), "an array of real numbers", f"dtype {dtype}"))
     _refuse_shape(path, shape, expected, layout)
+    if fault := array_fault(path, shape, dtype):
+        raise DataError(fault)
     size = math.prod(shape) * dtype.itemsize
     # The sizes in a zip directory are claims too; only the size on disk is certain.
     on_disk = path.stat().st_size

@@ -8,6 +8,11 @@ from numpy.typing import ArrayLike, NDArray
 
 from regtask.errors import Fault, SpaceError
 
+# Voxel sizes that a scanner, or a microscope, can have: 0.1 micrometres to a metre. Beyond it a header holds
+# metres, micrometres or rubbish for millimetres.
+MIN_SPACING_MM, MAX_SPACING_MM = 1e-4, 1e3
+# Nothing lies further than ten kilometres from the centre of a scanner.
+_MAX_ORIGIN_MM = 1e7
 # Below this |det| of the unit-length axes (about half a degree between two of them), a lattice is flat.
 _MIN_AXES_VOLUME = 1e-2
 
@@ -152,7 +157,14 @@ def _affine_fault(affine: NDArray[np.float64]) -> Fault | None:
         return Fault("not an affine", "affine", expected, f"shape {affine.shape}")
     if not np.isfinite(affine).all() or not np.array_equal(affine[3], (0, 0, 0, 1)):
         return Fault("not an affine", "affine", expected, str(affine.tolist()))
-    lengths = np.linalg.norm(affine[:3, :3], axis=0)
+    lengths = np.linalg.norm(np.clip(affine[:3, :3], -1e9, 1e9), axis=0)  # clipped: squares do not overflow
+    if 0 < lengths.min() < MIN_SPACING_MM or lengths.max() > MAX_SPACING_MM:
+        remedy = "write the true spacing in mm into the header; distances are measured with it"
+        sizes = f"{MIN_SPACING_MM:g} to {MAX_SPACING_MM:g} mm"
+        return Fault("impossible voxel size", "affine", sizes, _numbers(lengths), remedy)
+    if np.abs(affine[:3, 3]).max() > _MAX_ORIGIN_MM:
+        furthest = f"at most {_MAX_ORIGIN_MM:g} mm from the scanner's centre"
+        return Fault("impossible origin", "affine", furthest, _numbers(affine[:3, 3]))
     if lengths.min() <= 0 or abs(np.linalg.det(affine[:3, :3] / lengths)) < _MIN_AXES_VOLUME:
         return Fault("affine without volume", "affine", expected, str(affine[:3, :3].tolist()))
     return None

@@ -17,7 +17,7 @@ from regtask.errors import DataError, Fault, OutputError, SpaceError
 from regtask.grid import Grid
 from regtask.nifti import read_nifti, read_nifti_header
 from regtask.nifti_header import NiftiHeader
-from regtask.values import as_float32, first_bad, nonfinite_fault
+from regtask.values import as_float32, fill_invalid, first_bad, nonfinite_fault
 
 # nibabel carries no types here.
 _new_image: Callable[..., Any] = Nifti1Image
@@ -36,10 +36,25 @@ class ImageHeader:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Volume:
-    """Intensities of one image: data (I, J, K) float32 on its grid."""
+    """Intensities of one image.
+
+    Attributes:
+        data: (I, J, K) float32, finite.
+        grid: where it lies.
+        invalid: (I, J, K), True where the file has no value, NaN or infinite; `data` has the lowest value of
+            the image there. None where every voxel has a value.
+    """
 
     data: NDArray[np.float32]
     grid: Grid
+    invalid: NDArray[np.bool_] | None = None
+
+    def invalid_text(self) -> str:
+        """Return how many voxels have no value, in words; empty where all have one."""
+        if self.invalid is None:
+            return ""
+        count = np.count_nonzero(self.invalid)
+        return f"{count} of {self.invalid.size} voxels have no value (NaN or infinite) and do not count"
 
 
 def read_header(path: Path) -> ImageHeader:
@@ -56,16 +71,15 @@ def read_volume(path: Path) -> Volume:
     """Read an image.
 
     Returns:
-        (I, J, K) float32 with the header's scale applied; a 2D image is (I, J, 1).
+        (I, J, K) float32 with the header's scale applied; a 2D image is (I, J, 1). Voxels without a value
+        (NaN or infinite) are marked in `invalid`.
 
     Raises:
-        DataError: as for `read_header`, the file is truncated, or a value is not finite.
+        DataError: as for `read_header`, the file is truncated, or hardly a voxel has a value.
     """
     array, grid = _read(path)
-    data = as_float32(array)
-    if fault := nonfinite_fault(data, str(path)):
-        raise DataError(replace(fault, remedy="replace them, for example by the value of air"))
-    return Volume(data, grid)
+    data, invalid = fill_invalid(as_float32(array), str(path))
+    return Volume(data, grid, invalid)
 
 
 def read_labels(path: Path) -> tuple[NDArray[np.int16] | NDArray[np.int32], Grid]:
@@ -116,7 +130,14 @@ def not_binary_fault(labels: NDArray[np.integer], path: Path) -> Fault | None:
     return fault and replace(fault, remedy="write the foreground as 1")
 
 
-def write_volume(path: Path, data: ArrayLike, grid: Grid, dtype: DTypeLike = np.float32) -> None:
+def write_volume(
+    path: Path,
+    data: ArrayLike,
+    grid: Grid,
+    dtype: DTypeLike = np.float32,
+    *,
+    invalid: NDArray[np.bool_] | None = None,
+) -> None:
     """Write an image, a label map or a mask; the file is there whole or not at all.
 
     Args:
@@ -124,6 +145,7 @@ def write_volume(path: Path, data: ArrayLike, grid: Grid, dtype: DTypeLike = np.
         data: (I, J, K), unscaled.
         grid: grid of `data`.
         dtype: type on disk; integers take whole numbers within their range only.
+        invalid: (I, J, K), voxels without a value, written as NaN; for floats only.
 
     Raises:
         SpaceError: the array does not have the grid's shape.
@@ -133,7 +155,10 @@ def write_volume(path: Path, data: ArrayLike, grid: Grid, dtype: DTypeLike = np.
     array = np.asarray(data)
     if array.shape != grid.shape:
         raise SpaceError(Fault("array and grid differ", str(path), f"shape {grid.shape}", str(array.shape)))
-    write_nifti(path, _converted(array, np.dtype(dtype), path), grid)
+    converted = _converted(array, np.dtype(dtype), path)
+    if invalid is not None:
+        converted = np.where(invalid, np.full_like(converted, np.nan), converted)
+    write_nifti(path, converted, grid)
 
 
 def write_nifti(path: Path, array: NDArray[np.number], grid: Grid) -> None:

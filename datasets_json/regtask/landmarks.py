@@ -12,11 +12,14 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from regtask.atomic import atomic_write_text
+from regtask.documents import read_text
 from regtask.errors import DataError, Fault
 from regtask.pair import Pair
 
 # A file of another format has a fault in every line; the first few tell the story.
 _MAX_FAULTS = 10
+# Half a million points.
+_MAX_BYTES = 16 << 20
 
 
 class LandmarkPair(NamedTuple):
@@ -38,12 +41,7 @@ def read_landmarks(path: Path) -> NDArray[np.float64]:
     Raises:
         DataError: no file, no points, or lines that are not three finite numbers (with their line numbers).
     """
-    try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except UnicodeDecodeError as error:
-        raise DataError(Fault("not a text file", str(path), "csv in UTF-8", str(error))) from error
-    except OSError as error:
-        raise DataError(Fault("cannot read", str(path), got=error.strerror or str(error))) from error
+    lines = read_text(path, _MAX_BYTES, "csv").splitlines()
     rows = [(number, line.split(",")) for number, line in enumerate(lines, 1) if line.strip()]
     if rows and not any(_is_number(column) for column in rows[0][1]):
         del rows[0]

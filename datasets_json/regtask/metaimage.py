@@ -23,7 +23,9 @@ from regtask.fields import vectors_to_write
 from regtask.grid import Grid
 from regtask.images import Volume
 from regtask.nifti_header import MAX_DEFLATE_RATIO, MAX_VALUES
-from regtask.values import as_float32, nonfinite_fault
+from regtask.untrusted.memory import array_fault
+from regtask.untrusted.opening import open_regular, reading_fault
+from regtask.values import as_float32, fill_invalid, nonfinite_fault
 
 _TYPES: Mapping[str, str] = MappingProxyType(
     {
@@ -57,13 +59,14 @@ def read_volume_mha(path: Path) -> Volume:
     """Read an image of three axes.
 
     Returns:
-        (I, J, K) float32.
+        (I, J, K) float32; voxels without a value (NaN or infinite) are marked in `invalid`.
 
     Raises:
-        DataError: no file, damaged, not one volume of numbers, or a value is not finite.
+        DataError: no file, damaged, not one volume of numbers, or hardly a voxel has a value.
     """
     array, grid = _read(path, components=False)
-    return Volume(array, grid)
+    data, invalid = fill_invalid(array, str(path))
+    return Volume(data, grid, invalid)
 
 
 def read_field_mha(path: Path) -> tuple[NDArray[np.float32], Grid]:
@@ -75,7 +78,10 @@ def read_field_mha(path: Path) -> tuple[NDArray[np.float32], Grid]:
     Raises:
         DataError: no file, damaged, not four axes of which the last has size 3, or a value is not finite.
     """
-    return _read(path, components=True)
+    array, grid = _read(path, components=True)
+    if fault := nonfinite_fault(array, str(path)):
+        raise DataError(fault)
+    return array, grid
 
 
 def write_field_mha(path: Path, vectors_mm: NDArray[np.floating], grid: Grid) -> None:
@@ -116,22 +122,21 @@ def write_field_mha(path: Path, vectors_mm: NDArray[np.floating], grid: Grid) ->
 
 def _read(path: Path, *, components: bool) -> tuple[NDArray[np.float32], Grid]:
     try:
-        with path.open("rb") as stream:
+        with open_regular(path) as stream:
             header = _parse(path, _header_lines(path, stream))
             rank = 4 if components else 3
             if len(header.shape) != rank or (components and header.shape[3] != 3):
                 form = "four axes, the last of size 3" if components else "three axes"
                 raise DataError(Fault("not the image asked for", str(path), form, f"shape {header.shape}"))
+            if fault := array_fault(path, header.shape, header.dtype):
+                raise DataError(fault)
             data = _data(path, stream, header)
         grid = Grid(header.shape[:3], header.affine)
     except OSError as error:
-        raise DataError(Fault("cannot read", str(path), got=error.strerror or str(error))) from error
+        raise DataError(reading_fault(path, error)) from error
     except SpaceError as error:
         raise DataError(*(replace(fault, where=str(path)) for fault in error.faults)) from error
-    array = as_float32(np.frombuffer(data, header.dtype).reshape(header.shape, order="F"))
-    if fault := nonfinite_fault(array, str(path)):
-        raise DataError(fault)
-    return array, grid
+    return as_float32(np.frombuffer(data, header.dtype).reshape(header.shape, order="F")), grid
 
 
 def _header_lines(path: Path, stream: IO[bytes]) -> dict[str, str]:
@@ -173,7 +178,8 @@ def _parse(path: Path, values: Mapping[str, str]) -> _Header:
     if faults:
         raise DataError(*faults)
     affine = np.eye(4)
-    affine[:3, :3] = np.reshape(directions, (rank, rank)).T[:3, :3] * spacing[:3]
+    with np.errstate(all="ignore"):  # Grid refuses what is not finite
+        affine[:3, :3] = np.reshape(directions, (rank, rank)).T[:3, :3] * spacing[:3]
     affine[:3, 3] = offset[:3]
     return _Header(shape, dtype, _true(values, "CompressedData"), _RAS_FROM_LPS @ affine)
 

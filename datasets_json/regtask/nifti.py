@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from regtask.errors import DataError, Fault
 from regtask.nifti_header import HEADER_BYTES, NiftiHeader, parse_header
+from regtask.untrusted.opening import open_regular, reading_fault
 
 _GZIP_MAGIC = b"\x1f\x8b"
 _AGAIN = "copy or download it again"
@@ -62,10 +63,14 @@ def read_nifti(path: Path) -> tuple[NDArray[np.number], NiftiHeader]:
 def _opened(path: Path) -> Iterator[IO[bytes]]:
     """Open for reading, decompressed; every failure to read inside the block becomes a DataError."""
     try:
-        _check_container(path)
-        packed = path.name.endswith(".gz")
-        with gzip.open(path, "rb") if packed else path.open("rb") as stream:
-            yield cast("IO[bytes]", stream)
+        with open_regular(path) as file:
+            _check_container(path, file.read(len(_GZIP_MAGIC)))
+            file.seek(0)
+            if path.name.endswith(".gz"):
+                with gzip.GzipFile(fileobj=file) as stream:
+                    yield cast("IO[bytes]", stream)
+            else:
+                yield file
     except EOFError as error:
         got = "its first part"
         raise DataError(
@@ -74,16 +79,13 @@ def _opened(path: Path) -> Iterator[IO[bytes]]:
     except (gzip.BadGzipFile, zlib.error) as error:
         raise DataError(Fault("damaged gzip file", str(path), got=str(error), remedy=_AGAIN)) from error
     except OSError as error:
-        reason = error.strerror or str(error)
-        raise DataError(Fault("cannot read", str(path), got=reason, remedy="check the path")) from error
+        raise DataError(reading_fault(path, error)) from error
 
 
-def _check_container(path: Path) -> None:
+def _check_container(path: Path, first: bytes) -> None:
     if not path.name.endswith((".nii", ".nii.gz")):
         got = path.suffix or "no suffix"
         raise DataError(Fault("unknown image format", str(path), ".nii or .nii.gz", got))
-    with path.open("rb") as stream:
-        first = stream.read(len(_GZIP_MAGIC))
     if not first:
         raise DataError(Fault("empty file", str(path), remedy=_AGAIN))
     packed = first == _GZIP_MAGIC

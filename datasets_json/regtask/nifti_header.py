@@ -1,7 +1,8 @@
 """NIfTI headers from strangers: every number is checked before it is believed.
 
 A header of 348 bytes can ask for any amount of memory, so the array it announces is bounded by the size of
-the file on disk. nibabel interprets the fields; whether they can be true is decided here.
+the file on disk and by the memory there is. nibabel interprets the fields; whether they can be true is
+decided here.
 """
 
 import logging
@@ -18,6 +19,8 @@ from nibabel.spatialimages import HeaderDataError
 from numpy.typing import NDArray
 
 from regtask.errors import DataError, Fault
+from regtask.grid import MAX_SPACING_MM, MIN_SPACING_MM
+from regtask.untrusted.memory import array_fault
 
 log = logging.getLogger(__name__)
 
@@ -25,6 +28,8 @@ log = logging.getLogger(__name__)
 MAX_VALUES = 1 << 30
 # Deflate cannot shrink anything further than this.
 MAX_DEFLATE_RATIO = 1032
+# Of vox_offset: what header extensions take; the metadata of a DICOM series are a megabyte.
+MAX_OFFSET = 4 << 20
 # Enough bytes for the header of either version.
 HEADER_BYTES = 540
 
@@ -44,6 +49,7 @@ class NiftiHeader:
         path: the file.
         shape: as stored, any number of axes.
         dtype: type and byte order of the voxels.
+        stated_spacing_mm: voxel size as it stands beside the affine, up to three axes.
         affine: (4, 4), index -> RAS mm.
         slope: factor from stored values to intensities.
         intercept: addend from stored values to intensities.
@@ -53,6 +59,7 @@ class NiftiHeader:
     path: Path
     shape: tuple[int, ...]
     dtype: np.dtype[np.number]
+    stated_spacing_mm: tuple[float, ...]
     affine: NDArray[np.float64]
     slope: float
     intercept: float
@@ -81,6 +88,7 @@ def parse_header(path: Path, block: bytes) -> NiftiHeader:
         path=path,
         shape=_shape(raw),
         dtype=raw.get_data_dtype(),
+        stated_spacing_mm=tuple(_spacing(raw).tolist()),
         affine=_affine(path, raw),
         slope=slope or 1.0,  # 0 is the standard's way to say that nothing is scaled
         intercept=float(raw["scl_inter"]) if slope else 0.0,
@@ -112,6 +120,11 @@ def _spacing(raw: _RawHeader) -> NDArray[np.float64]:
     return np.array(raw["pixdim"][1 : 1 + min(max(int(raw["dim"][0]), 1), 3)], dtype=np.float64)
 
 
+def _is_scaled(raw: _RawHeader) -> bool:
+    slope, intercept = float(raw["scl_slope"]), float(raw["scl_inter"])
+    return slope != 0 and (slope, intercept) != (1.0, 0.0)  # as the standard says, 0 scales nothing
+
+
 def _dim_fault(path: Path, raw: _RawHeader) -> Fault | None:
     if 1 <= raw["dim"][0] <= 7 and min(_shape(raw)) > 0:
         return None
@@ -122,12 +135,12 @@ def _dim_fault(path: Path, raw: _RawHeader) -> Fault | None:
 
 def _pixdim_fault(path: Path, raw: _RawHeader) -> Fault | None:
     spacing = _spacing(raw)
-    if np.isfinite(spacing).all() and (spacing > 0).all():
+    if ((spacing >= MIN_SPACING_MM) & (spacing <= MAX_SPACING_MM)).all():  # not so for NaN
         return None
     return Fault(
         "impossible voxel size",
         str(path),
-        "finite pixdim above 0",
+        f"pixdim from {MIN_SPACING_MM:g} to {MAX_SPACING_MM:g} mm",
         f"pixdim {spacing.tolist()}",
         "write the true spacing in mm into the header; distances are measured with it",
     )
@@ -162,8 +175,8 @@ def _dtype_fault(path: Path, raw: _RawHeader) -> Fault | None:
 
 def _size_faults(path: Path, raw: _RawHeader) -> Iterator[Fault]:
     offset, first = float(raw["vox_offset"]), raw.template_dtype.itemsize + 4
-    if not math.isfinite(offset) or offset < first:
-        yield Fault("impossible vox_offset", str(path), f"{first} or more", str(offset))
+    if not first <= offset <= MAX_OFFSET:  # not so for NaN
+        yield Fault("impossible vox_offset", str(path), f"{first} to {MAX_OFFSET}", str(offset))
         return
     count, dtype = math.prod(_shape(raw)), raw.get_data_dtype()
     needed = int(offset) + count * dtype.itemsize
@@ -180,6 +193,8 @@ def _size_faults(path: Path, raw: _RawHeader) -> Iterator[Fault]:
     elif count > MAX_VALUES:
         got = f"{count}, shape {_shape(raw)}"
         yield Fault("image too large", str(path), f"at most {MAX_VALUES} values", got)
+    elif fault := array_fault(path, _shape(raw), dtype, scaled=_is_scaled(raw)):
+        yield fault
 
 
 def _affine(path: Path, raw: _RawHeader) -> NDArray[np.float64]:

@@ -5,12 +5,17 @@ from pathlib import Path
 from typing import NamedTuple, Self
 
 from regtask.names import CaseId, case_key
+from regtask.untrusted.opening import lies_there
 
 _IMAGES = "images"
 
 
 class Companions(NamedTuple):
-    """Files of one kind beside the two images of a pair; None where there is no file."""
+    """Files of one kind beside the two images of a pair; None where there is nothing of that name.
+
+    What lies there but is no readable file (a folder, a pipe, a link to nothing) is named too: whoever reads
+    it says so.
+    """
 
     fixed: Path | None
     moving: Path | None
@@ -44,22 +49,22 @@ class Pair:
         return case_key(self.fixed_id, self.moving_id)
 
     def labels(self) -> Companions:
-        """Return the label maps that exist on disk."""
+        """Return the label maps that lie on disk."""
         return Companions(_beside(self.fixed, "labels"), _beside(self.moving, "labels"))
 
     def masks(self) -> Companions:
-        """Return the masks that exist on disk.
+        """Return the masks that lie on disk.
 
         Masks of test images are looked for among the training masks too, where NLST has published some.
         """
         return Companions(_mask(self.fixed), _mask(self.moving))
 
     def keypoints(self) -> Companions:
-        """Return the csv files of automatic key points that exist on disk."""
+        """Return the csv files of automatic key points that lie on disk."""
         return self._points("keypoints")
 
     def landmarks(self) -> Companions:
-        """Return the csv files of manual landmarks that exist on disk."""
+        """Return the csv files of manual landmarks that lie on disk."""
         return self._points("landmarks")
 
     def _points(self, kind: str) -> Companions:
@@ -86,13 +91,13 @@ class Pair:
 
 
 def _beside(image: Path, kind: str, suffix: str = "") -> Path | None:
-    """Return the file of a kind beside an image in `images..`, or None where there is none."""
+    """Return what lies under the name of a kind beside an image in `images..`, or None."""
     folder = image.parent.name
     if not folder.startswith(_IMAGES):
         return None
     name = image.name.removesuffix(".gz").removesuffix(".nii") + suffix if suffix else image.name
     path = image.parent.with_name(kind + folder.removeprefix(_IMAGES)) / name
-    return path if path.is_file() else None
+    return path if lies_there(path) else None
 
 
 def _mask(image: Path) -> Path | None:

@@ -16,6 +16,7 @@ Role = Literal["fixed", "moving", "fixed-mask", "moving-mask", "field"]
 
 _MASK_WORDS = frozenset({"mask", "masks", "segmentation", "seg", "label", "labels", "landmarks", "keypoints"})
 _FIELD_WORDS = frozenset({"displacement", "deformation", "dvf", "warp", "transform"})
+_LONGEST_NAME = 255  # of a folder, on all usual file systems
 _SLUG = re.compile(r"[a-z0-9]+(?:[-_][a-z0-9]+)*", re.IGNORECASE)
 
 
@@ -65,6 +66,8 @@ def image_slots(entries: object, where: str) -> tuple[Slot, ...]:
         relative = PurePosixPath(path)
         if relative.is_absolute() or ".." in relative.parts:
             faults.append(Fault("path leaves the folder", f"{where}[{number}]", "a path below it", path))
+        elif any(len(part) > _LONGEST_NAME for part in relative.parts):
+            faults.append(Fault("path too long", f"{where}[{number}]", f"{_LONGEST_NAME} letters", path))
         elif relative.parts[0] == "images":
             image = values.get("image")
             name = image.get("name") if isinstance(image, dict) else None

@@ -1,9 +1,14 @@
 """Checks of voxel values that images and fields share."""
 
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import NDArray
 
-from regtask.errors import Fault
+from regtask.errors import DataError, Fault
+
+# Brain tools write NaN outside the brain, which may take less than a tenth of the field of view.
+MAX_INVALID_SHARE = 0.95
 
 
 def as_float32(array: NDArray[np.number]) -> NDArray[np.float32]:
@@ -13,6 +18,27 @@ def as_float32(array: NDArray[np.number]) -> NDArray[np.float32]:
     """
     with np.errstate(over="ignore"):
         return np.array(array, dtype=np.float32, order="C")
+
+
+def fill_invalid(
+    array: NDArray[np.float32], where: str
+) -> tuple[NDArray[np.float32], NDArray[np.bool_] | None]:
+    """Take NaN and infinite values of an image as voxels without a value.
+
+    Returns:
+        The array, with its lowest finite value in their place, and where they are; None where there are none.
+
+    Raises:
+        DataError: more than `MAX_INVALID_SHARE` of the voxels have no value.
+    """
+    finite = np.isfinite(array)
+    if finite.all():
+        return array, None
+    if np.count_nonzero(~finite) > MAX_INVALID_SHARE * array.size:
+        fault = first_bad(~finite, "values that are not finite", where, "finite numbers in most voxels")
+        remedy = f"up to {MAX_INVALID_SHARE:.0%} of an image may lack a value: was it resampled elsewhere?"
+        raise DataError(replace(fault or Fault("no voxels", where), remedy=remedy))
+    return np.where(finite, array, array[finite].min()), ~finite
 
 
 def nonfinite_fault(array: NDArray[np.number], where: str) -> Fault | None:

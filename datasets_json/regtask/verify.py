@@ -122,6 +122,8 @@ class _Verification:
 
 def _look_at_image(path: Path) -> _Findings:
     volume = read_volume(path)
+    if text := volume.invalid_text():
+        log.warning("%s: %s", path, text)
     low, high = volume.data.min(), volume.data.max()
     if low < high:
         return _Findings(volume.grid)

@@ -249,3 +249,29 @@ def test_a_task_beside_the_list_of_inputs_is_run_as_a_task(tiny, container, tmp_
     (task.folder / "inputs.json").write_text("[]")
     assert container("--input", task.folder, "--output", tmp_path / "out", "--preset", "identity").code == 0
     assert not read_field(tmp_path / "out" / tiny.fields[0]).any()
+
+
+def spoilt(image, share):
+    """A copy with NaN in the first slices."""
+    array = sitk.GetArrayFromImage(image)
+    array[: round(share * len(array))] = np.nan
+    copy = sitk.GetImageFromArray(array)
+    copy.CopyInformation(image)
+    return copy
+
+
+def test_voxels_without_a_value_do_not_count(job, scans, container, tmp_path, quick):
+    folder = job(images=(scans[0], spoilt(scans[1], 0.2)))
+    done = container("--input", folder, "--output", tmp_path / "out", "--config", quick)
+    assert done.code == 0, done.err
+    assert "voxels have no value" in done.err
+    report = json.loads((tmp_path / "out/registration-report.json").read_text())
+    assert [pair["status"] for pair in report["pairs"].values()] == ["ok"]
+
+
+def test_a_mask_needs_all_its_values(job, scans, container, tmp_path, quick):
+    slugs = ("fixed-mr", "moving-mr", "fixed-mask")
+    folder = job(slugs=slugs, images=(*scans, spoilt(scans[0], 0.2)))
+    done = container("--input", folder, "--output", tmp_path / "out", "--config", quick)
+    assert done.code == 3
+    assert "mask with voxels without a value: fixed-mask" in done.err

@@ -39,7 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             options.dataset = find_dataset(options.input)
         run(options)
 
-    return guarded(job)
+    return guarded(job, options)
 
 
 def container_parser(description: str | None) -> argparse.ArgumentParser:

@@ -21,6 +21,7 @@ import numpy as np
 from dinoreg.cli.options import chosen_config, let_threads_sleep
 from dinoreg.errors import ConfigError
 from regtask.atomic import atomic_write_text
+from regtask.documents import read_json
 from regtask.errors import DataError, Fault, OutputError, nearest
 from regtask.images import Volume
 from regtask.metaimage import read_volume_mha, write_field_mha
@@ -135,22 +136,22 @@ def _socket_names(words: Sequence[str]) -> dict[str, str]:
 def _read_inputs(folder: Path, names: Mapping[str, str]) -> dict[Role, _Input]:
     """Read the images of a job; masks only where the job has them."""
     path = folder / _INPUTS
-    try:
-        entries = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise DataError(Fault("cannot read", str(path), "JSON", str(error))) from error
-    slots = image_slots(entries, str(path))
+    slots = image_slots(read_json(path), str(path))
     chosen = {role: find_slot(slots, role, names, str(path)) for role in _ROLES}
     missing = [role for role in _ROLES if chosen[role] is None and role not in _MASKS]
     if missing:
         got = ", ".join(slot.slug for slot in slots) or "no images"
         remedy = "name them: " + " ".join(f"--socket {role}=SLUG" for role in missing)
         raise DataError(Fault(f"no socket for {' and '.join(missing)}", str(path), got=got, remedy=remedy))
-    return {
+    images = {
         role: _Input(slot, read_volume_mha(_only_image(folder / slot.relative_path)))
         for role, slot in chosen.items()
         if slot is not None
     }
+    for role in _MASKS:
+        if role in images and (text := images[role].volume.invalid_text()):
+            raise DataError(Fault("mask with voxels without a value", role, "numbers", text))
+    return images
 
 
 def _only_image(folder: Path) -> Path:
@@ -171,7 +172,8 @@ def _scan(images: Mapping[Role, _Input], role: Role) -> Scan:
     if mask is not None:
         stored = (mask.volume.data > 0).astype(np.float32)
         inside = regrid(stored, mask.volume.grid, image.volume.grid, order=0, outside=0.0) > 0
-    return Scan(image.volume.data, image.volume.grid, image.slot.slug, inside, name=role)
+    volume = image.volume
+    return Scan(volume.data, volume.grid, image.slot.slug, inside, volume.invalid, name=role)
 
 
 def _made(folder: Path) -> Path:

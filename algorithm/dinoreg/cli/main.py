@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import logging
-import signal
 import sys
 from collections.abc import Callable, Sequence
 from importlib import metadata
@@ -15,12 +14,13 @@ from dinoreg.cli.motion import add_motion_parser, run_motion
 from dinoreg.cli.options import add_task_arguments, chosen_config, let_threads_sleep
 from dinoreg.cli.pretrain import add_pretrain_parser, run_pretrain
 from dinoreg.cli.weights import add_weights_parser, run_weights
-from regtask.errors import DataError, Fault, TaskError, nearest
+from regtask.errors import DataError, Fault, nearest
 from regtask.pair import Pair
+from regtask.untrusted.edge import run_guarded
 
 EXIT_CODES = """exit codes: 0 done; 2 configuration, usage or weights; 3 input data; 4 output; 5 device;
-6 numerical failure; 7 some pair has no field. With --on-failure fallback a failed pair gets a safe field,
-is marked in manifest.json, and does not change the exit code."""
+6 numerical failure; 7 some pair has no field; 130 and 143 stopped by Ctrl-C or SIGTERM. With --on-failure
+fallback a failed pair gets a safe field, is marked in manifest.json, and does not change the exit code."""
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -81,25 +81,20 @@ def add_run_arguments(parser: argparse.ArgumentParser) -> None:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit code."""
     options = build_parser().parse_args(arguments)
-    return guarded(lambda: _dispatch(options))
+    return guarded(lambda: _dispatch(options), options)
 
 
-def guarded(action: Callable[[], None]) -> int:
-    """Run an edge of the program: logging, signals, and errors as one message and an exit code."""
+def guarded(action: Callable[[], None], options: argparse.Namespace) -> int:
+    """Run an edge of the program: logging, signals, and errors as one message and an exit code.
+
+    Args:
+        action: the program.
+        options: parsed; paths among them that no file can have are refused first.
+    """
     logging.basicConfig(
         level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(message)s", force=True
     )
-    # A stopped container gets SIGTERM first: leave through the context managers, so that no half-written
-    # temporary file stays behind.
-    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
-    try:
-        action()
-    except TaskError as error:
-        sys.stderr.write(f"dinoreg: {error}\n")
-        return error.exit_code
-    except KeyboardInterrupt:
-        return 130
-    return 0
+    return run_guarded("dinoreg", action, vars(options).values())
 
 
 def _dispatch(options: argparse.Namespace) -> None:
@@ -183,6 +178,8 @@ def _warp(options: argparse.Namespace) -> None:
     fixed = Grid(field.shape[:3], read_nifti_header(options.field).affine)
     if options.image:
         volume = read_volume(options.image)
+        if text := volume.invalid_text():
+            logging.warning("%s: %s: they become the lowest value", options.image, text)
         warped = warp_image(volume.data, moving_positions(field, fixed, volume.grid))
         write_volume(options.output, warped, fixed)
     else:

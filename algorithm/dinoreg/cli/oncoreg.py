@@ -46,7 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _use_mounted_weights(options.root / "model")
         run(options)
 
-    return guarded(job)
+    return guarded(job, options)
 
 
 def find_description(task: str, data: Path, descriptions: Path) -> Path:

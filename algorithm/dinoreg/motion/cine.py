@@ -17,6 +17,7 @@ from regtask.grid import Grid
 from regtask.images import read_labels, read_volume
 from regtask.metaimage import read_volume_mha
 from regtask.nifti import read_nifti_header
+from regtask.untrusted.opening import open_regular
 
 _HEADER_BYTES = 4096
 
@@ -96,7 +97,7 @@ def _read(path: Path, *, labels: bool) -> tuple[NDArray[np.number], Grid]:
     if path.name.endswith(".mha"):
         _check_spacing(path)
         volume = read_volume_mha(path)
-        if labels and not np.array_equal(volume.data, np.rint(volume.data)):
+        if labels and (volume.invalid is not None or not np.array_equal(volume.data, np.rint(volume.data))):
             raise DataError(Fault("values that are not labels", str(path), "whole numbers"))
         return (volume.data.astype(np.int32) if labels else volume.data), volume.grid
     if not path.name.endswith((".nii", ".nii.gz")):
@@ -121,7 +122,7 @@ def _read(path: Path, *, labels: bool) -> tuple[NDArray[np.number], Grid]:
 def _check_spacing(path: Path) -> None:
     """MetaImage files without a spacing read as 1 mm; distances would be wrong without a word."""
     try:
-        with path.open("rb") as stream:
+        with open_regular(path) as stream:
             head = stream.read(_HEADER_BYTES)
     except OSError as error:
         raise DataError(Fault("cannot read", str(path), got=error.strerror or str(error))) from error

@@ -89,6 +89,7 @@ def register(
             modality=scan.modality,
             mask=scan.mask,
             comes_again=scan.comes_again,
+            invalid=scan.invalid,
         )
 
     grid = pair.fixed.grid

@@ -6,16 +6,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dinoreg.preprocess.intensity import Kind
+from dinoreg.preprocess.measured import measured_voxels
 
 # What counts as body: soft tissue and fat, not air or table padding (CT); above the noise floor (MR), as a
 # share of the 97th percentile.
 _BODY_HU = -300.0
 _MR_SHARE = 0.05
-# Share of an image that a constant beyond the field of view takes at least.
-_LEAST_FILL = 0.01
 
 
-def threshold_foreground(image: NDArray[np.float32], kind: Kind) -> NDArray[np.bool_]:
+def threshold_foreground(
+    image: NDArray[np.float32], kind: Kind, missing: NDArray[np.bool_] | None = None
+) -> NDArray[np.bool_]:
     """Return the body: threshold, largest connected part, holes filled.
 
     Holes are filled slice by slice along every axis, so that lungs and bowel gas, which reach the edge of the
@@ -24,6 +25,7 @@ def threshold_foreground(image: NDArray[np.float32], kind: Kind) -> NDArray[np.b
     Args:
         image: (I, J, K), as stored (HU for CT).
         kind: how the image is normalised.
+        missing: (I, J, K), voxels that hold no measurement and stand for air.
 
     Returns:
         (I, J, K); everything where nothing stands out.
@@ -33,8 +35,9 @@ def threshold_foreground(image: NDArray[np.float32], kind: Kind) -> NDArray[np.b
     if kind == "ct":
         above = image > _BODY_HU
     else:
-        low = float(image.min())
-        above = image - low > _MR_SHARE * (float(np.percentile(image, 97)) - low)
+        values = image if missing is None else image[~missing]
+        low = float(values.min())
+        above = image - low > _MR_SHARE * (float(np.percentile(values, 97)) - low)
     labels, count = ndimage.label(above)
     if count == 0:
         return np.ones(image.shape, dtype=bool)
@@ -49,31 +52,7 @@ def threshold_foreground(image: NDArray[np.float32], kind: Kind) -> NDArray[np.b
     return body
 
 
-def measured_voxels(image: NDArray[np.float32]) -> NDArray[np.bool_]:
-    """Return what a scanner measured: all but the constant that fills an image beyond its field of view.
-
-    A fill is the exact value of a corner where it goes on from there over more than 1 % of the image.
-
-    Args:
-        image: (I, J, K), as stored.
-    """
-    from scipy import ndimage
-
-    measured = np.ones(image.shape, dtype=bool)
-    corners = image[tuple(slice(None, None, max(1, n - 1)) for n in image.shape)]
-    for value in np.unique(corners):
-        same = image == value
-        if np.count_nonzero(same) <= _LEAST_FILL * image.size:
-            continue
-        labels, _ = ndimage.label(same)
-        at_corners = np.unique(labels[tuple(slice(None, None, max(1, n - 1)) for n in image.shape)])
-        filled = np.isin(labels, at_corners[at_corners > 0])
-        if np.count_nonzero(filled) > _LEAST_FILL * image.size:
-            measured &= ~filled
-    return measured
-
-
-def ct_body(hu: NDArray[np.float32]) -> NDArray[np.bool_]:
+def ct_body(hu: NDArray[np.float32], missing: NDArray[np.bool_] | None = None) -> NDArray[np.bool_]:
     """Return the body in a CT, lungs included even where the field of view cuts them open.
 
     What has soft tissue on both sides along any axis is inside. Where a fill surrounds the field of view, as
@@ -82,11 +61,12 @@ def ct_body(hu: NDArray[np.float32]) -> NDArray[np.bool_]:
 
     Args:
         hu: (I, J, K) Hounsfield units.
+        missing: (I, J, K), voxels that hold no measurement and stand for air.
 
     Returns:
         (I, J, K); everything where nothing stands out.
     """
-    measured = measured_voxels(hu)
+    measured = measured_voxels(hu, missing)
     if not measured.all():
         return measured
     solid = threshold_foreground(hu, "ct")

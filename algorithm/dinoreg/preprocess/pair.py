@@ -20,6 +20,7 @@ class Scan:
         grid: where its voxels lie.
         modality: as the dataset JSON names it; decides between CT and MR. Empty: the values decide.
         mask: (I, J, K) bool, what counts; None: found by the settings.
+        invalid: (I, J, K) bool, voxels without a value (`regtask.Volume.invalid`); None where all have one.
         name: for messages.
         comes_again: whether other pairs have this image too, so that its features are worth keeping.
     """
@@ -28,6 +29,7 @@ class Scan:
     grid: Grid
     modality: str = ""
     mask: NDArray[np.bool_] | None = None
+    invalid: NDArray[np.bool_] | None = None
     name: str = ""
     comes_again: bool = False
 

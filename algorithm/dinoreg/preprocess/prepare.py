@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from dinoreg.preprocess.foreground import content_box, ct_body, threshold_foreground
 from dinoreg.preprocess.intensity import clip_mr, image_kind, window_ct
+from dinoreg.preprocess.measured import fill_missing, missing_voxels
 from dinoreg.preprocess.tissue import brightness_of_tissues, find_hu_scale, shows_lung
 from dinoreg.settings.config import Preprocess
 from dinoreg.space.working import WorkingGrid
@@ -41,8 +42,11 @@ def prepare_image(
     modality: str,
     mask: NDArray[np.bool_] | None,
     comes_again: bool = False,
+    invalid: NDArray[np.bool_] | None = None,
 ) -> PreparedImage:
     """Normalise one image by what it is and find its foreground.
+
+    Voxels without a measurement are no foreground, whatever its source, and no percentile sees them.
 
     Args:
         image: (I, J, K), as stored.
@@ -50,10 +54,14 @@ def prepare_image(
         modality: as the dataset JSON names it; decides between CT and MR, else the values do.
         mask: the task's mask, if it has one.
         comes_again: whether other pairs have this image too, so that its features are worth keeping.
+        invalid: (I, J, K), where the file has no value (`regtask.Volume.invalid`).
     """
     kind = image_kind(modality, image)
+    missing = missing_voxels(image, kind, invalid)
+    if missing is not None:
+        image = fill_missing(image, missing)
     if kind == "ct" and settings.ct == "tissues":
-        scale = find_hu_scale(image)
+        scale = find_hu_scale(image if missing is None else image[~missing])
         image = (scale.factor * image + np.float32(scale.offset)).astype(np.float32)
     if settings.foreground == "none":
         foreground = np.ones(image.shape, dtype=bool)
@@ -62,20 +70,23 @@ def prepare_image(
     elif settings.foreground in ("task", "task-or-all"):
         foreground = np.ones(image.shape, dtype=bool)
     elif settings.foreground == "body" and kind == "ct":
-        foreground = ct_body(image)
+        foreground = ct_body(image, missing)
     else:
-        foreground = threshold_foreground(image, kind)
+        foreground = threshold_foreground(image, kind, missing)
+    inside = foreground if missing is None else foreground & ~missing
     values = image
-    if settings.normalise and kind == "ct" and settings.ct == "tissues" and shows_lung(image, foreground):
+    if settings.normalise and kind == "ct" and settings.ct == "tissues" and shows_lung(image, inside):
         values = brightness_of_tissues(image)
     elif settings.normalise and kind == "ct":
         values = window_ct(image, level_hu=settings.ct_level_hu, width_hu=settings.ct_width_hu)
     elif settings.normalise:
-        values = clip_mr(image, percentile=settings.mr_percentile, foreground=foreground)
-    if not foreground.all():
-        values = np.where(foreground, values, np.float32(0))
-    identity = _digest(values, foreground) if comes_again else ""
-    return PreparedImage(values, foreground, content_box(values), identity)
+        values = clip_mr(image, percentile=settings.mr_percentile, foreground=inside)
+    # On the scale of the file 0 may be anything: there the lowest value stands for what is missing.
+    shown = inside if settings.normalise else foreground
+    if not shown.all():
+        values = np.where(shown, values, np.float32(0))
+    identity = _digest(values, inside) if comes_again else ""
+    return PreparedImage(values, inside, content_box(values), identity)
 
 
 def on_working_grid(image: PreparedImage, grid: WorkingGrid) -> PreparedImage:

@@ -19,8 +19,6 @@ _LEAST_LUNG = 0.05
 _AIR_HU, _MUSCLE_HU = -1000.0, 40.0
 # Offsets that scanners and converters add so that values fit into unsigned numbers.
 _KNOWN_OFFSETS = (0.0, -1024.0, -1000.0)
-# What no scanner measured: filled in beyond the field of view.
-_BEYOND_HU = -1900.0
 _BINS = 256
 
 
@@ -46,13 +44,12 @@ def find_hu_scale(image: NDArray[np.float32]) -> HuScale:
     the usual offsets of unsigned storage; else air and soft tissue are laid where they belong.
 
     Args:
-        image: (I, J, K), as stored.
+        image: as stored, of any shape; without what no scanner measured.
     """
-    measured = image[image > _BEYOND_HU]
-    low, high = (float(v) for v in np.percentile(measured, (0.1, 99.9))) if measured.size else (0.0, 0.0)
+    low, high = (float(v) for v in np.percentile(image, (0.1, 99.9)))
     if high <= low:
         return HuScale(1.0, 0.0, low)
-    counts, edges = np.histogram(measured, bins=_BINS, range=(low, high))
+    counts, edges = np.histogram(image, bins=_BINS, range=(low, high))
     smooth = np.convolve(counts, np.ones(5) / 5, mode="same")
     centres = (edges[:-1] + edges[1:]) / 2
     # Soft tissue: the highest peak of the upper part; lung and air fill the lower one.

@@ -24,6 +24,7 @@ log = logging.getLogger(__name__)
 _LARGEST_MARGIN_MM = 150.0
 # Less than this beside fixed is not worth more voxels.
 _LEAST_MARGIN_MM = 10.0
+_ROUNDING = 1e-3  # of an interpolated weight
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -68,10 +69,15 @@ def bring_together(fixed: Scan, moving: Scan) -> Together:
     if moving.mask is not None:
         stored = moving.mask.astype(np.float32)
         moving_mask = regrid(stored, moving.grid, wide, order=0, outside=0.0) > 0
+    lacking = None
+    if moving.invalid is not None:  # what is interpolated with a voxel without a value has none
+        share = regrid(moving.invalid.astype(np.float32), moving.grid, wide, order=1, outside=0.0)
+        lacking = share > _ROUNDING
+    without = None if fixed.invalid is None else np.pad(fixed.invalid, both)
     moved = regrid(moving.values, moving.grid, wide, order=1, outside=float(moving.values.min()))
     pair = ImagePair(
-        replace(fixed, values=padded, grid=_widened(fixed.grid, before, after), mask=mask),
-        replace(moving, values=moved, grid=wide, mask=moving_mask),
+        replace(fixed, values=padded, grid=_widened(fixed.grid, before, after), mask=mask, invalid=without),
+        replace(moving, values=moved, grid=wide, mask=moving_mask, invalid=lacking),
     )
     return Together(pair, fixed.grid, read_on, before)
 

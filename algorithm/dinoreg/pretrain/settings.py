@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal
@@ -12,7 +11,8 @@ from pydantic import AfterValidator, Field, model_validator
 from dinoreg.errors import ConfigError
 from dinoreg.settings.config import Count, Millimetres, Settings, Share
 from dinoreg.settings.load import parse_settings, read_toml
-from regtask.errors import Fault
+from regtask.documents import read_json_object
+from regtask.errors import DataError
 
 
 def _smallest_first(pair: tuple[float, float]) -> tuple[float, float]:
@@ -196,9 +196,9 @@ def load_pretrain_config(path: Path | None = None, overrides: Sequence[str] = ()
         values = {}
     elif path.suffix == ".json":
         try:
-            values = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise ConfigError(Fault("configuration not readable", str(path), got=str(error))) from error
+            values = read_json_object(path, "a configuration")
+        except DataError as error:
+            raise ConfigError(*error.faults) from error
     else:
         values = read_toml(path)
     return parse_settings(

@@ -14,7 +14,10 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from dinoreg.errors import ConfigError
+from regtask.documents import MAX_DEPTH
 from regtask.errors import Fault
+
+_MOST_DIGITS = 6  # of the number of a stage
 
 # The name of a preset -> its values as written.
 ReadPreset = Callable[[str], Mapping[str, Any]]
@@ -42,10 +45,12 @@ def set_key(values: dict[str, Any], key: str, value: Any) -> str:
     """
     target: Any = values
     *path, last = key.split(".")
+    if len(path) > MAX_DEPTH:
+        return f"at most {MAX_DEPTH} parts"
     for part in path:
         if isinstance(target, list):
-            if not part.isdecimal() or int(part) >= len(target):
-                return f"a number below {len(target)} instead of {part}"
+            if not part.isdecimal() or len(part) > _MOST_DIGITS or int(part) >= len(target):
+                return f"a number below {len(target)} instead of {part[:40]}"
             target = target[int(part)]
         elif isinstance(target, dict):
             target = target.setdefault(part, {})

@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import hashlib
 import json
-import tomllib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from importlib import resources
 from pathlib import Path
@@ -17,7 +16,9 @@ from pydantic import BaseModel, ValidationError
 from dinoreg.errors import ConfigError
 from dinoreg.settings.config import Config
 from dinoreg.settings.inherit import inherit, set_key
-from regtask.errors import Fault, nearest
+from regtask import documents
+from regtask.documents import parse_toml
+from regtask.errors import DataError, Fault, nearest
 
 S = TypeVar("S", bound=BaseModel)
 
@@ -54,7 +55,7 @@ def _read_preset(name: str) -> dict[str, Any]:
             )
         )
     text = (resources.files("dinoreg") / "presets" / f"{name}.toml").read_text(encoding="utf-8")
-    return tomllib.loads(text)
+    return parse_toml(text, name)
 
 
 def load_config(path: Path, overrides: Sequence[str] = ()) -> Config:
@@ -74,11 +75,9 @@ def read_toml(path: Path) -> dict[str, Any]:
         ConfigError: the file cannot be read, or is not TOML.
     """
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ConfigError(Fault("configuration not readable", str(path), got=str(error))) from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(Fault("not a TOML file", str(path), got=str(error))) from error
+        return documents.read_toml(path)
+    except DataError as error:
+        raise ConfigError(*error.faults) from error
 
 
 def parse_config(values: Mapping[str, Any], *, where: str, overrides: Sequence[str] = ()) -> Config:
@@ -152,8 +151,8 @@ def _override(values: dict[str, Any], text: str) -> Fault | None:
 
 def _value(raw: str) -> Any:
     try:
-        return tomllib.loads(f"value = {raw}")["value"]
-    except tomllib.TOMLDecodeError:
+        return parse_toml(f"value = {raw}", "--set")["value"]
+    except DataError:
         return raw
 
 

@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 from regtask.atomic import atomic_write_text
-from regtask.errors import Fault, OutputError
+from regtask.documents import read_json
+from regtask.errors import DataError, Fault, OutputError
 
 MANIFEST_NAME = "manifest.json"
+_MAX_BYTES = 1 << 30  # our own: some kilobytes per pair
 _FORMAT = 1
 
 # ok: registered; fallback: failed, a safe field was written; failed: failed, nothing could be written.
@@ -53,11 +55,11 @@ def read_pairs(folder: Path) -> dict[str, dict[str, Any]]:
     if not path.is_file():
         return {}
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = read_json(path, "a manifest in JSON", _MAX_BYTES)
         pairs: dict[str, dict[str, Any]] = content["pairs"]
         if content["format"] != _FORMAT or not all(isinstance(entry, dict) for entry in pairs.values()):
             raise ValueError(f"format {content['format']}, or pairs that are no entries")
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (DataError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise OutputError(
             Fault("manifest not readable", str(path), got=str(error), remedy="remove it to start afresh")
         ) from error

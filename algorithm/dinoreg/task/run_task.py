@@ -212,6 +212,7 @@ class _Run:
             volume.grid,
             modality=self._dataset.modality_of(path),
             mask=read_mask(mask) if mask is not None else None,
+            invalid=volume.invalid,
             name=str(path),
             comes_again=self._uses[path] > 1,
         )

@@ -7,12 +7,11 @@ inside their `run`.
 
 import argparse
 import logging
-import sys
 from collections.abc import Callable, Sequence
 
 from regeval.cli import check_command, config_command, evaluate_command, rank_command
 from regeval.cli.verbs import Verbs
-from regtask.errors import TaskError
+from regtask.untrusted.edge import run_guarded
 
 # One line per verb.
 _ADD_PARSER: tuple[Callable[[Verbs], None], ...] = (
@@ -31,16 +30,12 @@ def main(arguments: Sequence[str] | None = None, **more: object) -> int:
         more: what a verb takes that no option gives; replaces its default.
 
     Returns:
-        Exit status: that of the verb, or of the `TaskError` that stopped it; its text goes to standard error.
+        Exit status: that of the verb, or of what stopped it (`run_guarded`); why goes to standard error.
     """
     options = _parser().parse_args(arguments)
     vars(options).update(more)
     logging.basicConfig(level=logging.WARNING, format="regeval: %(message)s")
-    try:
-        return int(options.run(options))
-    except TaskError as error:
-        sys.stderr.write(f"regeval: {error}\n")
-        return error.exit_code
+    return run_guarded("regeval", lambda: int(options.run(options)), vars(options).values())
 
 
 def _parser() -> argparse.ArgumentParser:

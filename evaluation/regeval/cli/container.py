@@ -6,7 +6,6 @@ one. Scores go to /output/metrics.json.
 """
 
 import argparse
-import json
 import os
 import shlex
 import sys
@@ -19,8 +18,10 @@ from regeval.cli.command_line import main as run_command
 from regeval.inputs.algorithm_phase import PREDICTIONS, gather_fields
 from regeval.inputs.config import read_config
 from regtask.dataset import read_dataset
-from regtask.errors import DataError, Fault, TaskError
+from regtask.documents import read_json
+from regtask.errors import DataError, Fault
 from regtask.pair import Pair
+from regtask.untrusted.edge import run_guarded
 from regtask.verify import raise_for
 
 # Platforms start a container without arguments: those of this variable come before any that are given.
@@ -41,7 +42,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = sys.argv[1:] if arguments is None else arguments
     words = [*shlex.split(os.environ.get(ARGUMENTS_VARIABLE, "")), *given]
     options, others = _parser().parse_known_args(words)
-    try:
+
+    def job() -> int:
         truth = find_truth(options.ground_truth)
         with tempfile.TemporaryDirectory(prefix="regeval-") as folder:
             submission, unusable = options.input, None
@@ -55,9 +57,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             mounted = ["--predictions", str(submission), "--output", str(options.output / "metrics.json")]
             mounted += truth.arguments
             return run_command(["evaluate", *mounted, "--strict-json", *others], unusable=unusable)
-    except TaskError as error:
-        sys.stderr.write(f"regeval: {error}\n")
-        return error.exit_code
+
+    return run_guarded("regeval", job, vars(options).values())
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,8 +133,8 @@ def _slugs(words: Sequence[str]) -> dict[str, str]:
 
 def _lists_methods(path: Path) -> bool:
     try:
-        content = json.loads(path.read_text(encoding="utf-8-sig"))
-    except (OSError, ValueError, RecursionError):
+        content = read_json(path)
+    except DataError:
         return False
     return isinstance(content, dict) and "evaluation_methods" in content
 

@@ -4,13 +4,13 @@ Each job registered one pair and left its displacement field, LPS millimetres on
 folder named after the job. Jobs come in any order; which pair each was is told by the names of its inputs.
 """
 
-import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from regtask.documents import read_json
 from regtask.errors import DataError, Fault
 from regtask.fields import write_field
 from regtask.grid import Grid
@@ -20,6 +20,7 @@ from regtask.names import CaseId, field_name_long
 from regtask.pair import Companions, Pair
 from regtask.physical import lps_to_voxels
 from regtask.sockets import Slot, find_slot, image_slots
+from regtask.untrusted.opening import lies_there
 
 PREDICTIONS = "predictions.json"
 _PRIMARY_KEY = re.compile(r"[0-9A-Za-z_-]+")
@@ -87,10 +88,7 @@ def gather_fields(folder: Path, pairs: tuple[Pair, ...], slugs: Mapping[str, str
 
 
 def _read_list(path: Path) -> list[Any]:
-    try:
-        entries = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise DataError(Fault("cannot read", str(path), "JSON", str(error))) from error
+    entries = read_json(path)
     if not isinstance(entries, list) or not entries:
         raise DataError(Fault("no predictions", str(path), "a filled JSON list"))
     return entries
@@ -154,5 +152,5 @@ def _grid_of(pair: Pair, role: str) -> Grid | None:
     """Return the grid of one image, from whatever file of it the ground truth has."""
     companions = (Companions(pair.fixed, pair.moving), pair.labels(), pair.masks())
     paths: Iterator[Path | None] = (getattr(files, role) for files in companions)
-    found = next((path for path in paths if path is not None and path.is_file()), None)
+    found = next((path for path in paths if path is not None and lies_there(path)), None)
     return None if found is None else read_header(found).grid

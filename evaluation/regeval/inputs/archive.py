@@ -16,6 +16,7 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 
 from regtask.errors import DataError, Fault, OutputError
 from regtask.nifti_header import MAX_DEFLATE_RATIO
+from regtask.untrusted.opening import open_regular, reading_fault
 
 _GIB = 1 << 30
 _CHUNK = 1 << 20
@@ -57,12 +58,12 @@ def list_archive(location: Path, limits: Limits) -> tuple[dict[str, int], list[F
         DataError: not a zip archive, or its directory is damaged.
     """
     try:
-        with zipfile.ZipFile(location) as archive:
+        with open_regular(location) as file, zipfile.ZipFile(file) as archive:
             members = [member for member in archive.infolist() if not member.is_dir()]
     except (zipfile.BadZipFile, ValueError, NotImplementedError, EOFError) as error:
         raise DataError(Fault("not a zip archive", str(location), got=str(error))) from error
     except OSError as error:
-        raise DataError(Fault("cannot read", str(location), got=error.strerror or str(error))) from error
+        raise DataError(reading_fault(location, error)) from error
     faults = list(_archive_faults(location, members, limits))
     if len(members) > limits.files:
         return {}, faults
@@ -99,7 +100,7 @@ def unpacked(location: Path, member: str, name: str, limits: Limits) -> Iterator
     with tempfile.TemporaryDirectory(prefix="regeval-") as folder:
         path = Path(folder) / name
         try:
-            with zipfile.ZipFile(location) as archive:
+            with open_regular(location) as file, zipfile.ZipFile(file) as archive:
                 info = archive.getinfo(member)
                 if fault := _member_fault(where, info, limits):
                     raise DataError(fault)

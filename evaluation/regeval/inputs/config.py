@@ -5,13 +5,13 @@ name of the task may stand under `name`, as in LUMIR, and `missing_fields` says 
 a usable field.
 """
 
-import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 from regtask.dataset import Dataset, Split
+from regtask.documents import read_json_object
 from regtask.errors import DataError, Fault, nearest
 from regtask.images import read_header, read_labels
 from regtask.pair import Pair
@@ -76,14 +76,7 @@ def read_config(path: Path, data_dir: Path) -> Config:
     Raises:
         DataError: no file, not JSON, or not a configuration; all faults at once.
     """
-    try:
-        raw = json.loads(path.read_text(encoding="utf-8-sig"))
-    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise DataError(Fault("not JSON", str(path), got=str(error))) from error
-    except OSError as error:
-        raise DataError(Fault("cannot read", str(path), got=error.strerror or str(error))) from error
-    if not isinstance(raw, dict):
-        raise DataError(Fault("not an evaluation configuration", str(path), "a JSON object"))
+    raw = read_json_object(path, "an evaluation configuration")
     faults: list[Fault] = []
     task = str(raw.get("task_name") or raw.get("name") or path.stem)
     methods = _methods(raw.get("evaluation_methods"), str(path), faults)
@@ -240,7 +233,7 @@ def _labels(raw: object) -> tuple[int, ...]:
         return ()
     try:
         return tuple(int(label) for label in raw)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return ()
 
 

@@ -3,9 +3,8 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Literal, TypeVar
 
-import nibabel as nib
 import numpy as np
 from numpy.typing import NDArray
 
@@ -14,12 +13,12 @@ from regtask.errors import DataError, Fault, SpaceError
 from regtask.grid import Grid
 from regtask.images import read_header, read_labels, read_mask
 from regtask.landmarks import LandmarkPair, read_landmark_pair, read_landmarks
+from regtask.nifti import read_nifti_header
 from regtask.pair import Companions, Pair
+from regtask.untrusted.opening import lies_there
 
 Labels = NDArray[np.integer]
 _Read = TypeVar("_Read")
-# nibabel carries no types here.
-_load: Any = nib.load
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -115,7 +114,7 @@ def official_points_files(pair: Pair, kind: Points) -> Companions:
             / f"{image.name.removesuffix('.gz').removesuffix('.nii')}.csv"
             for image in (pair.fixed, pair.moving)
         ]
-        if all(path.is_file() for path in paths):
+        if all(lies_there(path) for path in paths):
             return Companions(*paths)
     return Companions(None, None)
 
@@ -134,7 +133,7 @@ def _files(pair: Pair, role: Literal["fixed", "moving"]) -> list[Path]:
     candidates = [
         getattr(files, one) for one in (role, other) for files in (pair, pair.labels(), pair.masks())
     ]
-    return [path for path in candidates if path is not None and path.is_file()]
+    return [path for path in candidates if path is not None and lies_there(path)]
 
 
 def _grid(files: list[Path]) -> Grid | None:
@@ -142,7 +141,7 @@ def _grid(files: list[Path]) -> Grid | None:
 
 
 def _stated_spacing(files: list[Path]) -> tuple[float, ...] | None:
-    return tuple(float(size) for size in _load(files[0]).header.get_zooms()[:3]) if files else None
+    return read_nifti_header(files[0]).stated_spacing_mm if files else None
 
 
 def _labels(pair: Pair, shape: tuple[int, ...]) -> tuple[Labels, Labels] | None:

@@ -3,7 +3,6 @@
 A file is what the Learn2Reg evaluator and `regeval evaluate` write: `cases -> metric -> {"mean": ..}`.
 """
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from regeval.ranking.metric_direction import Component, Metric, known_metric, metric_of
+from regtask.documents import read_json
 from regtask.errors import DataError, Fault, nearest
 
 # Differences of case sets are listed up to this number; whole other tasks would fill the screen.
@@ -115,12 +115,7 @@ def read_run(name: str, path: Path) -> Run:
     Raises:
         DataError: no file, not JSON, or not a metrics file.
     """
-    try:
-        content = json.loads(path.read_text(encoding="utf-8-sig"))
-    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise DataError(Fault("not a metrics file", str(path), "JSON", str(error))) from error
-    except OSError as error:
-        raise DataError(Fault("cannot read", str(path), got=error.strerror or str(error))) from error
+    content = read_json(path, "a metrics file in JSON")
     if not isinstance(content, dict):
         raise DataError(_no_metrics(path))
     scores = _scores(content, path)

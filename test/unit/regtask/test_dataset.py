@@ -221,3 +221,11 @@ def test_byte_order_mark_is_tolerated(tmp_path):
 def test_no_description(tmp_path):
     with pytest.raises(DataError, match="cannot read"):
         read_dataset(tmp_path / "T_dataset.json")
+
+
+@pytest.mark.parametrize("text", ["x" * 5000, "./" + "x/" * 5000 + "T_0001_0000.nii.gz"])
+def test_paths_that_no_file_can_have(description, text):
+    entry = {"fixed": text, "moving": "./imagesTr/T_0001_0001.nii.gz"}
+    dataset = read_dataset(description({"registration_val": [entry]}))
+    with pytest.raises(DataError, match=r"File name too long|without case"):
+        dataset.pairs()

@@ -39,3 +39,11 @@ def test_error_survives_a_process_boundary():
 def test_nearest():
     assert nearest("registration_vall", ["registration_test", "registration_val"]) == "registration_val"
     assert nearest("zzz", ["registration_val"]) is None
+
+
+def test_text_of_strangers_stays_one_printable_line():
+    text = str(Fault("wrong", "a\x1b[31m\nb\ud800", got="x" * 5000))
+    assert text.isprintable()
+    assert "a\\x1b[31m\\nb\\ud800" in text
+    assert len(text) < 2200
+    assert "[3000 characters]" in text

@@ -23,6 +23,14 @@ LIES = {
     "spacing nan": ({"pixdim": (1, 2, NAN, 4, 0, 0, 0, 0)}, "impossible voxel size"),
     "spacing inf": ({"pixdim": (1, INF, 3, 4, 0, 0, 0, 0)}, "impossible voxel size"),
     "spacing zero": ({"pixdim": (1, 2, 3, 0, 0, 0, 0, 0)}, "impossible voxel size"),
+    "spacing 1e-30": ({"pixdim": (1, 2, 1e-30, 4, 0, 0, 0, 0)}, "impossible voxel size"),
+    "spacing 1e30": ({"pixdim": (1, 1e30, 3, 4, 0, 0, 0, 0)}, "impossible voxel size"),
+    "spacing in the sform 1e-30": (
+        {"srow": (1e-30, 0, 0, 0, 0, 3, 0, 0, 0, 0, 1, 0)},
+        "impossible voxel size",
+    ),
+    "spacing in the sform 1e30": ({"srow": (2, 0, 0, 0, 0, 1e30, 0, 0, 0, 0, 1, 0)}, "impossible voxel size"),
+    "origin 1e30": ({"srow": (2, 0, 0, 1e30, 0, 3, 0, 0, 0, 0, 1, 0)}, "impossible origin"),
     "spacing negative": ({"pixdim": (1, 2, -3, 4, 0, 0, 0, 0)}, "impossible voxel size"),
     "slope nan": ({"scl_slope": NAN}, "impossible intensity scale"),
     "slope inf": ({"scl_slope": INF}, "impossible intensity scale"),
@@ -38,6 +46,7 @@ LIES = {
     "offset nan": ({"vox_offset": NAN}, "impossible vox_offset"),
     "offset inf": ({"vox_offset": INF}, "impossible vox_offset"),
     "offset beyond the file": ({"vox_offset": 1e6}, "file ends too early"),
+    "offset of gigabytes": ({"vox_offset": 2e9}, "impossible vox_offset"),
     "flat sform": ({"srow": (2, 0, 0, 0, 0, 3, 0, 0, 0, 0, 0, 0)}, "affine without volume"),
     "sform nan": ({"srow": (NAN, 0, 0, 0, 0, 3, 0, 0, 0, 0, 1, 0)}, "not an affine"),
     "bad quaternion": ({"sform_code": 0, "qform_code": 1, "quaternion": (3, 0, 0)}, "impossible qform"),
@@ -84,6 +93,45 @@ def test_honest_giant_is_refused(raw_nifti, monkeypatch):
     monkeypatch.setattr("regtask.nifti_header.MAX_VALUES", 23)
     with pytest.raises(DataError, match="image too large"):
         read_header(raw_nifti())
+
+
+def gzip_of_zeros(path, header, count):
+    """Zeros behind a header, packed at once: a gigabyte takes a megabyte."""
+    with gzip.open(path, "wb", compresslevel=1) as stream:
+        stream.write(header)
+        for _ in range(count >> 20):
+            stream.write(bytes(1 << 20))
+
+
+@pytest.mark.parametrize("reader", [read_header, read_volume, read_labels, read_mask])
+def test_what_does_not_fit_into_this_machine_is_refused_by_its_header(raw_nifti, monkeypatch, reader):
+    # 400^3 of uint8: 64 MB, 366 MiB with the copies; packed 280 kB.
+    header = raw_nifti(dim=(3, 400, 400, 400, 1, 1, 1, 1), datatype=2, bitpix=8, data=b"").read_bytes()
+    path = raw_nifti("y.nii.gz")
+    gzip_of_zeros(path, header, 64 << 20)
+    monkeypatch.setenv("REGTASK_MEMORY", "1000M")
+    tracemalloc.start()
+    with pytest.raises(DataError, match=r"too large for this machine: .*250 MiB or less.* 366 MiB"):
+        reader(path)
+    assert tracemalloc.get_traced_memory()[1] < 4_000_000
+    tracemalloc.stop()
+    monkeypatch.setenv("REGTASK_MEMORY", "2G")
+    assert read_header(path).grid.shape == (400, 400, 400)
+
+
+def test_a_stream_is_not_inflated_beyond_what_the_header_needs(raw_nifti, monkeypatch):
+    path = raw_nifti("y.nii.gz")
+    gzip_of_zeros(path, raw_nifti().read_bytes(), 256 << 20)
+    inflated = []
+    read = gzip._GzipReader.read
+
+    def counted(self, size=-1):
+        inflated.append(len(data := read(self, size)))
+        return data
+
+    monkeypatch.setattr(gzip._GzipReader, "read", counted)
+    assert read_volume(path).data[1, 0, 0] == 1
+    assert sum(inflated) < 1 << 20
 
 
 @pytest.mark.parametrize("kept", [0, 1, 200, 348, 352, 399])
@@ -190,8 +238,9 @@ def test_values_that_are_not_finite_are_counted_and_located(raw_nifti, value):
     data = np.zeros((2, 3, 4), np.float32)
     data[1, 2, 3] = data[1, 0, 2] = value
     path = raw_nifti(datatype=16, bitpix=32, data=data.tobytes(order="F"))
-    with pytest.raises(DataError, match=r"not finite.*2 of 24, the first at \(1, 0, 2\)"):
-        read_volume(path)
+    for reader in (read_labels, read_mask):
+        with pytest.raises(DataError, match=r"not labels.*2 of 24, the first at \(1, 0, 2\)"):
+            reader(path)
 
 
 def test_scale_that_overflows_is_not_finite(raw_nifti):

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 
 from dinoreg.encoders.slices.base import SliceEncoder
+from regtask.untrusted.memory import free_bytes
 
 # Width of the hidden layer of a transformer's MLP, in widths of its tokens.
 _MLP_RATIO = 4
@@ -17,7 +17,6 @@ _COVARIANCE_COPIES = 4  # sum, outer product, vectors, workspace of the decompos
 _SHARE_OF_FREE = 0.8
 _SMALLEST_UP_SAMPLING = 1.0
 _UP_SAMPLING_STEP = 0.8
-_CGROUP = Path("/sys/fs/cgroup")
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,21 +120,9 @@ def free_memory(device: torch.device) -> int:
     if device.type == "cuda":
         free, _ = torch.cuda.mem_get_info(device)
         return int(free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device))
-    available = _memory_available(Path("/proc/meminfo").read_text(encoding="ascii"))
-    try:
-        limit = (_CGROUP / "memory.max").read_text(encoding="ascii").strip()
-        used = int((_CGROUP / "memory.current").read_text(encoding="ascii"))
-    except (OSError, ValueError):
-        return available
-    return available if limit == "max" else min(available, int(limit) - used)
+    return free_bytes()
 
 
 def fits(estimate: MemoryEstimate, free: int) -> bool:
     """Tell whether a pair can be encoded, with a fifth of the free memory left over."""
     return estimate.peak <= _SHARE_OF_FREE * free
-
-
-def _memory_available(meminfo: str) -> int:
-    """Read the line MemAvailable of /proc/meminfo, bytes."""
-    line = next(line for line in meminfo.splitlines() if line.startswith("MemAvailable:"))
-    return int(line.split()[1]) * 1024

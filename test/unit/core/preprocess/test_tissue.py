@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from dinoreg.preprocess.foreground import ct_body, measured_voxels, threshold_foreground
+from dinoreg.preprocess.foreground import ct_body, threshold_foreground
+from dinoreg.preprocess.measured import measured_voxels
 from dinoreg.preprocess.tissue import brightness_of_tissues, find_hu_scale, shows_lung
 
 SHAPE = (40, 36, 24)

@@ -42,5 +42,5 @@ def test_faults_are_named(overrides, message):
 
 
 def test_no_such_file(tmp_path):
-    with pytest.raises(ConfigError, match="configuration not readable"):
+    with pytest.raises(ConfigError, match="cannot read"):
         load_pretrain_config(tmp_path / "none.toml")

@@ -133,7 +133,7 @@ def test_a_file_is_named_after_itself(tmp_path):
 
 @pytest.mark.parametrize(
     ("content", "message"),
-    [(b"masked = ", "not a TOML file"), (b"\xff\xfe", "not a TOML file"), (None, "not readable")],
+    [(b"masked = ", "not a TOML file"), (b"\xff\xfe", "not a text file"), (None, "cannot read")],
 )
 def test_a_file_that_cannot_be_read_is_named(content, message, tmp_path):
     path = tmp_path / "broken.toml"

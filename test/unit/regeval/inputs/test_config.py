@@ -94,7 +94,7 @@ def test_faults_are_listed_together(config_file, tmp_path):
 def test_not_a_configuration(tmp_path, content):
     path = tmp_path / "config.json"
     path.write_bytes(content.encode("latin-1"))
-    with pytest.raises(DataError, match=r"not JSON|not an evaluation"):
+    with pytest.raises(DataError, match=r"not JSON|not a text file|not an evaluation"):
         read_config(path, tmp_path)
     with pytest.raises(DataError, match="cannot read"):
         read_config(tmp_path / "nothing.json", tmp_path)
