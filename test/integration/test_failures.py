@@ -87,7 +87,7 @@ def test_raise_lists_all_faults_at_once(damaged, quick, tmp_path, dinoreg):
         (["--preset", "mnd"], 2, ["unknown preset: mnd", "did you mean mind?"]),
         (["--set", "adam.0.iteratons=5"], 2, ["unknown key", "adam.0.iteratons", "iterations?"]),
         (["--set", "adam.0.iterations=many"], 2, ["adam.0.iterations", "integer", "'many'"]),
-        (["--set", "adam.9.iterations=5"], 2, ["no such stage", "a number below 1"]),
+        (["--set", "adam.9.iterations=5"], 2, ["override not understood", "a number below 1"]),
         (["--set", "nonsense"], 2, ["override not understood", "key=value"]),
         (["--set", "adam.0.iterations=0", "--set", "masked=1"], 2, ["2 faults", "iterations", "masked"]),
         (["--config", "nowhere.toml"], 2, ["cannot read", "nowhere.toml"]),

@@ -151,6 +151,9 @@ def _read_inputs(folder: Path, names: Mapping[str, str]) -> dict[Role, _Input]:
     for role in _MASKS:
         if role in images and (text := images[role].volume.invalid_text()):
             raise DataError(Fault("mask with voxels without a value", role, "numbers", text))
+    for role, image in images.items():
+        if text := image.volume.invalid_text():
+            log.warning("%s: %s", role, text)
     return images
 
 

@@ -31,9 +31,10 @@ _CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
 def programs() -> dict[str, Callable[[list[str]], int]]:
     """Return the entries of the programs; importing what they use is what the children need not pay for."""
     from dinoreg.cli import batch, main
-    from regeval import cli, container
+    from regeval import cli
+    from regeval.cli import container
 
-    for name in ("dinoreg.apply", "dinoreg.pipeline.run_task", "regeval.evaluation", "regeval.ranking"):
+    for name in ("dinoreg.apply", "dinoreg.task.run_task", "regeval.scoring", "regeval.ranking"):
         import_module(name)
     return {
         "dinoreg": main.main,

@@ -4,8 +4,8 @@ import os
 from pathlib import Path
 
 import pytest
-from regeval.config import config_of
-from regeval.truth import read_truth
+from regeval.inputs.config import config_of
+from regeval.inputs.ground_truth import read_truth
 
 from regtask import DataError, read_dataset
 

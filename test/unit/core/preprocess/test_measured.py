@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 from core_reference import SHAPE
-from dinoreg.pipeline.config import Preprocess
-from dinoreg.pipeline.prepare import prepare_image
+from dinoreg.settings.config import Preprocess
+from dinoreg.preprocess.prepare import prepare_image
 
 from dinoreg.preprocess.foreground import ct_body
 from dinoreg.preprocess.measured import fill_missing, measured_voxels, missing_voxels
