@@ -136,6 +136,8 @@ ENV DINOREG_ARGUMENTS="${ARGUMENTS}"
 ARG BASE_IMAGE
 ARG VERSION=unknown
 ARG REVISION=unknown
+# Every manifest states it.
+ENV DINOREG_REVISION="${REVISION}"
 LABEL org.opencontainers.image.title="dinoreg" \
       org.opencontainers.image.description="Medical image registration: a Learn2Reg task in /input, displacement fields in /output" \
       org.opencontainers.image.version="${VERSION}" \
