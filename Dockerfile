@@ -56,7 +56,7 @@ RUN cd /opt/dinoreg/lib/python3*/site-packages \
 RUN /opt/dinoreg/bin/python -m compileall -q -j 0 --invalidation-mode unchecked-hash \
         -x '/torch/testing/_internal/' /opt/dinoreg/lib
 
-COPY LICENSE README* ./
+COPY LICENSE NOTICE README* ./
 COPY algorithm algorithm
 COPY evaluation evaluation
 COPY datasets_json datasets_json
