@@ -56,7 +56,7 @@ def choose_device(name: str) -> torch.device:
     Every command begins here, so this is also where torch is made to compute alike in every process.
 
     Raises:
-        DeviceError: there is no such device.
+        DeviceError: the device does not exist.
     """
     settle_vector_math()
     if name == "auto":

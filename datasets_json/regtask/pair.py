@@ -10,7 +10,7 @@ _IMAGES = "images"
 
 
 class Companions(NamedTuple):
-    """Files of one kind beside the two images of a pair; None where there is no file."""
+    """Files of one kind beside the two images of a pair; None where the file is missing."""
 
     fixed: Path | None
     moving: Path | None
