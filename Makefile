@@ -21,10 +21,10 @@ TORCH := $(shell grep '^torch==' constraints.txt)
 # Waiting threads sleep instead of spinning: several times faster where the cores are shared with other work.
 export OMP_WAIT_POLICY ?= PASSIVE
 
-.PHONY: help env demo test lint clean
+.PHONY: help env demo test test-fast lint clean
 
 help:  ## List the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-6s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 env: $(STAMP)  ## Make .venv with the pinned versions
 
@@ -49,6 +49,9 @@ demo: env  ## Register the phantom's pairs: Dice, TRE and pictures (no data need
 
 test: env  ## Run all tests
 	$(BIN)/python -m pytest
+
+test-fast: env  ## Run the quick unit tests, in under a minute (test/conftest.py says which)
+	$(BIN)/python -m pytest test/unit --fast
 
 lint: env  ## Check style, formatting and types
 	$(BIN)/ruff check .
