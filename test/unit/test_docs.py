@@ -27,6 +27,7 @@ FOLDERS = ("algorithm", "benchmarks", "datasets_json", "docs", "evaluation", "te
 _LINK = re.compile(r"\[[^\]]*\]\((?P<target>[^)\s]+)\)")
 _PATH = re.compile(r"(?<![\w/.*$<-])[\w.+-]+(?:/[\w.+-]+)*/?")
 _MODULE = re.compile(r"\b(?:dinoreg|regeval|regtask)(?:\.[a-z]\w*)+")
+_NAMED = re.compile(rf"(?<![\w/.-])(?:{'|'.join(FOLDERS)})/[\w/+-]+\.\w+")
 _SOURCE = (".py", ".sh")  # named without a folder, too
 
 
@@ -100,6 +101,18 @@ def imports(name):
 @pytest.mark.parametrize("page", PAGES)
 def test_what_a_page_names_is_there(page):
     assert broken((ROOT / page).read_text(encoding="utf-8"), page) == []
+
+
+def test_what_the_code_names_is_there():
+    """Files of the repository that docstrings and comments send their reader to."""
+    named = {
+        (path.name, name)
+        for folder in ("algorithm", "evaluation", "datasets_json", "benchmarks")
+        for path in (ROOT / folder).rglob("*.py")
+        for name in _NAMED.findall(path.read_text(encoding="utf-8"))
+    }
+    assert len(named) > 10
+    assert [(file, name) for file, name in sorted(named) if not (ROOT / name).exists()] == []
 
 
 @pytest.mark.parametrize(
