@@ -56,7 +56,7 @@ RUN cd /opt/dinoreg/lib/python3*/site-packages \
 RUN /opt/dinoreg/bin/python -m compileall -q -j 0 --invalidation-mode unchecked-hash \
         -x '/torch/testing/_internal/' /opt/dinoreg/lib
 
-COPY LICENSE README* ./
+COPY LICENSE NOTICE README* ./
 COPY algorithm algorithm
 COPY evaluation evaluation
 COPY datasets_json datasets_json
@@ -136,6 +136,8 @@ ENV DINOREG_ARGUMENTS="${ARGUMENTS}"
 ARG BASE_IMAGE
 ARG VERSION=unknown
 ARG REVISION=unknown
+# Every manifest states it.
+ENV DINOREG_REVISION="${REVISION}"
 LABEL org.opencontainers.image.title="dinoreg" \
       org.opencontainers.image.description="Medical image registration: a Learn2Reg task in /input, displacement fields in /output" \
       org.opencontainers.image.version="${VERSION}" \

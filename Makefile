@@ -21,10 +21,10 @@ TORCH := $(shell grep '^torch==' constraints.txt)
 # Waiting threads sleep instead of spinning: several times faster where the cores are shared with other work.
 export OMP_WAIT_POLICY ?= PASSIVE
 
-.PHONY: help env demo test hostile lint clean
+.PHONY: help env demo test test-fast hostile lint clean
 
 help:  ## List the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-7s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 env: $(STAMP)  ## Make .venv with the pinned versions
 
@@ -53,6 +53,9 @@ test: env  ## Run all tests
 hostile: env  ## Run the whole campaign of broken inputs (minutes; make test runs a share)
 	$(BIN)/python test/hostile/run.py
 	HOSTILE_EXAMPLES=2000 $(BIN)/python -m pytest test/hostile/test_generated.py
+
+test-fast: env  ## Run the quick unit tests, in under a minute (test/conftest.py says which)
+	$(BIN)/python -m pytest test/unit --fast
 
 lint: env  ## Check style, formatting and types
 	$(BIN)/ruff check .

@@ -76,7 +76,8 @@ fi
 context=""
 trap '[ -z "$context" ] || rm -rf -- "$context"' EXIT
 
-revision="$(git -C "$ROOT" rev-parse HEAD 2>/dev/null || echo unknown)"
+# The commit, with "-dirty" where files differ from it.
+revision="$(git -C "$ROOT" describe --always --abbrev=40 --exclude='*' --dirty 2>/dev/null || echo unknown)"
 
 build_registration() {
     local arguments=(
@@ -88,7 +89,7 @@ build_registration() {
         --build-arg "PIP_INDEX_URL=$pip_index"
         --build-arg "BASE_IMAGE=$base"
         --build-arg "ARGUMENTS=$run_arguments"
-        --build-arg "VERSION=$version"                # both end up as labels
+        --build-arg "VERSION=$version"                # labels; every manifest states the revision, too
         --build-arg "REVISION=$revision"
     )
     docker build "${arguments[@]}" "$ROOT"

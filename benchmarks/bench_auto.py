@@ -16,7 +16,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from common import ROOT, provenance, run_process, write_json
-from pair_rows import Row, description_of, find_row, group_rows
+from pair_rows import Row, description_of, find_row, group_rows, in_order
 from regeval.scoring.quick_scores import score_case
 from regtask.dataset import Dataset, read_dataset
 from regtask.fields import read_field
@@ -32,6 +32,7 @@ TASKS = (
     "BrainMulti",
     "ThoraxCBCT",
 )
+PRESETS = ("auto", "mind")
 RESULTS = ROOT / "benchmarks" / "results" / "auto.json"
 
 
@@ -57,7 +58,7 @@ def table(rows: list[Row]) -> str:
         "| task | preset | pairs | Dice or TRE | per pair | folds % | sdLogJ | good / doubtful / failed |",
         "|---|---|---|---|---|---|---|---|",
     ]
-    for (task, preset), group in group_rows(rows).items():
+    for (task, preset), group in group_rows(in_order(rows, TASKS, PRESETS)).items():
         by_label = group[0]["dice"] is not None
         values = [r["dice"] if by_label else r["tre_mm"] for r in group]
         mean, each = statistics.fmean(values), " ".join(f"{v:.2f}" for v in values)
@@ -76,7 +77,7 @@ def main() -> None:
     """Measure what is missing and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--presets", nargs="+", default=["auto", "mind"])
+    parser.add_argument("--presets", nargs="+", default=list(PRESETS))
     parser.add_argument("--tasks", nargs="+", default=list(TASKS))
     parser.add_argument("--output", type=Path, default=RESULTS)
     arguments = parser.parse_args()

@@ -15,7 +15,9 @@ import json
 import statistics
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from scipy import ndimage
@@ -57,6 +59,18 @@ def main() -> None:
             results["rows"].append(row)
             print(row, flush=True)
     write_json(options.output, results)
+    print(table(results["rows"]))
+
+
+def table(rows: Sequence[dict[str, Any]]) -> str:
+    """Return the medians per mode as Markdown."""
+    lines = ["| mode | seconds | processor seconds | peak MiB |", "|---|---|---|---|"]
+    lines += [
+        f"| `{row['mode']}` | {row['seconds_median']:.1f} | {row['cpu_seconds_median']:.1f} |"
+        f" {row['peak_memory_mib']} |"
+        for row in rows
+    ]
+    return "\n".join(lines)
 
 
 def make_task(folder: Path) -> Path:

@@ -218,27 +218,26 @@ def format_tables(content: dict[str, Any]) -> str:
     lines = []
     for experiment in dict.fromkeys(row["experiment"] for row in content["rows"]):
         rows = [row for row in content["rows"] if row["experiment"] == experiment]
-        labels = list(rows[0]["dice_per_label"])
-        titles = " | ".join(f"label {n} ({rows[0]['pairs_per_label'][n]} pairs)" for n in labels)
-        lines += [
-            f"## {experiment}",
-            "",
-            f"`{content['provenance'][experiment]['command']}`",
-            "",
-            f"| | Dice | {titles} | HD95 | sdLogJ | folds % | s |",
-            "|---" * (6 + len(labels)) + "|",
-        ]
-        for row in rows:
-            each = " | ".join(f"{row['dice_per_label'][label]:.3f}" for label in labels)
-            lines.append(
-                f"| {row['name']} | {row['dice']:.3f} ± {row['dice_sd']:.3f} | {each} |"
-                f" {row['hd95']:.2f} ± {row['hd95_sd']:.2f} | {row['sd_log_jacobian']:.3f} |"
-                f" {row['folding_percent']:.3f} | {row['seconds']:.1f} |"
-            )
-        lines.append("")
+        command = content["provenance"][experiment]["command"]
+        lines += [f"## {experiment}", "", f"`{command}`", "", format_rows(rows), ""]
     if content["not_measured"]:
         lines += ["## Not measured", ""]
         lines += [f"* {name}: {reason}" for name, reason in content["not_measured"].items()] + [""]
+    return "\n".join(lines)
+
+
+def format_rows(rows: Sequence[dict[str, Any]]) -> str:
+    """Return the Markdown table of one experiment."""
+    labels = list(rows[0]["dice_per_label"])
+    titles = " | ".join(f"label {n} ({rows[0]['pairs_per_label'][n]} pairs)" for n in labels)
+    lines = [f"| | Dice | {titles} | HD95 | sdLogJ | folds % | s |", "|---" * (6 + len(labels)) + "|"]
+    for row in rows:
+        each = " | ".join(f"{row['dice_per_label'][label]:.3f}" for label in labels)
+        lines.append(
+            f"| {row['name']} | {row['dice']:.3f} ± {row['dice_sd']:.3f} | {each} |"
+            f" {row['hd95']:.2f} ± {row['hd95_sd']:.2f} | {row['sd_log_jacobian']:.3f} |"
+            f" {row['folding_percent']:.3f} | {row['seconds']:.1f} |"
+        )
     return "\n".join(lines)
 
 

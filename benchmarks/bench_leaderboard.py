@@ -68,7 +68,7 @@ def take_picture(page: Path, picture: Path) -> None:
     """Write the top of a page as PNG.
 
     Raises:
-        RuntimeError: there is no browser.
+        RuntimeError: without a browser.
     """
     browser = next((path for name in _BROWSERS if (path := shutil.which(name))), None)
     if browser is None:

@@ -262,16 +262,17 @@ def markdown(
     choices: dict[str, Any],
 ) -> str:
     """Return the table of means, what was chosen, and all variants, which nothing was chosen by."""
-    lines = [*_table("method", results, patients), ""]
+    lines = [means_table("method", results, patients), ""]
     lines += ["| patient under test | chosen on the others | their mean Dice |", "|---|---|---|"]
     for patient, choice in choices.items():
         mean = choice["dice_of_training_patients"][choice["chosen"]]
         lines.append(f"| {patient} | {choice['chosen']} | {mean:.3f} |")
-    lines += ["", *_table("variant, on the patients under test", variants, patients)]
+    lines += ["", means_table("variant, on the patients under test", variants, patients)]
     return "\n".join(lines) + "\n"
 
 
-def _table(title: str, results: Sequence[Result], patients: Sequence[str]) -> list[str]:
+def means_table(title: str, results: Sequence[Result], patients: Sequence[str]) -> str:
+    """Return a Markdown table: a line per method, a column per patient, and the means over all frames."""
     lines = [
         f"| {title} | {' | '.join(patients)} | Dice, all | HD mm | folds % | ms / frame |",
         "|---" * (len(patients) + 5) + "|",
@@ -287,7 +288,7 @@ def _table(title: str, results: Sequence[Result], patients: Sequence[str]) -> li
             f" {statistics.fmean(r.folds_percent for r in own):.3f} |"
             f" {statistics.median(r.ms for r in own):.0f} |"
         )
-    return lines
+    return "\n".join(lines)
 
 
 if __name__ == "__main__":

@@ -11,15 +11,19 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 from common import ROOT, provenance, write_json
-from pair_rows import Row, find_row, format_table, measure_command, measure_preset
+from pair_rows import Row, find_row, format_table, in_order, measure_command, measure_preset
 from regtask.dataset import Dataset, read_dataset
 from regtask.pair import Pair
 
 TASKS = ("HippocampusMR", "AbdomenMRMR", "AbdomenMRCT", "BrainT1")
 PACKAGE = "package"
+PRESETS = ("identity", "start-only", "convexadam", "mind")
+# In the table.
+METHODS = ("identity", "start-only", PACKAGE, "convexadam", "mind")
 
 
 def main() -> None:
@@ -30,7 +34,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True, help="folder of task folders")
     parser.add_argument("--tasks", nargs="+", default=TASKS)
     parser.add_argument("--pairs", type=int, help="only the first so many pairs of each task")
-    parser.add_argument("--presets", nargs="+", default=("identity", "start-only", "convexadam", "mind"))
+    parser.add_argument("--presets", nargs="+", default=PRESETS)
     parser.add_argument("--package-python", help="Python that has convexAdam==0.2.0; without it, ours only")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--output", type=Path, default=ROOT / "benchmarks/results/registration.json")
@@ -49,7 +53,12 @@ def main() -> None:
                     if not find_row(results["rows"], task, pair, method):
                         results["rows"].append(_measure(dataset, pair, method, options))
                         write_json(options.output, results)
-    print(format_table(results["rows"]))
+    print(table(results["rows"]))
+
+
+def table(rows: Sequence[Row]) -> str:
+    """Return the means per task and method as Markdown."""
+    return format_table(in_order(rows, TASKS, METHODS))
 
 
 def _measure(dataset: Dataset, pair: Pair, method: str, options: argparse.Namespace) -> Row:

@@ -55,7 +55,7 @@ def choose(name: str, weights: Path | None, device: torch.device) -> Chosen:
     """Return a preset, with other weights of its `dino3d` where they are given.
 
     Raises:
-        ConfigError: there is no such preset.
+        ConfigError: the preset does not exist.
         WeightsError: weights absent or not the right ones.
     """
     overrides = () if weights is None else tuple(_overrides(name, weights))

@@ -11,7 +11,7 @@ from pathlib import Path
 from common import ROOT, provenance, write_json
 from dinoreg.runtime import choose_device
 from encoder_presets import Chosen, add_common_arguments, find_presets
-from pair_rows import Row, find_row, format_table, group_rows, measure_preset
+from pair_rows import Row, find_row, format_table, group_rows, in_order, measure_preset
 from regtask.dataset import read_dataset
 
 PRESETS = ("identity", "convexadam", "ssd", "mind", "mind+intensity", "dino3d", "dino3d+mind")
@@ -19,6 +19,13 @@ BASELINES = ("convexadam", "ssd", "mind")
 REFERENCE = "mind"  # the same start, stages and optimiser budget
 # Gain in mean Dice over the reference that `dino3d` or `dino3d+mind` is to reach.
 GOALS = {"AbdomenMRCT": 0.05, "AbdomenMRMR": 0.05, "BrainT1": -0.01, "HippocampusMR": -0.01}
+# What is registered to what.
+IMAGES = {
+    "AbdomenMRCT": "MR to CT",
+    "AbdomenMRMR": "T2 to T2, two people",
+    "BrainT1": "T1 to T1, two people",
+    "HippocampusMR": "T1 to T1, two people",
+}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -56,19 +63,26 @@ def run(options: argparse.Namespace) -> None:
                 else:
                     rows.append(row)
                 write_json(options.output, results)
-    tables = f"{format_table(in_order(rows))}\n\n{format_gains(rows)}\n"
+    tables = f"{format_table(sort_rows(rows))}\n\n{format_gains(rows)}\n"
     options.output.with_suffix(".md").write_text(tables, encoding="utf-8")
     print(tables)
 
 
-def in_order(rows: Sequence[Row]) -> list[Row]:
-    """Return the rows by task, method and pair, in which order they were ever measured."""
-    tasks, methods = list(GOALS), list(PRESETS)
+def sort_rows(rows: Sequence[Row]) -> list[Row]:
+    """Return the rows in the order of the tables."""
+    return in_order(rows, list(GOALS), PRESETS)
 
-    def place(names: list[str], name: str) -> int:
-        return names.index(name) if name in names else len(names)
 
-    return sorted(rows, key=lambda r: (place(tasks, r["task"]), place(methods, r["method"]), r["case"]))
+def format_overview(rows: Sequence[Row]) -> str:
+    """Return a Markdown table of mean Dice: a line per task, a column per preset, the best in bold."""
+    means = {key: statistics.fmean(r["dice"] for r in group) for key, group in group_rows(rows).items()}
+    lines = [f"| task | {' | '.join(PRESETS)} |", "|---" * (len(PRESETS) + 1) + "|"]
+    for task in GOALS:
+        dice = {preset: f"{means[task, preset]:.3f}".lstrip("0") for preset in PRESETS}
+        best = max(dice, key=lambda preset: means[task, preset])
+        dice[best] = f"**{dice[best]}**"
+        lines.append(f"| {task} ({IMAGES[task]}) | {' | '.join(dice.values())} |")
+    return "\n".join(lines)
 
 
 def format_gains(rows: Sequence[Row]) -> str:
@@ -79,7 +93,7 @@ def format_gains(rows: Sequence[Row]) -> str:
         "|---" * (len(BASELINES) + 5) + "|",
     ]
     groups = {
-        key: {row["case"]: row["dice"] for row in group} for key, group in group_rows(in_order(rows)).items()
+        key: {row["case"]: row["dice"] for row in group} for key, group in group_rows(sort_rows(rows)).items()
     }
     for (task, method), dice in groups.items():
         if not method.startswith("dino3d"):

@@ -78,6 +78,15 @@ def group_rows(rows: Iterable[Row]) -> dict[tuple[str, str], list[Row]]:
     return groups
 
 
+def in_order(rows: Iterable[Row], tasks: Sequence[str], methods: Sequence[str]) -> list[Row]:
+    """Return the rows by task, method and pair, in which order they were ever measured."""
+
+    def place(names: Sequence[str], name: str) -> int:
+        return names.index(name) if name in names else len(names)
+
+    return sorted(rows, key=lambda r: (place(tasks, r["task"]), place(methods, r["method"]), r["case"]))
+
+
 def format_table(rows: Iterable[Row]) -> str:
     """Return a Markdown table: one line per task and method, means over the pairs."""
     lines = [

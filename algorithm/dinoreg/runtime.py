@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import os
 import platform
 import resource
 from importlib import metadata
@@ -13,7 +14,17 @@ import torch
 from dinoreg.errors import DeviceError
 from regtask.errors import Fault
 
-_REPORTED_PACKAGES = ("dinoreg", "torch", "numpy", "scipy", "nibabel", "numba")
+_REPORTED_PACKAGES = (
+    "dinoreg",
+    "torch",
+    "transformers",
+    "safetensors",
+    "numpy",
+    "scipy",
+    "nibabel",
+    "numba",
+)
+_REVISION_VARIABLE = "DINOREG_REVISION"  # set by the image: the commit that it was built from
 
 
 def return_freed_memory() -> None:
@@ -45,7 +56,7 @@ def choose_device(name: str) -> torch.device:
     Every command begins here, so this is also where torch is made to compute alike in every process.
 
     Raises:
-        DeviceError: there is no such device.
+        DeviceError: the device does not exist.
     """
     settle_vector_math()
     if name == "auto":
@@ -71,8 +82,11 @@ def choose_device(name: str) -> torch.device:
 
 
 def describe_machine(device: torch.device) -> dict[str, str]:
-    """Return versions and hardware for the manifest."""
+    """Return versions and hardware for the manifest, and the commit where it is known."""
     versions = {name: metadata.version(name) for name in _REPORTED_PACKAGES}
+    revision = os.environ.get(_REVISION_VARIABLE, "")
+    if revision not in ("", "unknown"):
+        versions["commit"] = revision
     hardware = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor() or "cpu"
     return {
         **versions,

@@ -57,7 +57,7 @@ class Dataset:
             split: "test", "val", "train", or "auto": test if it has pairs, else val.
 
         Raises:
-            DataError: no pairs in this split, or entries that are no pair within the data folder; all
+            DataError: no pairs in this split, or entries that do not name a pair within the data folder; all
                 faults at once.
             ValueError: unknown split.
         """

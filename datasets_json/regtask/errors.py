@@ -60,7 +60,7 @@ class DataError(TaskError):
 
 
 class SpaceError(DataError):
-    """Two grids that have to agree do not, or a grid is no grid."""
+    """Two grids that have to agree do not, or the numbers do not make a grid."""
 
 
 class OutputError(TaskError):

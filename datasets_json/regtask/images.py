@@ -89,7 +89,7 @@ def read_labels(path: Path) -> tuple[NDArray[np.int16] | NDArray[np.int32], Grid
         (I, J, K) int16, or int32 where a label needs it; and the grid.
 
     Raises:
-        DataError: as for `read_header`, the file is truncated, or a value is no label.
+        DataError: as for `read_header`, the file is truncated, or a value is not a label.
     """
     array, grid = _read(path)
     limits = np.iinfo(np.int32)

@@ -37,7 +37,7 @@ def read_nifti(path: Path) -> tuple[NDArray[np.number], NiftiHeader]:
     """Read the array with its scale factors applied.
 
     Returns:
-        The array in index order as stored, in the stored type where there is no scaling and float64 where
+        The array in index order as stored, in the stored type without scaling and float64 where
         there is; and the header.
 
     Raises:

@@ -11,10 +11,10 @@ _IMAGES = "images"
 
 
 class Companions(NamedTuple):
-    """Files of one kind beside the two images of a pair; None where there is nothing of that name.
+    """Files of one kind beside the two images of a pair; None where nothing has that name.
 
-    What lies there but is no readable file (a folder, a pipe, a link to nothing) is named too: whoever reads
-    it says so.
+    What lies there but cannot be read (a folder, a pipe, a link to nothing) is named too: whoever reads it says
+    so.
     """
 
     fixed: Path | None

@@ -61,7 +61,7 @@ def fit_basis(batches: Iterable[Tensor], components: int) -> PcaBasis:
         components: wanted number; fewer where there are fewer dimensions or tokens.
 
     Raises:
-        ValueError: there is no token.
+        ValueError: no tokens at all.
     """
     count, total, products = 0, torch.empty(0), torch.empty(0)
     for batch in batches:

@@ -34,7 +34,7 @@ class Evidence:
     Attributes:
         covered: share of the fixed foreground that moving has content for, 0 to 1.
         residual: mean squared feature distance of matched places over that of unrelated ones; near 0 where
-            the images are alike everywhere, 1 where the match is no better than chance.
+            the images are alike everywhere, 1 where the match is as good as chance.
         implausible: share of the covered cells whose volume changes by more than a factor of 4.
     """
 

@@ -38,7 +38,7 @@ def attach_lora(encoder: nn.Module, settings: Lora) -> None:
                 "lora.layers",
                 expected=f"some of {sorted(name for name in names if name.endswith('_proj'))}",
                 got=str(list(settings.layers)),
-                remedy="use lora.rank = 0 with an encoder that is no transformer",
+                remedy="use lora.rank = 0 with an encoder other than a transformer",
             )
         )
     wanted = peft.LoraConfig(

@@ -90,7 +90,7 @@ def read_single(
         frame_axis: array axis of the frames.
 
     Raises:
-        DataError: not readable, or there is no such frame.
+        DataError: not readable, or the frame does not exist.
     """
     cine = read_cine(frames, frame_axis=frame_axis)
     check_frame(template, cine, str(frames))
@@ -102,7 +102,7 @@ def choose(sequences: Sequence[LabelledCine], only: Sequence[str] | None) -> tup
     """Return the sequences with these names, or all.
 
     Raises:
-        DataError: there is no such sequence.
+        DataError: the sequence does not exist.
     """
     known = {sequence.id: sequence for sequence in sequences}
     faults = [

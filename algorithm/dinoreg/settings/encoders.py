@@ -62,7 +62,7 @@ class Dinov2(Dino):
 
 
 class Dinov3(Dino):
-    """DINOv3 by a checkpoint of your own: its licence lets nobody hand it out with this program."""
+    """DINOv3 by a checkpoint of your own: its licence has to be accepted before the download."""
 
     name: Literal["dinov3"] = "dinov3"
     weights: Annotated[str, Field(min_length=1)]  # file or folder

@@ -36,7 +36,7 @@ def load_preset(name: str, overrides: Sequence[str] = ()) -> Config:
     """Return a preset by name, with `key=value` overrides.
 
     Raises:
-        ConfigError: there is no such preset, or an override cannot be used.
+        ConfigError: the preset does not exist, or an override cannot be used.
     """
     values = inherit(_read_preset(name), _read_preset, f"preset {name}")
     return parse_config(values | {"name": name}, where=f"preset {name}", overrides=overrides)
@@ -157,7 +157,7 @@ def _value(raw: str) -> Any:
 
 
 def _fault(detail: Any, where: str, known: Iterable[str], all_keys: str) -> Fault:
-    # Without the names of alternatives, which are no part of the key.
+    # Without the names of alternatives, which the key does not contain.
     parts = [part for part in detail["loc"] if isinstance(part, int) or part in known]
     if detail["type"] == "extra_forbidden":
         parts = [part for part in detail["loc"][:-1] if part in parts] + [detail["loc"][-1]]

@@ -2,7 +2,7 @@
 
 torch's 3D `grid_sample` is a scalar loop over channels-first memory on the CPU: every corner of every
 channel is a cache miss. With the channels of a voxel side by side the eight corners are eight contiguous
-reads. `benchmarks/bench_sampling.py` measures the difference.
+reads.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """Which way the patient lies in an array, and the one place that turns a volume accordingly. No torch here.
 
-Arrays are used as stored everywhere but inside an encoder that knows anatomy by its direction.
+Arrays are used as stored, except on the working grid of a pair and inside an encoder that knows anatomy by
+its direction.
 
 Convention: an orientation is three letters, the direction in which the index of each array axis rises: "RAS"
 is right, anterior, superior; "LPS" left, posterior, superior.

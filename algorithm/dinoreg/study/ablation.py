@@ -103,7 +103,7 @@ def _load_once(load: Load) -> Load:
     room = int(_SHARE_OF_FREE * free_memory(torch.device("cpu")))
 
     def remembering(settings: Encoder, device: torch.device) -> LoadedEncoder:
-        # Whatever says how tokens are made of an image is no matter of the encoder itself.
+        # How tokens are made of an image is not a matter of the encoder itself.
         of_the_encoder = settings.model_dump(exclude=set(TokenSettings.model_fields) - _OF_THE_ENCODER)
         key = (*sorted(of_the_encoder.items()), device)
         if key not in loaded:

@@ -41,7 +41,7 @@ def ablation_rows(base: Config, names: Sequence[str] | None = None) -> tuple[Row
         names: the rows wanted, in any order; by default all.
 
     Raises:
-        ConfigError: a name is no row of this configuration.
+        ConfigError: this configuration does not have a row of that name.
     """
     rows: dict[str, Row] = {}
     seen: set[str] = set()

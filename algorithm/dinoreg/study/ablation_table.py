@@ -78,11 +78,7 @@ def format_markdown(results: Results, titles: Mapping[str, str]) -> str:
         results: of every row.
         titles: row name -> what it is.
     """
-    means = {name: mean_result(list(cases.values())) for name, cases in results.items()}
-    lines = _head("row", "", "pairs", *(title for title, _ in _COLUMNS.values()))
-    for name, mean in means.items():
-        cells = [_number(getattr(mean, key), digits) for key, (_, digits) in _COLUMNS.items()]
-        lines.append(_line(name, titles[name], str(len(results[name])), *cells))
+    lines = [format_means(results, titles)]
     cases = list(dict.fromkeys(case for row in results.values() for case in row))
     for key in ("dice", "tre_mm"):
         title, digits = _COLUMNS[key]
@@ -91,6 +87,16 @@ def format_markdown(results: Results, titles: Mapping[str, str]) -> str:
             cells = [_number(getattr(row[case], key) if case in row else None, digits) for case in cases]
             lines.append(_line(name, *cells))
     return "\n".join(lines) + "\n"
+
+
+def format_means(results: Results, titles: Mapping[str, str]) -> str:
+    """Return the means per row; see `format_markdown`."""
+    lines = _head("row", "", "pairs", *(title for title, _ in _COLUMNS.values()))
+    for name, cases in results.items():
+        mean = mean_result(list(cases.values()))
+        cells = [_number(getattr(mean, key), digits) for key, (_, digits) in _COLUMNS.items()]
+        lines.append(_line(name, titles[name], str(len(cases)), *cells))
+    return "\n".join(lines)
 
 
 def _head(*titles: str) -> list[str]:

@@ -46,10 +46,10 @@ class Manifest:
 
 
 def read_pairs(folder: Path) -> dict[str, dict[str, Any]]:
-    """Return the pairs of an earlier run's manifest; none where there is no manifest.
+    """Return the pairs of an earlier run's manifest; none where it wrote none.
 
     Raises:
-        OutputError: the file is there but is no manifest.
+        OutputError: the file is there but not a manifest.
     """
     path = folder / MANIFEST_NAME
     if not path.is_file():
@@ -58,7 +58,7 @@ def read_pairs(folder: Path) -> dict[str, dict[str, Any]]:
         content = read_json(path, "a manifest in JSON", _MAX_BYTES)
         pairs: dict[str, dict[str, Any]] = content["pairs"]
         if content["format"] != _FORMAT or not all(isinstance(entry, dict) for entry in pairs.values()):
-            raise ValueError(f"format {content['format']}, or pairs that are no entries")
+            raise ValueError(f"format {content['format']}, or a pair that is not an object")
     except (DataError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise OutputError(
             Fault("manifest not readable", str(path), got=str(error), remedy="remove it to start afresh")

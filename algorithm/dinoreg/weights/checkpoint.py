@@ -52,7 +52,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
     except Exception as error:  # of damaged bytes the parsers make errors of ten different classes
         raise _unreadable(path, str(error).splitlines()[0] if str(error) else type(error).__name__) from error
     if not isinstance(config, dict | None):
-        raise _unreadable(path, "config.json is no JSON object")
+        raise _unreadable(path, "config.json is not a JSON object")
     if not isinstance(content, dict) or not content:
         raise _unreadable(path, f"{type(content).__name__} instead of named tensors")
     for name, value in content.items():

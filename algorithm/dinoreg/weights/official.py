@@ -78,7 +78,7 @@ def official_file(variant: str) -> OfficialFile:
     """Return the official file of a variant, which may also be given by its file name.
 
     Raises:
-        WeightsError: there is no such variant.
+        WeightsError: the variant does not exist.
     """
     for file in OFFICIAL.values():
         if variant in (file.variant, file.name):

@@ -96,7 +96,7 @@ def read_truth(config: Config, pair: Pair) -> Truth:
 
 
 def official_points_files(pair: Pair, kind: Points) -> Companions:
-    """Return the csv files of points that the official evaluators read; None where there is no file.
+    """Return the csv files of points that the official evaluators read; None where the files are missing.
 
     Pairs whose modalities differ, other than 0 <- 1, have key points in a folder of their own: that of the
     evaluator of 2025, `keypoints00000001Tr`, or that of 2024, `keypoints01Tr`. Of landmarks only the

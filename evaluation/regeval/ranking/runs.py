@@ -77,7 +77,7 @@ class Results:
         runs: names, in the order given.
         cases: names, sorted.
         metrics: the columns that are ranked.
-        values: (metrics, runs, cases), as in the files; nan or infinite where there is no number.
+        values: (metrics, runs, cases), as in the files; nan or infinite where a number is missing.
         left_out: metrics that are not ranked, each with the reason.
         units: metric -> unit, of those that have one and whose kind the files tell.
         stand_ins: run -> case -> why it had no usable field, of the runs that have such cases.
@@ -97,7 +97,7 @@ class Results:
     def goodness(self) -> NDArray[np.float64]:
         """Return the values with the sign that makes larger ones better, all finite.
 
-        A value that is no number (no result, a lost organ's infinite distance) is worse than every number, by
+        A missing or infinite value (a failed case, a lost organ's distance) is worse than every number, by
         more than any two numbers differ; two such values are equal.
         """
         signs = np.array([1 if metric.higher_is_better else -1 for metric in self.metrics])

@@ -29,7 +29,7 @@ def format_leaderboard(board: Leaderboard) -> str:
 
 
 def leaderboard_csv(board: Leaderboard) -> str:
-    """Return the leaderboard as csv: one line per run, full precision, empty where there is no number.
+    """Return the leaderboard as csv: one line per run, full precision, empty where a number is missing.
 
     Names that a spreadsheet would run as a formula get an apostrophe in front.
     """

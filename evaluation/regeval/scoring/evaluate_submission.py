@@ -72,7 +72,7 @@ def evaluate(
     Raises:
         DataError: the submission or the ground truth cannot be used; every file is read, so that all its
             faults are reported at once. Where `config.missing` names a stand-in, a pair without a usable
-            field is no reason, but a submission without any is.
+            field does not count, but a submission without any does.
     """
     known = {} if submission is None else _missing(config, submission, unusable or {})
     faults = [] if submission is None else list(submission.faults)

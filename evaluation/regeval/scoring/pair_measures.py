@@ -56,7 +56,7 @@ class Measures:
         official_tre_mm: points -> (N,) errors as the official evaluator takes them.
         determinant: (I, J, K), by central differences; None for the identity, where it is 1.
         digital: where the field folds between voxels; None for the identity and for flat images.
-        invented: whether there was no field, and these are the worst that one could have done.
+        invented: whether the field was missing, and these are the worst that one could have done.
     """
 
     truth: Truth

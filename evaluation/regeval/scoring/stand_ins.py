@@ -66,7 +66,7 @@ def stand_in_measures(policy: Missing, initial: Measures) -> Measures:
 
 
 def marked(scores: BothScores, stand_in: StandIn) -> BothScores:
-    """Return the scores, each of which says that it is no field's, and why."""
+    """Return the scores, each of which says that it does not come from a field, and why."""
     reason = f"no usable field, scored as {stand_in.policy}: {stand_in.reason}"
 
     def mark(named: Mapping[str, Score]) -> dict[str, Score]:

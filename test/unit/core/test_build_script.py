@@ -54,6 +54,15 @@ def test_both_images_begin_with_the_base_that_is_asked_for(build):
     assert ["TORCH_SHA256=4567" in call for call in builds] == [True, False]
 
 
+def test_the_image_knows_the_commit_it_was_built_from(build):
+    _, calls, _ = build("--only", "registration")
+    head = ["git", "-C", str(ROOT), "rev-parse", "HEAD"]
+    found = subprocess.run(head, capture_output=True, text=True, check=False).stdout.strip() or "unknown"
+    given = next(part for part in calls[0].split() if part.startswith("REVISION="))
+    assert given.removeprefix("REVISION=").removesuffix("-dirty") == found
+    assert 'ENV DINOREG_REVISION="${REVISION}"' in (ROOT / "Dockerfile").read_text(encoding="utf-8")
+
+
 @pytest.mark.parametrize("file", ["Dockerfile", "Makefile", "evaluation/Dockerfile"])
 def test_no_package_is_looked_for_in_two_indexes_at_once(file):
     """pip takes the highest version of all indexes that it may ask, whoever put it there."""

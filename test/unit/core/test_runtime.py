@@ -1,5 +1,7 @@
 """What every run settles about the machine before it computes."""
 
+from importlib import metadata
+
 import pytest
 import torch
 
@@ -21,3 +23,19 @@ def test_vector_functions_are_first_called_with_too_few_values_for_two_threads(m
     runtime.settle_vector_math()
     assert [values.dtype for values in called] == [torch.float32, torch.float64]
     assert max(values.numel() for values in called) < 2048  # torch shares out no fewer
+
+
+@pytest.mark.parametrize("package", ["torch", "transformers", "safetensors"])
+def test_the_manifest_states_the_versions_that_decide_what_an_encoder_gives(package):
+    assert runtime.describe_machine(torch.device("cpu"))[package] == metadata.version(package)
+
+
+@pytest.mark.parametrize(
+    ("revision", "expected"),
+    [("0123abc-dirty", "0123abc-dirty"), ("unknown", None), ("", None), (None, None)],
+)
+def test_the_manifest_states_the_commit_of_the_image_where_it_is_known(monkeypatch, revision, expected):
+    monkeypatch.delenv("DINOREG_REVISION", raising=False)
+    if revision is not None:
+        monkeypatch.setenv("DINOREG_REVISION", revision)
+    assert runtime.describe_machine(torch.device("cpu")).get("commit") == expected

@@ -67,6 +67,24 @@ def test_the_evaluation_image_gets_what_it_imports_and_no_more(project):
     assert listed <= {plain_name(line) for line in project["dependencies"]}
 
 
+def test_wheel_holds_the_licence_and_the_terms_of_weights(wheel):
+    held = {Path(name).name for name in wheel[0] if ".dist-info/licenses/" in name}
+    assert held == {"LICENSE", "NOTICE"}
+
+
+def test_the_image_is_built_from_files_that_its_context_holds():
+    """What pyproject.toml names has to be there when the package is installed in the image."""
+    named = {"LICENSE", "NOTICE", "README.md", "pyproject.toml", "constraints.txt"}
+    lines = (ROOT / ".dockerignore").read_text(encoding="utf-8").split()
+    assert named <= {line.removeprefix("!") for line in lines if line.startswith("!")}
+    (copied,) = [
+        line.split()[1:-1]
+        for line in (ROOT / "Dockerfile").read_text(encoding="utf-8").splitlines()
+        if line.startswith("COPY LICENSE")
+    ]
+    assert {"LICENSE", "NOTICE"} <= set(copied)
+
+
 def test_wheel_holds_presets_weights_and_templates(wheel):
     names, _ = wheel
     presets = {path.name for path in (ROOT / "algorithm" / "dinoreg" / "presets").glob("*.toml")}

@@ -4,9 +4,9 @@ import os
 from pathlib import Path
 
 import pytest
+
 from regeval.inputs.config import config_of
 from regeval.inputs.ground_truth import read_truth
-
 from regtask import DataError, read_dataset
 
 

@@ -26,7 +26,7 @@ class _Span:
 def encode_tiles(
     network: Dino3dNetwork, volume: Tensor, *, tile: int, precision: torch.dtype = torch.float32
 ) -> tuple[Tensor, int]:
-    """Encode a volume, as a whole where it is no larger than a tile.
+    """Encode a volume, as a whole where it fits into one tile.
 
     Tiles begin at multiples of the network's coarsest cells and see all that the convolutions bring to their
     features. What is not the same as in the whole is the norm, whose statistics are those of a tile: a volume

@@ -86,7 +86,7 @@ def _features(
     lattice: Lattice,
     device: torch.device,
 ) -> Features:
-    """Features of one image on the lattice, exactly 0 where there is no foreground."""
+    """Features of one image on the lattice, exactly 0 outside the foreground."""
     kept = counting(volume.share, above).to(device)
     projected = torch.zeros(*kept.shape, basis.components.shape[1], device=device)
     for patches, chosen, out in zip(volume.patches, kept, projected, strict=True):

@@ -126,7 +126,7 @@ def recognise(checkpoint: Checkpoint) -> tuple[Architecture, Dialect]:
     """Tell the architecture from the tensors, and the number of heads from `config.json` if there is one.
 
     Raises:
-        WeightsError: these are no tensors of DINOv2.
+        WeightsError: these are not the tensors of a DINOv2.
     """
     tensors = checkpoint.tensors
     dialect = _dialect(tensors)

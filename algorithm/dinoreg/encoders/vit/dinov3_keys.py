@@ -94,7 +94,7 @@ def recognise(checkpoint: Checkpoint) -> tuple[Dinov3Architecture, Dialect]:
     """Tell the architecture from the tensors, and what these do not hold from `config.json`.
 
     Raises:
-        WeightsError: these are no tensors of DINOv3.
+        WeightsError: these are not the tensors of a DINOv3.
     """
     tensors, config = checkpoint.tensors, checkpoint.config or {}
     dialect = next((d for d in (_SAVED, _IN_MEMORY) if f"{d.block}0.norm1.weight" in tensors), _OFFICIAL)

@@ -26,7 +26,7 @@ def to_three_channels(slices: Tensor, normalisation: Normalisation) -> Tensor:
 
 
 def check_normalisation(normalisation: str) -> None:
-    """Refuse a name that is no normalisation.
+    """Refuse the name of an unknown normalisation.
 
     Raises:
         ValueError: it is none.
@@ -39,7 +39,7 @@ def patch_grid(slices: Tensor, patch_size: int) -> tuple[int, int]:
     """Return the (rows, columns) of patches of (B, 1, H, W) slices.
 
     Raises:
-        ValueError: another shape, or sides that are no multiples of the patch size.
+        ValueError: another shape, or sides that are not multiples of the patch size.
     """
     if (
         slices.ndim != 4

@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 from core_reference import SHAPE
-from dinoreg.settings.config import Preprocess
-from dinoreg.preprocess.prepare import prepare_image
 
 from dinoreg.preprocess.foreground import ct_body
 from dinoreg.preprocess.measured import fill_missing, measured_voxels, missing_voxels
+from dinoreg.preprocess.prepare import prepare_image
+from dinoreg.settings.config import Preprocess
 
 SOURCES = ("auto", "threshold", "body", "none", "task-or-all")
 

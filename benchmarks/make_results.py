@@ -1,0 +1,158 @@
+"""Put the tables of benchmarks/results/*.json into README.md and docs/results.md.
+
+    python benchmarks/make_results.py            # writes both
+    python benchmarks/make_results.py --check    # exit code 1 where either differs, nothing is written
+
+A table stands between the lines `<!-- table: NAME -->` and `<!-- end of table -->`; the rest of a page is
+written by hand.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import statistics
+import sys
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import bench_auto
+import bench_evaluation
+import bench_guidance
+import bench_motion
+import bench_registration
+import bench_stages
+import encoder_table
+from common import ROOT
+from dinoreg.study.ablation_table import CaseResult, format_means
+from pair_rows import Row, group_rows
+
+RESULTS = ROOT / "benchmarks" / "results"
+PAGES = ("README.md", "docs/results.md")
+_TABLE = re.compile(r"<!-- table: (?P<name>\S+) -->\n(?P<body>.*?)<!-- end of table -->", re.DOTALL)
+
+# The columns of the table in README.md: method, file that it was measured for, title.
+_SUMMARY = (
+    ("identity", "registration", "no displacement"),
+    ("package", "registration", "convexAdam 0.2.0"),
+    ("ssd", "encoder", "`ssd`"),
+    ("dino3d", "encoder", "`dino3d`"),
+    ("mind", "registration", "`mind`"),
+    ("mind+intensity", "encoder", "`mind+intensity`"),
+    ("auto", "auto", "`auto`"),
+)
+# Its lines: task, what is registered to what.
+_SUMMARY_TASKS = {
+    **encoder_table.IMAGES,
+    "BrainMulti": "MR contrasts of one head",
+    "ThoraxCBCT": "CBCT to CT, simulated",
+}
+
+
+def main() -> None:
+    """Write the pages, or compare them."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--check", action="store_true", help="compare instead of writing")
+    options = parser.parse_args()
+    stale = []
+    for page in PAGES:
+        path = ROOT / page
+        before = path.read_text(encoding="utf-8")
+        after = fill(before, TABLES)
+        if after != before:
+            stale.append(page)
+            if not options.check:
+                path.write_text(after, encoding="utf-8")
+    if options.check and stale:
+        sys.exit(f"{', '.join(stale)}: not what benchmarks/results says; run `python {sys.argv[0]}`")
+    print("up to date" if not stale else f"written: {', '.join(stale)}")
+
+
+def fill(page: str, tables: Mapping[str, Callable[[], str]]) -> str:
+    """Return a page with its tables made anew.
+
+    Raises:
+        ValueError: the page names a table that nobody makes, or a table does not end.
+    """
+    named = set(re.findall(r"<!-- table: (\S+) -->", page))
+    if named - set(tables):
+        raise ValueError(f"unknown tables {sorted(named - set(tables))}, expected some of {sorted(tables)}")
+    if page.count("<!-- table: ") != page.count("<!-- end of table -->"):
+        raise ValueError("a table without its end, or an end without its table")
+    return _TABLE.sub(
+        lambda found: (
+            f"<!-- table: {found['name']} -->\n{tables[found['name']]().rstrip()}\n<!-- end of table -->"
+        ),
+        page,
+    )
+
+
+def summary() -> str:
+    """Return the table of README.md: per task one line, the best method in bold."""
+    groups = {source: group_rows(_read(source)["rows"]) for source in ("registration", "encoder", "auto")}
+    titles = " | ".join(title for _, _, title in _SUMMARY)
+    lines = [f"| task | {titles} |", "|---" * (len(_SUMMARY) + 1) + "|"]
+    for task, images in _SUMMARY_TASKS.items():
+        values = {}
+        for method, source, _ in _SUMMARY:
+            group = groups[source].get((task, method)) or groups["auto"].get((task, method))
+            if group is not None:
+                values[method] = statistics.fmean(_score(row) for row in group)
+        by_overlap = groups["auto"][task, "auto"][0]["dice"] is not None
+        best = max(values, key=values.__getitem__) if by_overlap else min(values, key=values.__getitem__)
+        cells = {method: f"{v:.3f}" if by_overlap else f"{v:.2f} mm" for method, v in values.items()}
+        cells[best] = f"**{cells[best]}**"
+        each = " | ".join(cells.get(method, "") for method, _, _ in _SUMMARY)
+        lines.append(f"| {task} ({images}) | {each} |")
+    return "\n".join(lines)
+
+
+def ablation() -> str:
+    """Return the means per row of the ablation with the oracle encoder."""
+    rows = _read("ablation_oracle")["rows"]
+    results = {
+        row["name"]: {case: CaseResult(**values) for case, values in row["cases"].items()} for row in rows
+    }
+    return format_means(results, {row["name"]: row["what"] for row in rows})
+
+
+def guidance() -> str:
+    """Return the table of feature-guided free-form registration."""
+    return bench_guidance.format_rows([r for r in _read("guidance")["rows"] if r["experiment"] == "table"])
+
+
+def motion() -> str:
+    """Return the table of landmark tracking."""
+    results = [bench_motion.Result(**values) for values in _read("motion")["results"]]
+    return bench_motion.means_table("method", results, sorted({result.patient for result in results}))
+
+
+def _read(name: str) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8"))
+    return content
+
+
+def _score(row: Row) -> float:
+    score: float = row["tre_mm"] if row["dice"] is None else row["dice"]
+    return score
+
+
+TABLES: Mapping[str, Callable[[], str]] = {
+    "summary": summary,
+    "auto": lambda: bench_auto.table(_read("auto")["rows"]),
+    "registration": lambda: bench_registration.table(_read("registration")["rows"]),
+    "encoder": lambda: encoder_table.format_overview(_read("encoder")["rows"]),
+    "encoder-gains": lambda: encoder_table.format_gains(_read("encoder")["rows"]),
+    "stages": lambda: bench_stages.format_tables(_read("stages")["rows"]),
+    "ablation": ablation,
+    "evaluation": lambda: bench_evaluation.table(_read("evaluation")["rows"]),
+    "guidance": guidance,
+    "motion": motion,
+}
+
+
+if __name__ == "__main__":
+    main()
