@@ -21,7 +21,7 @@ TORCH := $(shell grep '^torch==' constraints.txt)
 # Waiting threads sleep instead of spinning: several times faster where the cores are shared with other work.
 export OMP_WAIT_POLICY ?= PASSIVE
 
-.PHONY: help env demo test test-fast hostile lint clean
+.PHONY: help env demo test hostile test-fast lint clean
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)

@@ -13,8 +13,8 @@ _IMAGES = "images"
 class Companions(NamedTuple):
     """Files of one kind beside the two images of a pair; None where nothing has that name.
 
-    What lies there but cannot be read (a folder, a pipe, a link to nothing) is named too: whoever reads it says
-    so.
+    What lies there but cannot be read (a folder, a pipe, a link to nothing) is named too: whoever reads it
+    says so.
     """
 
     fixed: Path | None
