@@ -136,8 +136,19 @@ def write_volume(path: Path, data: ArrayLike, grid: Grid, dtype: DTypeLike = np.
     write_nifti(path, _converted(array, np.dtype(dtype), path), grid)
 
 
-def write_nifti(path: Path, array: NDArray[np.number], grid: Grid) -> None:
+def write_nifti(
+    path: Path,
+    array: NDArray[np.number],
+    grid: Grid,
+    mark: Callable[[Any], None] = lambda header: None,
+) -> None:
     """Write an array of any rank whose first three axes are the grid's, in the type it has.
+
+    Args:
+        path: `.nii` or `.nii.gz`, in an existing folder.
+        array: (I, J, K, ...).
+        grid: grid of the first three axes.
+        mark: may say more in the header (of nibabel) than where the voxels lie.
 
     Raises:
         OutputError: not a `.nii` or `.nii.gz` path, disk full, read-only, no permission, or the folder does
@@ -152,6 +163,7 @@ def write_nifti(path: Path, array: NDArray[np.number], grid: Grid) -> None:
     image.set_sform(grid.affine, code=_SCANNER)
     image.set_qform(grid.affine, code=_SCANNER)
     image.header.set_xyzt_units("mm")
+    mark(image.header)
     with atomic_path(path) as temporary:
         # nibabel compresses at level 1: voxels are near noise for deflate, higher levels cost minutes.
         image.to_filename(temporary)

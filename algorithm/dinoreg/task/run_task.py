@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -174,7 +174,8 @@ class _Run:
         entry: dict[str, Any] = {"config_hash": self.digest}
         status: Status = "ok"
         if found.registration is not None:
-            entry["files"] = self._write(pair, found.registration.displacement, volumes[0].grid)
+            grids = (volume.grid for volume in volumes)
+            entry["files"] = self._write(pair, found.registration.displacement, *grids)
             entry |= registration_facts(found.registration)
             self._write_bases(pair, found.registration)
             if self._options.pictures:
@@ -216,11 +217,13 @@ class _Run:
             comes_again=self._uses[path] > 1,
         )
 
-    def _write(self, pair: Pair, displacement: NDArray[np.float32], grid: Grid) -> dict[str, int]:
+    def _write(
+        self, pair: Pair, displacement: NDArray[np.float32], fixed: Grid, moving: Grid | None
+    ) -> dict[str, int]:
         files = {}
         for name in field_names(pair.fixed_id, pair.moving_id, self._config.output.naming):
             path = self._options.output / name
-            write_field(path, displacement, grid)
+            write_field(path, displacement, fixed, moving)
             files[name] = path.stat().st_size
         return files
 
@@ -235,10 +238,12 @@ class _Run:
 
     def _write_safe(self, pair: Pair, found: Attempt) -> tuple[dict[str, int], str]:
         """Write the start if the pair came that far, else the identity; nothing where no grid is known."""
-        for grid in _readable_grids(pair):
-            field, kind = found.safe_field(grid.shape)
-            return self._write(pair, field, grid), kind
-        return {}, "none"
+        fixed, moving = _readable_grid(pair.fixed), _readable_grid(pair.moving)
+        grid = fixed or moving
+        if grid is None:
+            return {}, "none"
+        field, kind = found.safe_field(grid.shape)
+        return self._write(pair, field, grid, moving), kind
 
     def _draw(self, pair: Pair, fixed: Volume, moving: Volume, result: Registration) -> None:
         """Draw the pictures of a pair; one that fails costs a log line, not the pair."""
@@ -277,9 +282,8 @@ def run_header(config: Config, pool: EncoderPool, digest: str) -> dict[str, Any]
     }
 
 
-def _readable_grids(pair: Pair) -> Iterator[Grid]:
-    for path in (pair.fixed, pair.moving):
-        try:
-            yield read_header(path).grid
-        except DataError:
-            continue
+def _readable_grid(path: Path) -> Grid | None:
+    try:
+        return read_header(path).grid
+    except DataError:
+        return None
