@@ -58,6 +58,7 @@ def draw_registration(
         moving_labels=moving_labels,
         title=pair.case_key,
         affine=fixed.grid.affine,
+        moving_affine=moving.grid.affine,
     )
 
 

@@ -39,6 +39,7 @@ def draw_pictures(folder: Path, pair: Pair, fixed: Volume, moving: Volume, resul
             result.plan.finest.spacing_mm,
             title=pair.case_key,
             affine=fixed.grid.affine,
+            moving_affine=moving.grid.affine,
         )
     for n, match in enumerate(result.matches):
         slices = _comparison(match, fixed.grid.spacing_mm[match.axis])
