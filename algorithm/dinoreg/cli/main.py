@@ -68,8 +68,14 @@ def add_run_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of a run that the command and the container share."""
     add_task_arguments(parser, preset="auto", override_help="override, as in adam.0.iterations=50")
     parser.add_argument("--on-failure", choices=("raise", "fallback"))
-    parser.add_argument("--resume", action="store_true", help="skip pairs that are complete")
-    parser.add_argument("--pictures", action="store_true", help="one picture per pair, in OUTPUT/pictures")
+    parser.add_argument(
+        "--resume", action="store_true", help="skip pairs that are complete and made from the same inputs"
+    )
+    parser.add_argument(
+        "--pictures",
+        action="store_true",
+        help="one picture per pair, in OUTPUT/pictures; with --resume also those that complete pairs lack",
+    )
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
