@@ -5,8 +5,8 @@ Vectors are in voxels of the fixed grid, component c along array axis c: fixed v
 x + vectors[x] of the moving image as it was registered. Where that image lay is in a note beside the header
 (`regtask.field_note`): without it nobody can tell where in the scanner a displaced voxel is.
 
-The header's intent is "general matrix, 3 x 1". Nothing else fits vectors along array axes in voxels: with the
-intent of displacements, or with none, ITK and what is built on it (SimpleITK, ANTs) take the numbers for
+The header's intent is "general matrix, 3 x 1". No other fits vectors along array axes in voxels: without
+one, or with that of displacements, ITK and what is built on it (SimpleITK, ANTs) take the numbers for
 millimetres. This one they refuse to read.
 """
 
