@@ -38,6 +38,7 @@ from dinoreg.pipeline.register import register_prepared
 from dinoreg.preprocess.prepare import prepare_image
 from dinoreg.runtime import choose_device
 from dinoreg.settings.load import load_preset
+from dinoreg.space.transform import Transform
 from regeval.metrics.jacobian_folds import folding_fraction
 from regeval.metrics.overlap import dice
 from regtask.grid import Grid
@@ -235,7 +236,8 @@ def baselines(sequence: LabelledCine, device: torch.device) -> list[Result]:
         field = register_prepared(fixed, moving, spacing_mm, config, device=device).displacement
         ms = 1000 * (time.perf_counter() - begin)
         grid = Grid(template.shape, np.diag([*spacing_mm, 1.0]))
-        warped = warp_labels(template, moving_positions(field, grid, grid))
+        transform = Transform(field, grid, grid, "voxel_to_voxel")
+        warped = warp_labels(template, moving_positions(transform, grid))
         for method, carried, folds, cost in (
             ("ffd-ncc", warped, 100 * folding_fraction(field), ms),
             ("identity", template, 0.0, 0.0),

@@ -1,4 +1,4 @@
-"""Apply a displacement to images, label maps and landmarks."""
+"""Apply a transform to images, label maps and landmarks."""
 
 from __future__ import annotations
 
@@ -8,26 +8,26 @@ from numpy.typing import NDArray
 
 from dinoreg.space.coords import identity_positions
 from dinoreg.space.sampling import sample_linear
+from dinoreg.space.transform import Transform
 from regtask.grid import Grid
+from regtask.physical import PointSpace, from_voxels, to_voxels
 
 
-def moving_positions(field: NDArray[np.float32], fixed: Grid, moving: Grid) -> torch.Tensor:
-    """Return where each fixed voxel is read in a moving image, (3, I, J, K) voxels of that image.
-
-    Learn2Reg fields join two images of one shape, voxel to voxel, whatever their affines say. An image of
-    another shape (the original scan before it was resampled for the task) is reached through scanner space:
-    the displaced voxel of the fixed grid, in RAS mm, then the image's own voxels.
+def moving_positions(transform: Transform, image: Grid) -> torch.Tensor:
+    """Return where each fixed voxel is read in an image, (3, I, J, K) voxels of that image.
 
     Args:
-        field: (I, J, K, 3), voxels of the fixed grid.
-        fixed: grid of the field.
-        moving: grid of the image to be read.
+        transform: fixed to moving.
+        image: grid of the image to be read: the registered one, or another over the same scanner space.
+
+    Raises:
+        SpaceError: voxel to voxel, but of another shape.
     """
-    vectors = torch.from_numpy(np.moveaxis(field, -1, 0).copy())
+    matrix = transform.moving_to_image(image)
+    vectors = torch.from_numpy(np.moveaxis(transform.field, -1, 0).copy())
     positions = identity_positions(vectors.shape[1:]) + vectors
-    if moving.shape == fixed.shape:
+    if np.array_equal(matrix, np.eye(4)):
         return positions
-    matrix = np.linalg.inv(moving.affine) @ fixed.affine
     linear = torch.from_numpy(matrix[:3, :3]).float()
     offset = torch.from_numpy(matrix[:3, 3]).float().view(3, 1, 1, 1)
     return torch.einsum("ab,b...->a...", linear, positions) + offset
@@ -44,7 +44,7 @@ def warp_image(image: NDArray[np.float32], positions: torch.Tensor) -> NDArray[n
         (I, J, K) float32.
     """
     values = sample_linear(torch.from_numpy(np.ascontiguousarray(image))[None], positions)[0]
-    warped = torch.where(_inside(positions, image.shape), values, float(image.min()))
+    warped = torch.where(inside(positions, image.shape), values, float(image.min()))
     result: NDArray[np.float32] = warped.numpy()
     return result
 
@@ -60,28 +60,37 @@ def warp_labels(labels: NDArray[np.integer], positions: torch.Tensor) -> NDArray
         (I, J, K) of the dtype of `labels`.
     """
     nearest = torch.floor(positions + 0.5).long().numpy()
-    inside = _inside(positions, labels.shape).numpy()
+    known = inside(positions, labels.shape).numpy()
     index = tuple(np.clip(nearest[axis], 0, n - 1) for axis, n in enumerate(labels.shape))
-    return np.where(inside, labels[index], np.zeros((), dtype=labels.dtype))
+    return np.where(known, labels[index], np.zeros((), dtype=labels.dtype))
 
 
-def warp_landmarks(points: NDArray[np.float64], field: NDArray[np.float32]) -> NDArray[np.float64]:
+def warp_landmarks(
+    points: NDArray[np.float64], transform: Transform, space: PointSpace
+) -> NDArray[np.float64]:
     """Return where landmarks of the fixed image lie in the moving image.
 
     Args:
-        points: (N, 3) voxels of the fixed image; outside it the border displacement holds.
-        field: (I, J, K, 3).
+        points: (N, 3) of the fixed image; outside it the border displacement holds.
+        transform: fixed to moving.
+        space: of the points and of the result: voxels of the fixed and of the registered moving image, or mm.
 
     Returns:
-        (N, 3) voxels of the moving image.
+        (N, 3).
     """
-    vectors = torch.from_numpy(np.moveaxis(field, -1, 0).copy())
-    at = torch.from_numpy(np.asarray(points, dtype=np.float32).T.copy())
-    moved: NDArray[np.float64] = points + sample_linear(vectors, at).T.double().numpy()
-    return moved
+    voxels = to_voxels(points, transform.fixed, space)
+    vectors = torch.from_numpy(np.moveaxis(transform.field, -1, 0).copy())
+    at = torch.from_numpy(np.asarray(voxels, dtype=np.float32).T.copy())
+    moved = voxels + sample_linear(vectors, at).T.double().numpy()
+    return from_voxels(moved, transform.moving, space)
 
 
-def _inside(positions: torch.Tensor, shape: tuple[int, ...]) -> torch.Tensor:
-    """Whether positions lie within half a voxel of the lattice, (*T)."""
+def inside(positions: torch.Tensor, shape: tuple[int, ...]) -> torch.Tensor:
+    """Tell which positions lie within half a voxel of a lattice, (*T) bool.
+
+    Args:
+        positions: (3, *T) voxels.
+        shape: (I', J', K') of the lattice.
+    """
     upper = torch.tensor([n - 0.5 for n in shape]).view(-1, *([1] * (positions.ndim - 1)))
     return ((positions >= -0.5) & (positions < upper)).all(dim=0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import logging
 import os
 import platform
 import resource
@@ -13,6 +14,8 @@ import torch
 
 from dinoreg.errors import DeviceError
 from regtask.errors import Fault
+
+log = logging.getLogger(__name__)
 
 _REPORTED_PACKAGES = (
     "dinoreg",
@@ -53,6 +56,7 @@ def settle_vector_math() -> None:
 def choose_device(name: str) -> torch.device:
     """Return the device for "auto", "cpu" or "cuda:N"; auto takes a GPU where there is one.
 
+    What was chosen, and why, is one line of the log: a run that should have had a GPU is slow, not wrong.
     Every command begins here, so this is also where torch is made to compute alike in every process.
 
     Raises:
@@ -60,7 +64,7 @@ def choose_device(name: str) -> torch.device:
     """
     settle_vector_math()
     if name == "auto":
-        return torch.device("cuda:0" if torch.cuda.is_available() else "cpu")
+        return _automatic()
     try:
         device = torch.device(name)
     except RuntimeError as error:
@@ -78,7 +82,19 @@ def choose_device(name: str) -> torch.device:
             )
     elif device.type != "cpu":
         raise DeviceError(Fault("unsupported device", name, expected="auto, cpu or cuda:N"))
+    log.info("device %s: as asked for", device)
     return device
+
+
+def _automatic() -> torch.device:
+    if torch.cuda.is_available():
+        device = torch.device("cuda:0")
+        log.info("device %s (%s): the first GPU there is", device, torch.cuda.get_device_name(device))
+        return device
+    built = torch.version.cuda is not None or torch.version.hip is not None
+    why = "torch sees no GPU" if built else f"torch {torch.__version__} is built without GPU support"
+    log.info("device cpu: %s", why)
+    return torch.device("cpu")
 
 
 def describe_machine(device: torch.device) -> dict[str, str]:

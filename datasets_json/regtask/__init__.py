@@ -8,7 +8,7 @@ landmarks are in voxels of a named image. Nothing is reoriented or resampled her
 from regtask.atomic import atomic_path, atomic_write_text
 from regtask.dataset import Dataset, Split, read_dataset
 from regtask.errors import DataError, Fault, OutputError, SpaceError, TaskError, nearest
-from regtask.fields import Layout, read_field, write_field
+from regtask.fields import FieldGrids, Layout, read_field, read_field_grids, write_field
 from regtask.grid import Grid
 from regtask.images import (
     ImageHeader,
@@ -30,6 +30,7 @@ __all__ = [
     "DataError",
     "Dataset",
     "Fault",
+    "FieldGrids",
     "FieldNaming",
     "Grid",
     "ImageHeader",
@@ -52,6 +53,7 @@ __all__ = [
     "raise_for",
     "read_dataset",
     "read_field",
+    "read_field_grids",
     "read_header",
     "read_labels",
     "read_landmark_pair",

@@ -1,7 +1,13 @@
 """Displacement fields as Learn2Reg files.
 
 Convention: pull, fixed -> moving: content for fixed voxel x is read at x + vectors[x], identity not included.
-Vectors are in voxels of the fixed grid, component c along array axis c.
+Vectors are in voxels of the fixed grid, component c along array axis c: fixed voxel x belongs to voxel
+x + vectors[x] of the moving image as it was registered. Where that image lay is in a note beside the header
+(`regtask.field_note`): without it nobody can tell where in the scanner a displaced voxel is.
+
+The header's intent is "general matrix, 3 x 1". No other fits vectors along array axes in voxels: without
+one, or with that of displacements, ITK and what is built on it (SimpleITK, ANTs) take the numbers for
+millimetres. This one they refuse to read.
 """
 
 import math
@@ -10,16 +16,18 @@ import zlib
 from dataclasses import replace
 from pathlib import Path
 from tokenize import TokenError
-from typing import IO, Literal
+from typing import IO, Any, Literal, NamedTuple
 
 import numpy as np
+from nibabel.nifti1 import Nifti1Extension
 from numpy.lib import format as npy_format
 from numpy.typing import NDArray
 
 from regtask.errors import DataError, Fault, SpaceError
+from regtask.field_note import note_of_moving, read_note
 from regtask.grid import Grid
 from regtask.images import write_nifti
-from regtask.nifti import read_nifti, read_nifti_header
+from regtask.nifti import COMMENT, read_nifti, read_nifti_comments, read_nifti_header
 from regtask.nifti_header import MAX_DEFLATE_RATIO, MAX_VALUES
 from regtask.untrusted.memory import array_fault
 from regtask.untrusted.opening import open_regular, reading_fault
@@ -30,21 +38,54 @@ Layout = Literal["channel_last", "channel_first"]
 _NO_HEADER = (ValueError, KeyError, TypeError, SyntaxError, TokenError, RecursionError, MemoryError)
 _NPY_HEADERS = {(1, 0): npy_format.read_array_header_1_0, (2, 0): npy_format.read_array_header_2_0}
 
+# NIfTI code "an M x N matrix at each voxel", with M and N; and the name, at most 15 letters.
+_GENERAL_MATRIX, _ROWS_COLUMNS, _INTENT_NAME = 1004, (3, 1), "voxels, pull"
+# nibabel carries no types here.
+_new_extension: Any = Nifti1Extension
 
-def write_field(path: Path, vectors: NDArray[np.floating], grid: Grid) -> None:
+
+class FieldGrids(NamedTuple):
+    """Where a field lies, and where the moving image lay when it was registered, if the file says so."""
+
+    fixed: Grid
+    moving: Grid | None
+
+
+def write_field(path: Path, vectors: NDArray[np.floating], grid: Grid, moving: Grid | None = None) -> None:
     """Write a displacement field as 4-D float32 NIfTI with the fixed image's affine.
 
     Args:
         path: `.nii.gz` (what the official evaluator reads) or `.nii`, in an existing folder.
         vectors: (I, J, K, 3), voxels of the fixed grid.
         grid: grid of the fixed image.
+        moving: grid of the moving image as it was registered, noted in the file; None where it is not known.
 
     Raises:
         SpaceError: the vectors do not have the grid's shape.
         DataError: a component is not finite.
         OutputError: disk full, read-only, no permission, or the folder does not exist.
     """
-    write_nifti(path, vectors_to_write(path, vectors, grid), grid)
+
+    def mark(header: Any) -> None:
+        header.set_intent(_GENERAL_MATRIX, _ROWS_COLUMNS, name=_INTENT_NAME)
+        if moving is not None:
+            header.extensions.append(_new_extension(COMMENT, note_of_moving(moving).encode("ascii")))
+
+    write_nifti(path, vectors_to_write(path, vectors, grid), grid, mark)
+
+
+def read_field_grids(path: Path) -> FieldGrids:
+    """Read where a NIfTI field lies; its vectors are not read.
+
+    Raises:
+        DataError: no file, damaged, not a field, or a note that cannot be true.
+    """
+    header, comments = read_nifti_comments(path)
+    _refuse_shape(path, header.shape, None, "channel_last")
+    try:
+        return FieldGrids(Grid(header.shape[:3], header.affine), read_note(comments))
+    except SpaceError as error:
+        raise DataError(*(replace(fault, where=str(path)) for fault in error.faults)) from error
 
 
 def vectors_to_write(path: Path, vectors: NDArray[np.floating], grid: Grid) -> NDArray[np.float32]:

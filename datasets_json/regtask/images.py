@@ -27,11 +27,15 @@ _SCANNER = 1
 
 @dataclass(frozen=True, slots=True)
 class ImageHeader:
-    """Where an image lies and how its voxels are stored, without the voxels."""
+    """Where an image lies and how its voxels are stored, without the voxels.
+
+    `scaled` says that the intensities are not the stored values but follow from them by slope and intercept.
+    """
 
     path: Path
     grid: Grid
     dtype: np.dtype[np.number]
+    scaled: bool = False
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -64,7 +68,8 @@ def read_header(path: Path) -> ImageHeader:
         DataError: no file, damaged, an impossible header, or not one 3D volume.
     """
     header = read_nifti_header(path)
-    return ImageHeader(path, _grid(header), header.dtype)
+    scaled = (header.slope, header.intercept) != (1.0, 0.0)
+    return ImageHeader(path, _grid(header), header.dtype, scaled)
 
 
 def read_volume(path: Path) -> Volume:
@@ -92,6 +97,19 @@ def read_labels(path: Path) -> tuple[NDArray[np.int16] | NDArray[np.int32], Grid
         DataError: as for `read_header`, the file is truncated, or a value is not a label.
     """
     array, grid = _read(path)
+    return as_labels(array, path), grid
+
+
+def as_labels(array: NDArray[np.number], path: Path) -> NDArray[np.int16] | NDArray[np.int32]:
+    """Return voxels as labels, int16, or int32 where a label needs it.
+
+    Args:
+        array: (I, J, K).
+        path: named in the messages.
+
+    Raises:
+        DataError: a value is no label.
+    """
     limits = np.iinfo(np.int32)
     if array.dtype.kind == "f":
         bad = ~np.isfinite(array) | (np.rint(array) != array)
@@ -102,8 +120,8 @@ def read_labels(path: Path) -> tuple[NDArray[np.int16] | NDArray[np.int32], Grid
         raise DataError(Fault("label out of range", str(path), "32-bit integers", f"{low} to {high}"))
     small = np.iinfo(np.int16)
     if small.min <= low and high <= small.max:
-        return array.astype(np.int16, order="C"), grid
-    return array.astype(np.int32, order="C"), grid
+        return array.astype(np.int16, order="C")
+    return array.astype(np.int32, order="C")
 
 
 def read_mask(path: Path) -> NDArray[np.bool_]:
@@ -161,8 +179,19 @@ def write_volume(
     write_nifti(path, converted, grid)
 
 
-def write_nifti(path: Path, array: NDArray[np.number], grid: Grid) -> None:
+def write_nifti(
+    path: Path,
+    array: NDArray[np.number],
+    grid: Grid,
+    mark: Callable[[Any], None] = lambda header: None,
+) -> None:
     """Write an array of any rank whose first three axes are the grid's, in the type it has.
+
+    Args:
+        path: `.nii` or `.nii.gz`, in an existing folder.
+        array: (I, J, K, ...).
+        grid: grid of the first three axes.
+        mark: may say more in the header (of nibabel) than where the voxels lie.
 
     Raises:
         OutputError: not a `.nii` or `.nii.gz` path, disk full, read-only, no permission, or the folder does
@@ -177,6 +206,7 @@ def write_nifti(path: Path, array: NDArray[np.number], grid: Grid) -> None:
     image.set_sform(grid.affine, code=_SCANNER)
     image.set_qform(grid.affine, code=_SCANNER)
     image.header.set_xyzt_units("mm")
+    mark(image.header)
     with atomic_path(path) as temporary:
         # nibabel compresses at level 1: voxels are near noise for deflate, higher levels cost minutes.
         image.to_filename(temporary)

@@ -8,7 +8,8 @@ sockets take. Sizes are compared with the file before anything is allocated.
 
 import math
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
@@ -21,7 +22,7 @@ from regtask.atomic import atomic_path
 from regtask.errors import DataError, Fault, SpaceError
 from regtask.fields import vectors_to_write
 from regtask.grid import Grid
-from regtask.images import Volume
+from regtask.images import ImageHeader, Volume, as_labels
 from regtask.nifti_header import MAX_DEFLATE_RATIO, MAX_VALUES
 from regtask.untrusted.memory import array_fault
 from regtask.untrusted.opening import open_regular, reading_fault
@@ -65,8 +66,29 @@ def read_volume_mha(path: Path) -> Volume:
         DataError: no file, damaged, not one volume of numbers, or hardly a voxel has a value.
     """
     array, grid = _read(path, components=False)
-    data, invalid = fill_invalid(array, str(path))
+    data, invalid = fill_invalid(as_float32(array), str(path))
     return Volume(data, grid, invalid)
+
+
+def read_labels_mha(path: Path) -> tuple[NDArray[np.int16] | NDArray[np.int32], Grid]:
+    """Read a label map; see `regtask.images.read_labels`.
+
+    Raises:
+        DataError: as for `read_volume_mha`, or a value is no label.
+    """
+    array, grid = _read(path, components=False)
+    return as_labels(array, path), grid
+
+
+def read_header_mha(path: Path) -> ImageHeader:
+    """Read grid and voxel type of an image of three axes.
+
+    Raises:
+        DataError: no file, or not one volume of numbers.
+    """
+    with _opened(path) as stream:
+        header = _parse(path, _header_lines(path, stream))
+        return ImageHeader(path, _grid(path, header, components=False), header.dtype)
 
 
 def read_field_mha(path: Path) -> tuple[NDArray[np.float32], Grid]:
@@ -79,9 +101,7 @@ def read_field_mha(path: Path) -> tuple[NDArray[np.float32], Grid]:
         DataError: no file, damaged, not four axes of which the last has size 3, or a value is not finite.
     """
     array, grid = _read(path, components=True)
-    if fault := nonfinite_fault(array, str(path)):
-        raise DataError(fault)
-    return array, grid
+    return _finite(path, array), grid
 
 
 def write_field_mha(path: Path, vectors_mm: NDArray[np.floating], grid: Grid) -> None:
@@ -120,23 +140,41 @@ def write_field_mha(path: Path, vectors_mm: NDArray[np.floating], grid: Grid) ->
         stream.write(array.astype("<f4", copy=False).tobytes(order="F"))
 
 
-def _read(path: Path, *, components: bool) -> tuple[NDArray[np.float32], Grid]:
+def _read(path: Path, *, components: bool) -> tuple[NDArray[np.number], Grid]:
+    with _opened(path) as stream:
+        header = _parse(path, _header_lines(path, stream))
+        grid = _grid(path, header, components=components)
+        if fault := array_fault(path, header.shape, header.dtype):
+            raise DataError(fault)
+        data = _data(path, stream, header)
+    return np.frombuffer(data, header.dtype).reshape(header.shape, order="F"), grid
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[IO[bytes]]:
     try:
         with open_regular(path) as stream:
-            header = _parse(path, _header_lines(path, stream))
-            rank = 4 if components else 3
-            if len(header.shape) != rank or (components and header.shape[3] != 3):
-                form = "four axes, the last of size 3" if components else "three axes"
-                raise DataError(Fault("not the image asked for", str(path), form, f"shape {header.shape}"))
-            if fault := array_fault(path, header.shape, header.dtype):
-                raise DataError(fault)
-            data = _data(path, stream, header)
-        grid = Grid(header.shape[:3], header.affine)
+            yield stream
     except OSError as error:
         raise DataError(reading_fault(path, error)) from error
+
+
+def _grid(path: Path, header: _Header, *, components: bool) -> Grid:
+    rank = 4 if components else 3
+    if len(header.shape) != rank or (components and header.shape[3] != 3):
+        form = "four axes, the last of size 3" if components else "three axes"
+        raise DataError(Fault("not the image asked for", str(path), form, f"shape {header.shape}"))
+    try:
+        return Grid(header.shape[:3], header.affine)
     except SpaceError as error:
         raise DataError(*(replace(fault, where=str(path)) for fault in error.faults)) from error
-    return as_float32(np.frombuffer(data, header.dtype).reshape(header.shape, order="F")), grid
+
+
+def _finite(path: Path, array: NDArray[np.number]) -> NDArray[np.float32]:
+    converted = as_float32(array)
+    if fault := nonfinite_fault(converted, str(path)):
+        raise DataError(fault)
+    return converted
 
 
 def _header_lines(path: Path, stream: IO[bytes]) -> dict[str, str]:

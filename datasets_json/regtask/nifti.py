@@ -6,6 +6,7 @@ as whatever exception the decompressor happens to raise.
 
 import gzip
 import math
+import struct
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,11 +17,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from regtask.errors import DataError, Fault
-from regtask.nifti_header import HEADER_BYTES, NiftiHeader, parse_header
+from regtask.nifti_header import HEADER_BYTES, NiftiHeader, extensions_begin, parse_header
 from regtask.untrusted.opening import open_regular, reading_fault
 
 _GZIP_MAGIC = b"\x1f\x8b"
 _AGAIN = "copy or download it again"
+# NIfTI code of an extension that holds text for people.
+COMMENT = 6
+# No note of ours has a thousandth of it; a stranger's header may promise any number.
+_MOST_EXTENSION_BYTES = 1 << 20
 
 
 def read_nifti_header(path: Path) -> NiftiHeader:
@@ -57,6 +62,38 @@ def read_nifti(path: Path) -> tuple[NDArray[np.number], NiftiHeader]:
         return array, header
     with np.errstate(over="ignore", invalid="ignore"):  # reported as values that are not finite
         return array * header.slope + header.intercept, header
+
+
+def read_nifti_comments(path: Path) -> tuple[NiftiHeader, list[bytes]]:
+    """Read the header and the comments behind it (extensions of code 6); the array is not read.
+
+    Raises:
+        DataError: as for `read_nifti_header`.
+    """
+    with _opened(path) as stream:
+        block = stream.read(HEADER_BYTES)
+        header = parse_header(path, block)
+        begin, order = extensions_begin(path, block)
+        stream.seek(begin)
+        held = stream.read(min(max(header.data_offset - begin, 0), _MOST_EXTENSION_BYTES))
+    return header, [text for code, text in _extensions(held, order) if code == COMMENT]
+
+
+def _extensions(held: bytes, order: str) -> Iterator[tuple[int, bytes]]:
+    """Take code and content of each extension out of the bytes between header and voxels.
+
+    The first four bytes say whether there are any; each then begins with its size, 8 bytes of size and code
+    included. A size that cannot be true ends the list: what follows is padding or damage, and no voxel of it.
+    """
+    at = 4
+    if held[:1] in (b"", b"\0"):
+        return
+    while at + 8 <= len(held):
+        size, code = struct.unpack_from(f"{order}2i", held, at)
+        if size < 8 or at + size > len(held):
+            return
+        yield code, held[at + 8 : at + size].rstrip(b"\0")
+        at += size
 
 
 @contextmanager

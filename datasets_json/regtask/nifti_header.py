@@ -96,6 +96,16 @@ def parse_header(path: Path, block: bytes) -> NiftiHeader:
     )
 
 
+def extensions_begin(path: Path, block: bytes) -> tuple[int, str]:
+    """Return the byte after the header, where extensions begin, and the file's byte order, "<" or ">".
+
+    Raises:
+        DataError: no header.
+    """
+    raw = _interpreted(path, block)
+    return int(raw.template_dtype.itemsize), str(raw.endianness)
+
+
 def _interpreted(path: Path, block: bytes) -> _RawHeader:
     for version, magic, position in _VERSIONS:
         size = version.template_dtype.itemsize

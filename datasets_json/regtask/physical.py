@@ -1,16 +1,56 @@
-"""Displacements in voxels and in scanner millimetres.
+"""Displacements and points in voxels and in scanner millimetres.
 
 Voxel form: `u` of shape (I, J, K, 3); fixed voxel x is read at voxel x + u(x) of the moving image.
 Physical form: `d` of the same shape, LPS millimetres as in ITK; the fixed voxel at p is read at p + d.
 """
 
+from typing import Literal
+
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from regtask.errors import Fault, SpaceError
 from regtask.grid import Grid
 
 _LPS_FROM_RAS = np.diag((-1.0, -1.0, 1.0))
+
+# What the three numbers of a point are: indices of a voxel's centre, or millimetres in the scanner.
+PointSpace = Literal["voxel", "lps", "ras"]
+
+
+def to_voxels(points: ArrayLike, grid: Grid, space: PointSpace) -> NDArray[np.float64]:
+    """Convert points to voxel coordinates.
+
+    Args:
+        points: (N, 3), in `space`.
+        grid: whose voxels are wanted.
+        space: what the points are given in.
+
+    Returns:
+        (N, 3) voxels.
+    """
+    given = np.asarray(points, dtype=np.float64)
+    if space == "voxel":
+        return given
+    return grid.ras_to_index(given @ _LPS_FROM_RAS if space == "lps" else given)
+
+
+def from_voxels(points: ArrayLike, grid: Grid, space: PointSpace) -> NDArray[np.float64]:
+    """Convert points from voxel coordinates; the inverse of `to_voxels`.
+
+    Args:
+        points: (N, 3), voxels.
+        grid: whose voxels they are.
+        space: what the points are wanted in.
+
+    Returns:
+        (N, 3), in `space`.
+    """
+    given = np.asarray(points, dtype=np.float64)
+    if space == "voxel":
+        return given
+    ras = grid.index_to_ras(given)
+    return ras @ _LPS_FROM_RAS if space == "lps" else ras
 
 
 def voxels_to_lps(vectors: NDArray[np.floating], fixed: Grid, moving: Grid) -> NDArray[np.float32]:

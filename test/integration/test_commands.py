@@ -103,7 +103,13 @@ def test_check_of_a_file_that_is_no_toml(tmp_path, dinoreg):
                 *("--device", "--on-failure", "--resume", "--pictures", "exit codes"),
             ],
         ),
-        (["warp"], ["--field", "--image", "--labels", "--landmarks", "--output"]),
+        (
+            ["warp"],
+            [
+                *("--field", "--image", "--labels", "--landmarks", "--output", "--moving", "--learn2reg"),
+                *("--space {voxel,lps,ras}", "--dtype {same,float32}", "one rule, whatever the shapes"),
+            ],
+        ),
         (["presets"], []),
         (["config"], ["show", "check"]),
         (["config", "show"], ["name"]),

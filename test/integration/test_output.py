@@ -1,6 +1,7 @@
 """What a run may leave behind: refused, resumed, interrupted at the worst moment, on a full disk."""
 
 import errno
+import hashlib
 import json
 import os
 import signal
@@ -9,8 +10,10 @@ import sys
 import time
 from pathlib import Path
 
+import nibabel as nib
 import numpy as np
 import pytest
+from matplotlib.image import imread
 from nibabel.nifti1 import Nifti1Image
 
 from regtask import read_field
@@ -23,6 +26,8 @@ import os, signal, sys, time
 from nibabel.nifti1 import Nifti1Image
 from dinoreg.cli.main import main
 
+# A parent that ignores it, such as a shell with this test in the background, hands that down.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 whole, written = Nifti1Image.to_filename, []
 
 def half(image, path, *more):
@@ -134,6 +139,111 @@ def test_resume_redoes_everything_when_the_configuration_changed(tiny, quick, fi
     for name, case, field in zip(tiny.fields, tiny.cases, old, strict=True):
         assert not np.array_equal(read_field(finished / name), field)
         assert after["pairs"][case]["config_hash"] == after["config_hash"]
+
+
+def files_of(task, pair):
+    fixed, moving = task.pairs[pair]
+    masks = task.folder / "masksTr"
+    return {
+        "fixed": task.image(fixed),
+        "moving": task.image(moving),
+        "fixed_mask": masks / f"Tiny_{fixed}.nii.gz",
+        "moving_mask": masks / f"Tiny_{moving}.nii.gz",
+    }
+
+
+def test_the_manifest_says_what_each_pair_was_made_from(tiny, quick_run):
+    entries = json.loads((quick_run[0] / "manifest.json").read_text())["pairs"]
+    for pair, case in enumerate(tiny.cases):
+        expected = {
+            role: hashlib.sha256(path.read_bytes()).hexdigest() for role, path in files_of(tiny, pair).items()
+        }
+        assert entries[case]["inputs"] == expected
+        assert entries[case]["modalities"] == {"fixed": "MR", "moving": "MR"}
+
+
+@pytest.mark.parametrize("role", ["fixed", "moving", "fixed_mask", "moving_mask"])
+def test_resume_redoes_a_pair_whose_inputs_changed(damaged, quick, tmp_path, dinoreg, role):
+    arguments = request(damaged, tmp_path / "out", quick)
+    assert dinoreg(*arguments).code == 0
+    before = snapshot(tmp_path / "out")
+    path = files_of(damaged, 1)[role]
+    image = nib.load(path)
+    data = np.asanyarray(image.dataobj).copy()
+    # One voxel; the file's size on disk and its grid say nothing.
+    data[10, 11, 12] = 1 - data[10, 11, 12] if role.endswith("mask") else data[10, 11, 12] + 100
+    nib.Nifti1Image(data, image.affine).to_filename(path)
+    done = dinoreg(*arguments, "--resume")
+    assert done.code == 0
+    assert f"{damaged.cases[1]}: registered anew: {role} changed" in done.err
+    assert done.err.count("complete already") == 2
+    after = snapshot(tmp_path / "out")
+    for pair, name in enumerate(damaged.fields):
+        assert (after[name][0] == before[name][0]) == (pair != 1)
+    entry = json.loads(after["manifest.json"][1])["pairs"][damaged.cases[1]]
+    assert entry["inputs"][role] == hashlib.sha256(path.read_bytes()).hexdigest()
+    assert dinoreg(*arguments, "--resume").err.count("complete already") == 3
+
+
+def test_resume_notices_a_mask_that_went_and_another_modality(damaged, quick, tmp_path, dinoreg):
+    arguments = request(damaged, tmp_path / "out", quick)
+    assert dinoreg(*arguments).code == 0
+    files_of(damaged, 0)["moving_mask"].unlink()
+    done = dinoreg(*arguments, "--resume")
+    assert f"{damaged.cases[0]}: registered anew: moving_mask removed" in done.err
+    content = json.loads(damaged.description.read_text())
+    content["modality"]["0"] = "CT"
+    damaged.description.write_text(json.dumps(content))
+    done = dinoreg(*arguments, "--resume")
+    assert "modality of fixed changed" in done.err
+
+
+def test_resume_redoes_what_does_not_say_its_inputs(tiny, quick, finished, dinoreg):
+    manifest = json.loads((finished / "manifest.json").read_text())
+    del manifest["pairs"][tiny.cases[2]]["inputs"]
+    (finished / "manifest.json").write_text(json.dumps(manifest))
+    done = dinoreg(*request(tiny, finished, quick, "--resume"))
+    assert f"{tiny.cases[2]}: registered anew: its inputs were not recorded" in done.err
+    assert done.err.count("complete already") == 2
+
+
+def test_resume_keeps_a_field_whose_image_is_gone(damaged, quick, tmp_path, dinoreg):
+    """With --on-failure fallback the pair would be redone, and get a safe field instead of a good one."""
+    arguments = request(damaged, tmp_path / "out", quick, "--on-failure", "fallback")
+    assert dinoreg(*arguments).code == 0
+    before = snapshot(tmp_path / "out")
+    damaged.image(damaged.pairs[1][1]).unlink()
+    done = dinoreg(*arguments, "--resume")
+    assert done.err.count("complete already") == 3
+    after = snapshot(tmp_path / "out")
+    assert {name: after[name] for name in damaged.fields} == {name: before[name] for name in damaged.fields}
+
+
+def test_resume_draws_the_pictures_that_are_missing(tiny, quick, finished, dinoreg):
+    before = snapshot(finished)
+    done = dinoreg(*request(tiny, finished, quick, "--resume", "--pictures"))
+    assert done.code == 0
+    assert done.err.count("complete already") == 3
+    assert done.err.count("picture drawn from the written field") == 3
+    pictures = {f"{fixed}_{moving}.png" for fixed, moving in tiny.pairs}
+    drawn = snapshot(finished / "pictures")
+    assert set(drawn) == pictures
+    one = f"{tiny.pairs[0][0]}_{tiny.pairs[0][1]}.png"
+    (finished / "pictures" / one).unlink()
+    done = dinoreg(*request(tiny, finished, quick, "--resume", "--pictures"))
+    assert done.err.count("picture drawn from the written field") == 1
+    again = snapshot(finished / "pictures")
+    assert again[one][1] == drawn[one][1]
+    assert {name: again[name] for name in pictures - {one}} == {n: drawn[n] for n in pictures - {one}}
+    assert {name: snapshot(finished)[name] for name in tiny.fields} == {n: before[n] for n in tiny.fields}
+
+
+def test_resume_draws_what_the_run_would_have_drawn(tiny, quick, finished, tmp_path, dinoreg):
+    assert dinoreg(*request(tiny, finished, quick, "--resume", "--pictures")).code == 0
+    assert dinoreg(*request(tiny, tmp_path / "at once", quick, "--pictures")).code == 0
+    name = f"{tiny.pairs[0][0]}_{tiny.pairs[0][1]}.png"
+    late, early = (imread(folder / "pictures" / name) for folder in (finished, tmp_path / "at once"))
+    np.testing.assert_array_equal(late, early)
 
 
 def test_resume_into_an_empty_folder_is_a_run(tiny, quick, quick_run, tmp_path, dinoreg):

@@ -13,7 +13,7 @@ from scipy import ndimage
 
 from dinoreg.settings.load import config_hash, load_config, load_preset
 from dinoreg.task.run_task import RunOptions, run_task
-from regtask import read_dataset, read_field
+from regtask import Grid, read_dataset, read_field, read_field_grids, read_header, read_volume, write_volume
 
 pytestmark = pytest.mark.integration
 
@@ -36,6 +36,25 @@ def test_one_field_per_pair_as_the_evaluator_wants_it(tiny, quick_run):
         np.testing.assert_allclose(image.affine, tiny.grid.affine, atol=1e-5)
         np.testing.assert_allclose(image.get_qform(), tiny.grid.affine, atol=1e-4)
         np.testing.assert_array_equal(read_field(output / name, tiny.grid.shape), stored)
+
+
+@pytest.mark.parametrize("preset", ["identity", "fallback"])
+def test_each_field_notes_where_its_moving_image_lay(damaged, tmp_path, dinoreg, preset):
+    """The moving image's own header, not the fixed one's, and also beside a safe field."""
+    path = damaged.image(damaged.pairs[0][1])
+    turned = damaged.grid.affine @ np.diag([-1, 1, 1, 1])
+    turned[:3, 3] += (7.5, -11.0, 3.25)
+    write_volume(path, read_volume(path).data, Grid(damaged.grid.shape, turned))
+    arguments = ("--output", tmp_path / "out", "--preset", "identity")
+    if preset == "fallback":
+        damaged.image(damaged.pairs[0][0]).write_bytes(b"")
+        arguments += ("--on-failure", "fallback")
+    assert dinoreg("run", "--dataset", damaged.description, *arguments).code == 0
+    fixed, moving = read_field_grids(tmp_path / "out" / damaged.fields[0])
+    expected = read_header(path).grid
+    assert moving.shape == expected.shape
+    np.testing.assert_array_equal(moving.affine, expected.affine)
+    assert fixed.matches(expected if preset == "fallback" else damaged.grid)
 
 
 @pytest.mark.parametrize("naming", ["long", "2024", "both"])

@@ -13,6 +13,7 @@ from dinoreg.cli.ablate import add_ablate_parser, run_ablate
 from dinoreg.cli.motion import add_motion_parser, run_motion
 from dinoreg.cli.options import add_task_arguments, chosen_config, let_threads_sleep
 from dinoreg.cli.pretrain import add_pretrain_parser, run_pretrain
+from dinoreg.cli.warp import add_warp_parser, run_warp
 from dinoreg.cli.weights import add_weights_parser, run_weights
 from regtask.errors import DataError, Fault, nearest
 from regtask.pair import Pair
@@ -43,14 +44,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     run.set_defaults(on_failure="raise")
 
-    warp = verbs.add_parser("warp", help="apply a displacement field")
-    warp.add_argument("--field", type=Path, required=True, metavar="F.nii.gz")
-    what = warp.add_mutually_exclusive_group(required=True)
-    what.add_argument("--image", type=Path, help="moving image, linear interpolation")
-    what.add_argument("--labels", type=Path, help="moving label map, nearest neighbour")
-    what.add_argument("--landmarks", type=Path, help="landmarks of the fixed image (voxels, csv)")
-    warp.add_argument("--output", type=Path, required=True)
-
+    add_warp_parser(verbs)
     verbs.add_parser("presets", help="list the presets")
     config = verbs.add_parser("config", help="show a preset, or check a configuration file")
     actions = config.add_subparsers(dest="action", required=True, metavar="ACTION")
@@ -74,8 +68,14 @@ def add_run_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of a run that the command and the container share."""
     add_task_arguments(parser, preset="auto", override_help="override, as in adam.0.iterations=50")
     parser.add_argument("--on-failure", choices=("raise", "fallback"))
-    parser.add_argument("--resume", action="store_true", help="skip pairs that are complete")
-    parser.add_argument("--pictures", action="store_true", help="one picture per pair, in OUTPUT/pictures")
+    parser.add_argument(
+        "--resume", action="store_true", help="skip pairs that are complete and made from the same inputs"
+    )
+    parser.add_argument(
+        "--pictures",
+        action="store_true",
+        help="one picture per pair, in OUTPUT/pictures; with --resume also those that complete pairs lack",
+    )
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -101,7 +101,7 @@ def _dispatch(options: argparse.Namespace) -> None:
     if options.verb == "run":
         run(options)
     elif options.verb == "warp":
-        _warp(options)
+        run_warp(options)
     elif options.verb == "presets":
         _list_presets()
     elif options.verb == "config":
@@ -161,32 +161,6 @@ def _named_pairs(pairs: Sequence[Pair], names: Sequence[str] | None) -> Sequence
     if faults:
         raise DataError(*faults)
     return [by_name[name] for name in dict.fromkeys(names)]
-
-
-def _warp(options: argparse.Namespace) -> None:
-    from dinoreg.apply import moving_positions, warp_image, warp_labels, warp_landmarks
-    from regtask.fields import read_field
-    from regtask.grid import Grid
-    from regtask.images import read_labels, read_volume, write_volume
-    from regtask.landmarks import read_landmarks, write_landmarks
-    from regtask.nifti import read_nifti_header
-
-    field = read_field(options.field)
-    if options.landmarks:
-        write_landmarks(options.output, warp_landmarks(read_landmarks(options.landmarks), field))
-        return
-    fixed = Grid(field.shape[:3], read_nifti_header(options.field).affine)
-    if options.image:
-        volume = read_volume(options.image)
-        if text := volume.invalid_text():
-            logging.warning("%s: %s: they become the lowest value", options.image, text)
-        warped = warp_image(volume.data, moving_positions(field, fixed, volume.grid))
-        write_volume(options.output, warped, fixed)
-    else:
-        labels, grid = read_labels(options.labels)
-        write_volume(
-            options.output, warp_labels(labels, moving_positions(field, fixed, grid)), fixed, labels.dtype
-        )
 
 
 def _list_presets() -> None:

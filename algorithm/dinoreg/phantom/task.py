@@ -103,7 +103,7 @@ def _write_pair(output: Path, plan: PairPlan, lattice: Lattice, rng: np.random.G
         ("disp", *(image_name(*image).removeprefix(f"{TASK_NAME}_") for image in (plan.fixed, plan.moving)))
     )
     grid = Grid(lattice.shape, lattice.affine)
-    write_field(output / "fieldsTr" / f"{name}.nii.gz", true_field(deformation, lattice), grid)
+    write_field(output / "fieldsTr" / f"{name}.nii.gz", true_field(deformation, lattice), grid, grid)
 
 
 def _write_image(

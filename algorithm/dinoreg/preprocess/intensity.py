@@ -2,17 +2,56 @@
 
 from __future__ import annotations
 
-from typing import Literal
+import re
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 Kind = Literal["ct", "mr"]
+Family = Literal["ct", "cone-beam ct", "mr", "pet", "ultrasound", "unknown"]
 
 _CT_NAMES = {"CT", "CBCT", "FBCT", "LDCT", "CECT", "CTA", "4DCT"}
 
 # An image of unknown modality with values below this is taken as CT (air is -1000 HU; MR has no such values).
 _CT_EVIDENCE_HU = -200.0
+
+_CONE_BEAM_NAMES = {"CBCT", "CONEBEAM"}
+_ULTRASOUND_NAMES = {"US", "TRUS", "IUS", "ULTRASOUND"}
+_MR_CONTRASTS = ("FLAIR", "T1", "T2")
+
+
+class StatedKind(NamedTuple):
+    """What the name of a modality states: a family, and for MR the contrast or an empty text."""
+
+    family: Family
+    contrast: str = ""
+
+
+def stated_kind(modality: str) -> StatedKind:
+    """Return what the words of a modality's name state, without a look at the image.
+
+    A name that states nothing, or two families, is of unknown kind.
+
+    Args:
+        modality: as the dataset JSON says it, or a socket's slug ("CT", "fixed-ct", "MR T2", ...).
+    """
+    words = re.findall(r"[A-Z0-9]+", modality.upper())
+    contrast = next((c for c in _MR_CONTRASTS if any(word.startswith(c) for word in words)), "")
+    families: set[Family] = set()
+    if "CONE" in words or _CONE_BEAM_NAMES & set(words):
+        families.add("cone-beam ct")
+    elif _CT_NAMES & set(words):
+        families.add("ct")
+    if contrast or any(word.startswith("MR") for word in words):
+        families.add("mr")
+    if "PET" in words:
+        families.add("pet")
+    if _ULTRASOUND_NAMES & set(words):
+        families.add("ultrasound")
+    if len(families) != 1:
+        return StatedKind("unknown")
+    return StatedKind(families.pop(), contrast)
 
 
 def image_kind(modality: str, image: NDArray[np.float32]) -> Kind:

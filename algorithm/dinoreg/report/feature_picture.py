@@ -37,6 +37,7 @@ def draw_features(
     *,
     title: str = "",
     affine: Values | None = None,
+    moving_affine: Values | None = None,
 ) -> None:
     """Write a PNG of the three leading components of two feature volumes as red, green and blue.
 
@@ -51,8 +52,10 @@ def draw_features(
         moving_weight: (I, J, K).
         spacing_mm: cell size along each array axis, mm.
         title: first line, such as the case.
-        affine: (4, 4) index -> RAS mm of the image, to turn and letter the planes; None takes the axes as
-            right, anterior, superior.
+        affine: (4, 4) index -> RAS mm of the fixed image, to turn the planes and to letter its panels; None
+            takes the axes as right, anterior, superior.
+        moving_affine: (4, 4) index -> RAS mm of the moving image, to letter its panels; None leaves them
+            without.
 
     Raises:
         ValueError: shapes or spacing do not fit.
@@ -63,7 +66,7 @@ def draw_features(
     colours = joint_colours(fixed, moving, fixed_weight, moving_weight)
     centre = choose_centre(fixed_weight + moving_weight)
     views = make_views(centre, fixed_weight.shape, spacing, affine)
-    figure = _draw(colours, views, title)
+    figure = _draw(colours, views, title, moving_affine)
     with atomic_path(path) as temporary:
         figure.savefig(temporary, format="png", dpi=_DPI, facecolor=style.BACKGROUND)
 
@@ -96,7 +99,12 @@ def joint_colours(
     return one(volumes[0], weights[0]), one(volumes[1], weights[1])
 
 
-def _draw(colours: Sequence[NDArray[np.float64]], views: Sequence[View], title: str) -> Figure:
+def _draw(
+    colours: Sequence[NDArray[np.float64]],
+    views: Sequence[View],
+    title: str,
+    moving_affine: Values | None,
+) -> Figure:
     heights = [
         min(style.COLUMN_INCHES * view.size_mm[1] / view.size_mm[0], 1.6 * style.COLUMN_INCHES)
         for view in views
@@ -120,7 +128,7 @@ def _draw(colours: Sequence[NDArray[np.float64]], views: Sequence[View], title: 
     for row, view in enumerate(views):
         for column, (name, volume) in enumerate(zip(("fixed", "moving"), colours, strict=True)):
             axes = figure.add_subplot(grid[row, column])
-            panels.prepare(axes, view, lettered=True)
+            panels.prepare(axes, view, view.edges if name == "fixed" else view.edges_of(moving_affine))
             axes.imshow(view.take(volume), origin="lower", extent=view.extent_mm, interpolation="nearest")
             if row == 0:
                 axes.set_title(name, color=style.TEXT, fontsize=10, pad=5)

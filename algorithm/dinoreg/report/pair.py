@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from dinoreg.apply import moving_positions, warp_image, warp_labels
 from dinoreg.report.picture import draw_pair
+from dinoreg.space.transform import Transform
 from regtask.errors import DataError
 from regtask.images import Volume, read_labels
 from regtask.pair import Pair
@@ -38,7 +39,9 @@ def draw_registration(
         OutputError: the picture cannot be written.
     """
     field = displacement.astype(np.float32, copy=False)
-    positions = moving_positions(field, fixed.grid, moving.grid)
+    # The pair was registered voxel to voxel; where the two lie in the scanner makes no difference here.
+    transform = Transform(field, fixed.grid, moving.grid, "voxel_to_voxel")
+    positions = moving_positions(transform, moving.grid)
     files = pair.labels()
     fixed_labels = _read(files.fixed, fixed)
     moving_labels = _read(files.moving, moving)
@@ -55,6 +58,7 @@ def draw_registration(
         moving_labels=moving_labels,
         title=pair.case_key,
         affine=fixed.grid.affine,
+        moving_affine=moving.grid.affine,
     )
 
 

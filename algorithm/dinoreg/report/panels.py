@@ -31,8 +31,14 @@ _FIXED_TINT = np.array([0.86, 0.97, 1.0])
 _WARPED_TINT = np.array([1.0, 0.95, 0.84])
 
 
-def prepare(axes: Axes, view: View, *, lettered: bool) -> None:
-    """Empty, dark axes in mm with true proportions and small letters of orientation if wanted."""
+def prepare(axes: Axes, view: View, edges: str) -> None:
+    """Empty, dark axes in mm with true proportions and small letters of orientation.
+
+    Args:
+        axes: where.
+        view: the plane's place.
+        edges: letters for the left, right, bottom and top edge, or none.
+    """
     axes.set_facecolor(style.PANEL)
     axes.set_aspect("equal")
     axes.set_xlim(0, view.size_mm[0])
@@ -41,9 +47,7 @@ def prepare(axes: Axes, view: View, *, lettered: bool) -> None:
     axes.set_yticks([])
     for spine in axes.spines.values():
         spine.set_visible(False)
-    if not lettered:
-        return
-    for letter, (x, y, ha, va) in zip(view.edges, _EDGES, strict=False):
+    for letter, (x, y, ha, va) in zip(edges, _EDGES, strict=False):
         axes.text(
             x,
             y,

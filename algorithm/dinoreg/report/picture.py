@@ -52,6 +52,7 @@ class _Content:
     spacing_mm: tuple[float, ...]
     windows: dict[str, tuple[float, float]]
     longest_mm: float
+    moving_affine: NDArray[np.floating] | None
 
 
 def draw_pair(
@@ -68,6 +69,7 @@ def draw_pair(
     label_names: Mapping[int, str] = MappingProxyType({}),
     title: str = "",
     affine: NDArray[np.floating] | None = None,
+    moving_affine: NDArray[np.floating] | None = None,
 ) -> None:
     """Write a PNG of a registration: a row per anatomical plane, a column per question.
 
@@ -87,8 +89,10 @@ def draw_pair(
         moving_labels: (I, J, K), outlined on `moving`.
         label_names: label -> name for the legend.
         title: first line, such as the case.
-        affine: (4, 4) index -> RAS mm, to turn the planes the way radiologists look at them and to letter
-            their edges; None takes the axes as right, anterior, superior.
+        affine: (4, 4) index -> RAS mm of `fixed`, to turn the planes the way radiologists look at them and to
+            letter the edges of all panels but that of `moving`; None takes the axes as right, anterior,
+            superior.
+        moving_affine: (4, 4) index -> RAS mm of `moving`, to letter its panel; None leaves it without.
 
     Raises:
         ValueError: shapes or spacing do not fit.
@@ -108,6 +112,7 @@ def draw_pair(
         spacing_mm=spacing,
         windows={"fixed": grey_window(fixed), "moving": moving_window, "warped": moving_window},
         longest_mm=max(float(np.percentile(lengths_mm, 99.5)), _SHORTEST_SCALE_MM),
+        moving_affine=moving_affine,
     )
     views = make_views(choose_centre(fixed, fixed_labels), fixed.shape, spacing, affine)
     figure = _draw(content, views, title, _summary(content, lengths_mm, views), label_names)
@@ -156,7 +161,8 @@ def _draw(
 def _draw_row(cells: Sequence[Axes], content: _Content, view: View) -> list[ScalarMappable]:
     """Draw one plane; returns what the colour bars of the grid and of the determinant belong to."""
     for column, axes in enumerate(cells):
-        panels.prepare(axes, view, lettered=column < 4)
+        own = view.edges_of(content.moving_affine) if _COLUMNS[column] == "moving" else view.edges
+        panels.prepare(axes, view, own if column < 4 else "")
     for axes, (role, image) in zip(cells, content.images.items(), strict=False):
         panels.draw_grey(axes, view.take(image), content.windows[role], view)
         _outline(axes, content.labels[role], view)

@@ -17,6 +17,7 @@ from dinoreg.space.orientation import orientation_of, ras_axes, states_orientati
 
 # Name, anatomical axis (0 to the right, 1 to the front, 2 up) across and up the page, and the letters at the
 # left, right, bottom and top edge. Across the page all three run against their axis.
+_OPPOSITE = {"R": "L", "L": "R", "A": "P", "P": "A", "S": "I", "I": "S"}
 _PLANES = (("axial", 0, 1, "RLPA"), ("coronal", 0, 2, "RLIS"), ("sagittal", 1, 2, "APIS"))
 
 
@@ -58,6 +59,23 @@ class View:
             plane = np.swapaxes(plane, 0, 1)
         turned: NDArray[Any] = plane[:: -1 if self.flipped[1] else 1, :: -1 if self.flipped[0] else 1]
         return turned
+
+    def edges_of(self, affine: NDArray[Any] | None) -> str:
+        """Return the letters for another image that is shown in this plane, voxel for voxel.
+
+        Its array may lie another way in the patient, so that its right is elsewhere on the page.
+
+        Args:
+            affine: (4, 4) index -> RAS mm of that image; None or a placeholder gets no letters.
+        """
+        if affine is None or not states_orientation(affine):
+            return ""
+        rising = orientation_of(affine)
+        pairs = []
+        for axis, flipped in zip((self.across, self.up), self.flipped, strict=True):
+            low, high = _OPPOSITE[rising[axis]], rising[axis]
+            pairs.append(high + low if flipped else low + high)
+        return "".join(pairs)
 
     @property
     def caption(self) -> str:

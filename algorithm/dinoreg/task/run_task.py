@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -26,6 +26,7 @@ from dinoreg.settings.config import Config
 from dinoreg.settings.load import config_hash
 from dinoreg.task.advice import intensities_across_modalities
 from dinoreg.task.entry import Attempt, OnFailure, attempt, registration_facts
+from dinoreg.task.inputs import InputDigests, changes
 from dinoreg.task.manifest import MANIFEST_NAME, Manifest, Status, read_pairs
 from dinoreg.task.progress import RunProgress
 from regtask.atomic import remove_leftovers
@@ -50,8 +51,9 @@ class RunOptions:
         split: which pairs.
         device: where to compute.
         on_failure: "raise" stops at the first fault; "fallback" writes a safe field and goes on.
-        resume: skip the pairs that are complete for the same configuration.
-        pictures: also write one picture per pair to `output/pictures`.
+        resume: skip the pairs that are complete for the same configuration and the same inputs.
+        pictures: also write one picture per pair to `output/pictures`; those of pairs that are skipped, where
+            they are missing, from their fields.
     """
 
     output: Path
@@ -103,8 +105,12 @@ def run_task(
     with RunProgress(len(pairs)) as progress:
         for pair in pairs:
             if options.resume and manifest.is_complete(pair.case_key, run.digest, options.output):
-                progress.pair_done(pair.case_key, "complete already")
-                continue
+                changed = changes(manifest.pairs[pair.case_key], run.inputs.of(pair))
+                if not changed:
+                    run.draw_missing(pair, manifest.pairs[pair.case_key])
+                    progress.pair_done(pair.case_key, "complete already")
+                    continue
+                log.info("%s: registered anew: %s", pair.case_key, ", ".join(changed))
             manifest.pairs[pair.case_key] = entry = run.one_pair(pair, progress)
             manifest.write(options.output)
             progress.pair_done(pair.case_key, f"{entry['status']}, {entry['seconds']:.1f} s")
@@ -131,6 +137,7 @@ class _Run:
         self._dataset, self._pairs, self._config, self._options = dataset, pairs, config, options
         self._pool, self._sources = pool, pool.sources(config.features.encoders)
         self._uses = Counter(path for pair in pairs for path in (pair.fixed, pair.moving))
+        self.inputs = InputDigests(dataset)
         self.digest = config_hash(config, {n: s.digests for n, s in enumerate(self._sources)})
 
     def open_output(self) -> Manifest:
@@ -151,6 +158,7 @@ class _Run:
     def one_pair(self, pair: Pair, progress: RunProgress) -> dict[str, Any]:
         """Register and write one pair; the manifest entry says how it ended."""
         begin = time.perf_counter()
+        made_from = self.inputs.of(pair)
         runtime.reset_peak_memory(self._options.device)
         volumes: list[Volume] = []
 
@@ -171,10 +179,11 @@ class _Run:
             on_begin=lambda stage: progress.stage(pair.case_key, stage),
         )
         progress.stage(pair.case_key, "write")
-        entry: dict[str, Any] = {"config_hash": self.digest}
+        entry: dict[str, Any] = {"config_hash": self.digest, **made_from}
         status: Status = "ok"
         if found.registration is not None:
-            entry["files"] = self._write(pair, found.registration.displacement, volumes[0].grid)
+            grids = (volume.grid for volume in volumes)
+            entry["files"] = self._write(pair, found.registration.displacement, *grids)
             entry |= registration_facts(found.registration)
             self._write_bases(pair, found.registration)
             if self._options.pictures:
@@ -189,6 +198,18 @@ class _Run:
             "peak_memory_mib": round(runtime.peak_memory_mib(self._options.device), 1),
             **entry,
         }
+
+    def draw_missing(self, pair: Pair, entry: dict[str, Any]) -> None:
+        """Draw the picture of a complete pair from its written field, where it is wanted and not there."""
+        if not self._options.pictures:
+            return
+        output = self._options.output
+        try:
+            from dinoreg.task.pictures import draw_from_field  # matplotlib only where it is wanted
+
+            draw_from_field(output / "pictures", pair, output / next(iter(entry["files"])))
+        except Exception:
+            log.exception("%s: no picture", pair.case_key)
 
     def _refuse_what_exists(self) -> None:
         output, naming = self._options.output, self._config.output.naming
@@ -217,11 +238,13 @@ class _Run:
             comes_again=self._uses[path] > 1,
         )
 
-    def _write(self, pair: Pair, displacement: NDArray[np.float32], grid: Grid) -> dict[str, int]:
+    def _write(
+        self, pair: Pair, displacement: NDArray[np.float32], fixed: Grid, moving: Grid | None
+    ) -> dict[str, int]:
         files = {}
         for name in field_names(pair.fixed_id, pair.moving_id, self._config.output.naming):
             path = self._options.output / name
-            write_field(path, displacement, grid)
+            write_field(path, displacement, fixed, moving)
             files[name] = path.stat().st_size
         return files
 
@@ -236,10 +259,12 @@ class _Run:
 
     def _write_safe(self, pair: Pair, found: Attempt) -> tuple[dict[str, int], str]:
         """Write the start if the pair came that far, else the identity; nothing where no grid is known."""
-        for grid in _readable_grids(pair):
-            field, kind = found.safe_field(grid.shape)
-            return self._write(pair, field, grid), kind
-        return {}, "none"
+        fixed, moving = _readable_grid(pair.fixed), _readable_grid(pair.moving)
+        grid = fixed or moving
+        if grid is None:
+            return {}, "none"
+        field, kind = found.safe_field(grid.shape)
+        return self._write(pair, field, grid, moving), kind
 
     def _draw(self, pair: Pair, fixed: Volume, moving: Volume, result: Registration) -> None:
         """Draw the pictures of a pair; one that fails costs a log line, not the pair."""
@@ -278,9 +303,8 @@ def run_header(config: Config, pool: EncoderPool, digest: str) -> dict[str, Any]
     }
 
 
-def _readable_grids(pair: Pair) -> Iterator[Grid]:
-    for path in (pair.fixed, pair.moving):
-        try:
-            yield read_header(path).grid
-        except DataError:
-            continue
+def _readable_grid(path: Path) -> Grid | None:
+    try:
+        return read_header(path).grid
+    except DataError:
+        return None

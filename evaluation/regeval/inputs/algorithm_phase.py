@@ -145,7 +145,7 @@ def _convert(job: _Prediction, output: Path) -> None:
             Fault("field on another grid", str(files[0]), "that of the fixed image", fixed.differences(grid))
         )
     name = field_name_long(job.pair.fixed_id, job.pair.moving_id).removesuffix(".gz")
-    write_field(output / name, lps_to_voxels(vectors, fixed, moving), fixed)
+    write_field(output / name, lps_to_voxels(vectors, fixed, moving), fixed, moving)
 
 
 def _grid_of(pair: Pair, role: str) -> Grid | None:

@@ -24,7 +24,7 @@ from dinoreg.pipeline.ensemble import encode_pair
 from dinoreg.pipeline.plan import make_plan
 from dinoreg.preprocess.prepare import prepare_image
 from dinoreg.settings.config import Adam, Config, Discrete, FeatureSettings, Mind, Preprocess
-from dinoreg.space import compose, lattice, sampling, separable
+from dinoreg.space import compose, lattice, sampling, separable, transform
 from regtask.grid import Grid
 
 
@@ -154,8 +154,9 @@ def check_warp_direction():
     image[13, 7, 24] = 1
     field = np.broadcast_to(np.array(SHIFT, dtype=np.float32), (*SHAPE, 3)).copy()
     grid = Grid(SHAPE, np.diag([*SPACING, 1.0]))
-    warped = apply.warp_image(image, apply.moving_positions(field, grid, grid))
+    joined = transform.Transform(field, grid, grid, "scanner")
+    warped = apply.warp_image(image, apply.moving_positions(joined, grid))
     assert np.unravel_index(warped.argmax(), SHAPE) == (10, 12, 17)
     assert np.count_nonzero(warped) == 1
-    points = apply.warp_landmarks(np.array([[10.0, 12.0, 17.0]]), field)
+    points = apply.warp_landmarks(np.array([[10.0, 12.0, 17.0]]), joined, "voxel")
     np.testing.assert_allclose(points, [[13, 7, 24]])

@@ -1,5 +1,6 @@
 """What every run settles about the machine before it computes."""
 
+import logging
 from importlib import metadata
 
 import pytest
@@ -14,6 +15,30 @@ def test_a_device_is_chosen_after_the_vector_functions_were_settled(monkeypatch)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: bool(order.append("looked")))
     runtime.choose_device("auto")
     assert order == ["settled", "looked"]
+
+
+@pytest.mark.parametrize(
+    ("seen", "built", "words"),
+    [
+        (True, True, "device cuda:0 (H200): the first GPU there is"),
+        (False, True, "device cpu: torch sees no GPU"),
+        (False, False, "is built without GPU support"),
+    ],
+)
+def test_the_log_says_which_device_was_chosen_and_why(monkeypatch, caplog, seen, built, words):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: seen)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "H200")
+    monkeypatch.setattr(torch.version, "cuda", "13.0" if built else None)
+    with caplog.at_level(logging.INFO):
+        assert runtime.choose_device("auto").type == ("cuda" if seen else "cpu")
+    (line,) = caplog.messages
+    assert words in line
+
+
+def test_a_named_device_is_logged_too(caplog):
+    with caplog.at_level(logging.INFO):
+        runtime.choose_device("cpu")
+    assert caplog.messages == ["device cpu: as asked for"]
 
 
 @pytest.mark.parametrize("name", ["exp", "log", "sin", "cos", "tanh", "erf", "sqrt"])

@@ -1,4 +1,5 @@
 import io
+import json
 import pickle
 import struct
 import tracemalloc
@@ -9,7 +10,7 @@ import numpy as np
 import pytest
 import SimpleITK
 
-from regtask import DataError, SpaceError, read_field, write_field
+from regtask import DataError, Grid, SpaceError, read_field, read_field_grids, write_field
 
 
 @pytest.fixture
@@ -50,15 +51,114 @@ def test_nibabel_reads_what_was_written(tmp_path, grid, vectors):
     np.testing.assert_allclose(image.affine, grid.affine, atol=1e-5)
 
 
-def test_simpleitk_reads_what_was_written(tmp_path, grid, vectors):
+@pytest.mark.parametrize("name", ["disp.nii", "disp.nii.gz"])
+def test_itk_refuses_voxels_that_it_would_take_for_millimetres(tmp_path, grid, vectors, name):
+    """With intent "none" SimpleITK reads it without complaint, and ANTs warps by it."""
+    write_field(tmp_path / name, vectors, grid, grid)
+    with pytest.raises(RuntimeError, match="NIFTI_INTENT_GENMATRIX"):
+        SimpleITK.ReadImage(str(tmp_path / name))
+
+
+@pytest.mark.parametrize("intent", [0, 1004, 1006, 1007])
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_fields_of_any_intent_are_read(tmp_path, grid, vectors, intent, order):
+    header = nibabel.Nifti1Header(endianness=order)
+    header.set_data_dtype(np.float32)
+    header.set_intent(intent, (3, 1) if intent == 1004 else ())
+    nibabel.Nifti1Image(vectors, grid.affine, header).to_filename(tmp_path / "disp.nii.gz")
+    np.testing.assert_array_equal(read_field(tmp_path / "disp.nii.gz", grid.shape), vectors)
+    fixed, moving = read_field_grids(tmp_path / "disp.nii.gz")
+    assert fixed.matches(grid)
+    assert moving is None
+
+
+MOVING = Grid((6, 5, 9), [[0, 2.5, 0.1, 8], [-1.25, 0, 0, -3.7], [0, -0.1, 3, 1 / 3], [0, 0, 0, 1]])
+
+
+@pytest.mark.parametrize("name", ["disp.nii", "disp.nii.gz"])
+def test_the_moving_grid_is_noted(tmp_path, grid, vectors, name):
+    write_field(tmp_path / name, vectors, grid, MOVING)
+    fixed, moving = read_field_grids(tmp_path / name)
+    assert fixed.matches(grid)
+    assert moving.shape == MOVING.shape
+    np.testing.assert_array_equal(moving.affine, MOVING.affine)  # in full: no rounding to float32
+    image = nibabel.load(tmp_path / name)
+    np.testing.assert_array_equal(image.get_fdata(), vectors)
+    np.testing.assert_array_equal(read_field(tmp_path / name), vectors)
+    (note,) = image.header.extensions
+    assert note.get_code() == 6
+    assert json.loads(note.get_content().rstrip(b"\0"))["displacement"]["moving"]["shape"] == [6, 5, 9]
+
+
+def test_no_note_without_a_moving_grid(tmp_path, grid, vectors):
     write_field(tmp_path / "disp.nii.gz", vectors, grid)
-    image = SimpleITK.ReadImage(str(tmp_path / "disp.nii.gz"))
-    assert image.GetSize() == (*grid.shape, 3)
-    assert image.GetNumberOfComponentsPerPixel() == 1
-    assert image.GetPixel((4, 2, 1, 2)) == vectors[4, 2, 1, 2] == 2421.25
-    for index in [(0, 0, 0), (4, 6, 3)]:
-        lps = np.array(image.TransformIndexToPhysicalPoint((*index, 0)))[:3]
-        np.testing.assert_allclose(grid.index_to_ras([index])[0], lps * (-1, -1, 1), atol=1e-4)
+    assert read_field_grids(tmp_path / "disp.nii.gz").moving is None
+
+
+def noted(path, grid, vectors, *extensions, order="<"):
+    header = nibabel.Nifti1Header(endianness=order)
+    header.set_data_dtype(np.float32)
+    image = nibabel.Nifti1Image(vectors, grid.affine, header)
+    for code, content in extensions:
+        image.header.extensions.append(nibabel.nifti1.Nifti1Extension(code, content))
+    image.to_filename(path)
+    return path
+
+
+NOTE = json.dumps(
+    {
+        "displacement": {
+            "unit": "voxel",
+            "direction": "pull",
+            "moving": {"shape": [6, 5, 9], "affine": MOVING.affine.tolist()},
+        }
+    }
+).encode()
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_notes_of_others_are_skipped(tmp_path, grid, vectors, order):
+    others = (4, b"<xml/>"), (6, b"by another program"), (6, b"[1, 2]"), (6, b"\xff\xfe"), (6, b"[" * 5000)
+    path = noted(tmp_path / "disp.nii", grid, vectors, *others, (6, NOTE), order=order)
+    assert read_field_grids(path).moving.matches(MOVING)
+
+
+@pytest.mark.parametrize(
+    "note",
+    [
+        {"unit": "mm", "direction": "pull", "moving": {"shape": [6, 5, 9], "affine": np.eye(4).tolist()}},
+        {"unit": "voxel", "direction": "pull"},
+        {"unit": "voxel", "direction": "pull", "moving": {"shape": [6, 5], "affine": np.eye(4).tolist()}},
+        {"unit": "voxel", "direction": "pull", "moving": {"shape": [6, 5, 9], "affine": [[1, 2], [3]]}},
+        {
+            "unit": "voxel",
+            "direction": "pull",
+            "moving": {"shape": [1, 1, 1], "affine": np.zeros((4, 4)).tolist()},
+        },
+        {"unit": "voxel", "direction": "pull", "moving": {"shape": 6, "affine": None}},
+        {"unit": "voxel", "direction": "pull", "moving": 7},
+    ],
+)
+def test_note_that_is_no_grid(tmp_path, grid, vectors, note):
+    path = noted(tmp_path / "disp.nii", grid, vectors, (6, json.dumps({"displacement": note}).encode()))
+    with pytest.raises(DataError, match=r"disp\.nii"):
+        read_field_grids(path)
+
+
+@pytest.mark.parametrize("size", [0, 7, -16, 2**31 - 1])
+def test_extension_of_impossible_size(tmp_path, grid, vectors, size):
+    path = noted(tmp_path / "disp.nii", grid, vectors, (6, NOTE))
+    content = bytearray(path.read_bytes())
+    struct.pack_into("<i", content, 352, size)
+    path.write_bytes(content)
+    assert read_field_grids(path).moving is None
+    np.testing.assert_array_equal(read_field(path), vectors)
+
+
+def test_an_image_has_no_field_grids(tmp_path, grid):
+    nibabel.Nifti1Image(np.zeros(grid.shape, np.float32), grid.affine).to_filename(tmp_path / "i.nii.gz")
+    with pytest.raises(DataError, match="wrong rank"):
+        read_field_grids(tmp_path / "i.nii.gz")
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, 1e300])

@@ -53,6 +53,32 @@ def test_placeholder_header_gets_no_letters():
     assert make_views((1, 2, 3), (4, 5, 6), (2, 2, 2), LPS)[0].caption == "axial, k = 3"
 
 
+@pytest.mark.parametrize("moving", [RAS, LPS, PIR, OBLIQUE_ASL], ids=["RAS", "LPS", "PIR", "oblique"])
+@pytest.mark.parametrize("fixed", [LPS, PIR, OBLIQUE_ASL], ids=["LPS", "PIR", "oblique"])
+def test_letters_of_another_image_in_the_same_plane(fixed, moving):
+    """Walk from the middle of the page to each edge: the moving image's own affine says which way that is."""
+    if moving is RAS:
+        moving = np.array([[2.0, 0.1, 0, 4], [-0.1, 1.5, 0, 0], [0, 0, 3, 0], [0, 0, 0, 1]])
+    for view in make_views((1, 2, 3), (4, 5, 6), (1, 1, 1), fixed):
+        expected = ""
+        for axis, flipped in zip((view.across, view.up), view.flipped, strict=True):
+            for to_the_end in (False, True):
+                step = moving[:3, axis] * (1 if to_the_end != flipped else -1)
+                patient = np.abs(step).argmax()
+                expected += "RAS"[patient] if step[patient] > 0 else "LPI"[patient]
+        assert view.edges_of(moving) == expected
+        assert view.edges_of(fixed) == view.edges
+
+
+def test_letters_by_hand():
+    """The plane of an LPS image, right on the left; an image mirrored along i has its right on the right."""
+    view = make_views((1, 2, 3), (4, 5, 6), (1, 1, 1), LPS)[0]
+    assert view.edges == "RLPA"
+    assert view.edges_of(LPS @ np.diag([-1, 1, 1, 1])) == "LRPA"
+    assert view.edges_of(np.array([[0, 2.0, 0, 0], [0, 0, 3, 0], [1, 0, 0, 0], [0, 0, 0, 1]])) == "ISRL"
+    assert view.edges_of(None) == view.edges_of(np.diag([2.0, 2.0, 2.0, 1.0])) == ""
+
+
 def test_flat_image_has_one_plane():
     assert [view.name for view in make_views((0, 0, 0), (9, 9, 1), (1, 1, 1), None)] == ["axial"]
 

@@ -7,9 +7,11 @@ import sys
 import numpy as np
 import pytest
 from matplotlib.colors import to_rgb
+from matplotlib.figure import Figure
 from matplotlib.image import imread
 
 from dinoreg.report import draw_pair, style
+from dinoreg.report.feature_picture import draw_features
 from dinoreg.report.pair import draw_registration
 from regtask import Grid, OutputError, Pair, Volume, write_volume
 
@@ -151,6 +153,45 @@ def test_registration_with_the_labels_beside_it(case, tmp_path, caplog):
         draw_registration(path, Pair.of(*files), *volumes, case.field)
     assert caplog.text.count("picture without labels") == 2
     assert colour_count(path, style.label_colour(1)) < 300
+
+
+def drawn_figure(monkeypatch):
+    figures = []
+
+    def savefig(figure, path, **settings):
+        figures.append(figure)
+        path.write_bytes(b"png")
+
+    monkeypatch.setattr(Figure, "savefig", savefig)
+    return figures
+
+
+def letters(axes):
+    return "".join(text.get_text() for text in axes.texts)
+
+
+def test_each_panel_has_the_letters_of_its_own_image(case, tmp_path, monkeypatch):
+    """Moving is stored mirrored: its right is on the right; warped lies on the fixed grid."""
+    figures = drawn_figure(monkeypatch)
+    fixed = np.diag([-2.0, -1.25, 3.0, 1.0])
+    grids = Grid(case.fixed.shape, fixed), Grid(case.fixed.shape, fixed @ np.diag([-1.0, 1, 1, 1]))
+    volumes = (Volume(image, grid) for image, grid in zip((case.fixed, case.moving), grids, strict=True))
+    files = [tmp_path / f"imagesTr/T_0001_000{m}.nii.gz" for m in (0, 1)]
+    draw_registration(tmp_path / "a.png", Pair.of(*files), *volumes, case.field)
+    shown = [letters(axes) for axes in figures[0].axes[:6]]
+    assert shown == ["RLPA", "LRPA", "RLPA", "RLPA", "", ""]
+
+
+def test_features_have_the_letters_of_their_own_image(case, tmp_path, monkeypatch):
+    figures = drawn_figure(monkeypatch)
+    values, weight = np.stack([case.fixed] * 3), np.ones(case.fixed.shape)
+    affine = np.diag([-2.0, -1.25, 3.0, 1.0])
+    draw_features(
+        *(tmp_path / "a.png", values, values, weight, weight, case.spacing_mm),
+        affine=affine,
+        moving_affine=affine @ np.diag([-1.0, 1, 1, 1]),
+    )
+    assert [letters(axes) for axes in figures[0].axes[:2]] == ["RLPA", "LRPA"]
 
 
 def test_imports_neither_pyplot_nor_torch():
