@@ -75,8 +75,8 @@ RUN /opt/dinoreg/bin/python -B -c 'import importlib, pkgutil, dinoreg, regeval, 
 for found in pkgutil.walk_packages(package.__path__, package.__name__ + ".") \
 if not found.name.endswith("__main__")]'
 
-# The CPU kernels, for a target that nearly every machine is: see kernel_cache.py.
-RUN /opt/dinoreg/bin/python -B -c 'import pathlib; from dinoreg.space import kernel_cache; \
+# The CPU kernels, for a target that nearly every machine is: see space/kernels/cache.py.
+RUN /opt/dinoreg/bin/python -B -c 'import pathlib; from dinoreg.space.kernels import cache as kernel_cache; \
 kernel_cache.build_kernels(pathlib.Path("/opt/dinoreg/kernels"))'
 
 # -------------------------------------------------------------------------------------------------- final

@@ -27,7 +27,6 @@ import numpy as np
 import torch
 
 from common import ROOT, provenance, write_json
-from dinoreg.apply import moving_positions, warp_labels
 from dinoreg.motion.checkpoint import WEIGHTS, load_tracker
 from dinoreg.motion.evaluate import hausdorff_mm, score_frames, score_sequence
 from dinoreg.motion.sequences import LabelledCine, read_cine_dataset
@@ -39,6 +38,7 @@ from dinoreg.preprocess.prepare import prepare_image
 from dinoreg.runtime import choose_device
 from dinoreg.settings.load import load_preset
 from dinoreg.space.transform import Transform
+from dinoreg.warp.apply import moving_positions, warp_labels
 from regeval.metrics.jacobian_folds import folding_fraction
 from regeval.metrics.overlap import dice
 from regtask.grid import Grid

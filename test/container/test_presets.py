@@ -100,7 +100,7 @@ def test_one_step_of_low_rank_adapters(weights, image, shut_in, writable, tmp_pa
 def test_no_kernel_is_compiled(docker, image):
     """The image was built for a target; where a machine is none, it compiles for itself."""
     script = (
-        "import json; from dinoreg.space.kernel_cache import compile_kernels, runs_here;"
+        "import json; from dinoreg.space.kernels.cache import compile_kernels, runs_here;"
         "print(json.dumps([runs_here(), compile_kernels()]))"
     )
     limits = ("--rm", "--read-only", "--tmpfs", "/tmp", "--network", "none", "--user", "12345:12345")

@@ -109,8 +109,8 @@ def _check(options: argparse.Namespace) -> None:
 
 
 def _warp_landmarks(options: argparse.Namespace) -> None:
-    from dinoreg.apply import warp_landmarks
-    from dinoreg.transform_file import read_transform
+    from dinoreg.warp.apply import warp_landmarks
+    from dinoreg.warp.transform_file import read_transform
     from regtask.landmarks import read_landmarks, write_landmarks
 
     points = read_landmarks(options.landmarks)
@@ -125,9 +125,9 @@ def _warp_landmarks(options: argparse.Namespace) -> None:
 
 
 def _warp_volume(options: argparse.Namespace) -> None:
-    from dinoreg.apply import moving_positions, warp_image, warp_labels
-    from dinoreg.image_file import header_of, labels_of, volume_of
-    from dinoreg.transform_file import read_transform
+    from dinoreg.warp.apply import moving_positions, warp_image, warp_labels
+    from dinoreg.warp.image_file import header_of, labels_of, volume_of
+    from dinoreg.warp.transform_file import read_transform
     from regtask.images import write_volume
 
     path = options.image or options.labels
@@ -166,7 +166,7 @@ def _rounded(image: NDArray[np.float32], dtype: np.dtype[np.number]) -> NDArray[
 
 def _refuse_nothing(positions: torch.Tensor, header: ImageHeader, by_header: bool) -> None:
     """Raise where not one voxel of the image is reached: a blank result helps nobody."""
-    from dinoreg.apply import inside
+    from dinoreg.warp.apply import inside
 
     if bool(inside(positions, header.grid.shape).any()):
         return

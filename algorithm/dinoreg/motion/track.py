@@ -11,7 +11,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from dinoreg.apply import warp_labels
 from dinoreg.motion.model import LandmarkNet
 from dinoreg.motion.sampling import Prepared, prepare, windows_of
 from dinoreg.motion.sequences import LabelledCine
@@ -21,6 +20,7 @@ from dinoreg.motion.transforms import Transform, TransformKind, solve
 from dinoreg.motion.window import Square
 from dinoreg.space.coords import identity_positions
 from dinoreg.space.sampling import sample_linear
+from dinoreg.warp.apply import warp_labels
 
 
 @dataclass(frozen=True, slots=True, eq=False)

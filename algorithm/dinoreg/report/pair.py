@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from dinoreg.apply import moving_positions, warp_image, warp_labels
 from dinoreg.report.picture import draw_pair
 from dinoreg.space.transform import Transform
+from dinoreg.warp.apply import moving_positions, warp_image, warp_labels
 from regtask.errors import DataError
 from regtask.images import Volume, read_labels
 from regtask.pair import Pair

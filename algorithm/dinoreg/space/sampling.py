@@ -9,8 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from dinoreg.space import _cpu_kernels
 from dinoreg.space.coords import to_sampling_grid
+from dinoreg.space.kernels import cpu as _cpu_kernels
 
 _MOST_THREADS = numba.get_num_threads()  # what numba was started with
 

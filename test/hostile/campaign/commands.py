@@ -43,7 +43,8 @@ def warp(folder: Path, what: str, path: Path) -> list[str]:
     """Of `dinoreg`: reads a field and an image, a label map or landmarks."""
     field = folder / "task/fields/disp_0001_0000_0001_0001.nii.gz"
     suffix = ".csv" if what == "landmarks" else ".nii.gz"
-    return words("warp", "--field", field, f"--{what}", path, "--output", folder / f"warped{suffix}")
+    space = ("--space", "voxel") if what == "landmarks" else ()
+    return words("warp", "--field", field, f"--{what}", path, "--output", folder / f"warped{suffix}", *space)
 
 
 def job(folder: Path, *more: object) -> list[str]:

@@ -34,7 +34,7 @@ def programs() -> dict[str, Callable[[list[str]], int]]:
     from regeval import cli
     from regeval.cli import container
 
-    for name in ("dinoreg.apply", "dinoreg.task.run_task", "regeval.scoring", "regeval.ranking"):
+    for name in ("dinoreg.warp.apply", "dinoreg.task.run_task", "regeval.scoring", "regeval.ranking"):
         import_module(name)
     return {
         "dinoreg": main.main,

@@ -16,7 +16,6 @@ from core_reference import (
     shifted_pair,
 )
 
-from dinoreg import apply
 from dinoreg.facts import plain
 from dinoreg.optimise import parameterise
 from dinoreg.pipeline import register
@@ -25,6 +24,7 @@ from dinoreg.pipeline.plan import make_plan
 from dinoreg.preprocess.prepare import prepare_image
 from dinoreg.settings.config import Adam, Config, Discrete, FeatureSettings, Mind, Preprocess
 from dinoreg.space import compose, lattice, sampling, separable, transform
+from dinoreg.warp import apply
 from regtask.grid import Grid
 
 

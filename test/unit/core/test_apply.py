@@ -5,8 +5,8 @@ from core_checks import check_warp_direction
 from core_reference import SHAPE, SHIFT, SPACING, smooth_displacement, smooth_noise
 from scipy.spatial.transform import Rotation
 
-from dinoreg.apply import moving_positions, warp_image, warp_labels, warp_landmarks
 from dinoreg.space.transform import Transform
+from dinoreg.warp.apply import moving_positions, warp_image, warp_labels, warp_landmarks
 from regtask.errors import SpaceError
 from regtask.grid import Grid
 

@@ -18,7 +18,7 @@ LAYERS = (
     ("stage",),
     ("optimise",),
     ("start", "guard"),
-    ("pipeline", "apply"),
+    ("pipeline", "warp"),
     ("report",),
     ("task", "desk"),
     ("study", "motion", "pretrain", "phantom"),

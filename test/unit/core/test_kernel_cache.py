@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from dinoreg.space import kernel_cache
-from dinoreg.space.kernel_cache import FOLDER_VARIABLE, TARGET, prepare_kernels, runs_here
+from dinoreg.space.kernels import cache as kernel_cache
+from dinoreg.space.kernels.cache import FOLDER_VARIABLE, TARGET, prepare_kernels, runs_here
 
-BUILD = "import pathlib; from dinoreg.space import kernel_cache as k; k.build_kernels(pathlib.Path({!r}))"
-COMPILE = "import json; from dinoreg.space import kernel_cache as k; print(json.dumps(k.compile_kernels()))"
+BUILD = "import pathlib; from dinoreg.space.kernels import cache as k; k.build_kernels(pathlib.Path({!r}))"
+COMPILE = "import json; from dinoreg.space.kernels import cache as k; print(json.dumps(k.compile_kernels()))"
 VARIABLES = (FOLDER_VARIABLE, "NUMBA_CACHE_DIR", "NUMBA_CPU_NAME", "NUMBA_CPU_FEATURES")
 
 needs_target = pytest.mark.skipif(not runs_here(), reason=f"no {TARGET} machine")

@@ -8,10 +8,11 @@ import pytest
 import torch
 from core_reference import SHAPE
 
-from dinoreg import apply
 from dinoreg.optimise import cost_volume, coupled_convex, parameterise
 from dinoreg.pipeline import register
-from dinoreg.space import _cpu_kernels, compose, coords, deformation, lattice, sampling, separable
+from dinoreg.space import compose, coords, deformation, lattice, sampling, separable
+from dinoreg.space.kernels import cpu as _cpu_kernels
+from dinoreg.warp import apply
 
 SIZE = (24, 28, 34)
 

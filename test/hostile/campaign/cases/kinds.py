@@ -54,7 +54,9 @@ def _field_to_warp(folder: Path) -> list[str]:
 
 
 def _points_to_warp(folder: Path) -> list[str]:
-    return commands.warp(folder, "landmarks", folder / "task/landmarksTr/Knee_0001_0000.csv")
+    return commands.warp(
+        folder, "landmarks", folder / "task/landmarksTr/Knee_0001_0000.csv", "--space", "voxel"
+    )
 
 
 def _archive(folder: Path) -> list[str]:

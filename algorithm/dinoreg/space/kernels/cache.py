@@ -73,7 +73,7 @@ def compile_kernels() -> dict[str, int]:
     """Call every kernel once as the registration does; returns how many times each had to be compiled."""
     import torch
 
-    from dinoreg.space import _cpu_kernels
+    from dinoreg.space.kernels import cpu as _cpu_kernels
     from dinoreg.space.sampling import sample_linear, squared_difference
 
     for shape in ((4, 5), (4, 5, 6)):

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from dinoreg.errors import ConfigError
-from dinoreg.image_file import header_of
 from dinoreg.space.transform import Transform
+from dinoreg.warp.image_file import header_of
 from regtask.errors import DataError, Fault
 from regtask.fields import read_field, read_field_grids
 from regtask.grid import Grid

@@ -1,0 +1,1 @@
+"""What is compiled: sampling, its gradient, and squared differences in one pass."""
