@@ -29,6 +29,12 @@ class NumericalError(TaskError):
     exit_code = 6
 
 
+class VerdictError(TaskError):
+    """The result was written, but cannot be believed, and it was asked for that this be an error."""
+
+    exit_code = 8
+
+
 class PairsFailedError(TaskError):
     """Some pairs failed; the others, and a safe field for each failed one, were written."""
 

@@ -10,9 +10,11 @@ from importlib import metadata
 from pathlib import Path
 
 from dinoreg.cli.ablate import add_ablate_parser, run_ablate
+from dinoreg.cli.apply import add_apply_parser, run_apply
 from dinoreg.cli.motion import add_motion_parser, run_motion
 from dinoreg.cli.options import add_task_arguments, chosen_config, let_threads_sleep
 from dinoreg.cli.pretrain import add_pretrain_parser, run_pretrain
+from dinoreg.cli.register import add_register_parser, run_register
 from dinoreg.cli.warp import add_warp_parser, run_warp
 from dinoreg.cli.weights import add_weights_parser, run_weights
 from regtask.errors import DataError, Fault, nearest
@@ -20,8 +22,9 @@ from regtask.pair import Pair
 from regtask.untrusted.edge import run_guarded
 
 EXIT_CODES = """exit codes: 0 done; 2 configuration, usage or weights; 3 input data; 4 output; 5 device;
-6 numerical failure; 7 some pair has no field; 130 and 143 stopped by Ctrl-C or SIGTERM. With --on-failure
-fallback a failed pair gets a safe field, is marked in manifest.json, and does not change the exit code."""
+6 numerical failure; 7 some pair has no field; 8 with --strict: a result that cannot be believed; 130 and 143
+stopped by Ctrl-C or SIGTERM. With --on-failure fallback a failed pair gets a safe field, is marked in
+manifest.json, and does not change the exit code."""
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -44,6 +47,8 @@ def build_parser() -> argparse.ArgumentParser:
     )
     run.set_defaults(on_failure="raise")
 
+    add_register_parser(verbs)
+    add_apply_parser(verbs)
     add_warp_parser(verbs)
     verbs.add_parser("presets", help="list the presets")
     config = verbs.add_parser("config", help="show a preset, or check a configuration file")
@@ -100,6 +105,10 @@ def guarded(action: Callable[[], None], options: argparse.Namespace) -> int:
 def _dispatch(options: argparse.Namespace) -> None:
     if options.verb == "run":
         run(options)
+    elif options.verb == "register":
+        run_register(options)
+    elif options.verb == "apply":
+        run_apply(options)
     elif options.verb == "warp":
         run_warp(options)
     elif options.verb == "presets":

@@ -11,29 +11,37 @@ from numpy.typing import NDArray
 
 from regtask.errors import DataError, Fault, OutputError
 from regtask.grid import Grid
-from regtask.images import Volume, read_volume
+from regtask.images import Volume, read_header, read_volume
+from regtask.values import as_float32, fill_invalid
 
 _RAS_FROM_LPS = np.diag((-1.0, -1.0, 1.0, 1.0))
 _NIFTI = (".nii", ".nii.gz")
 
 
 def read_any(source: Any, *, series: str = "", what: str = "image") -> Volume:
-    """Read an image from wherever it is.
+    """Read an image from wherever it is; see `read_typed`."""
+    return read_typed(source, series=series, what=what)[0]
+
+
+def read_typed(source: Any, *, series: str = "", what: str = "image") -> tuple[Volume, np.dtype[np.generic]]:
+    """Read an image from wherever it is, and tell the type that its voxels are stored in.
 
     Args:
-        source: a path (NIfTI, MetaImage, NRRD, or a DICOM file or folder), a nibabel or a SimpleITK image, or
-            a pair (array of shape (I, J, K), 4 x 4 affine to RAS mm).
+        source: a path (NIfTI, MetaImage, NRRD, or a DICOM file or folder), a nibabel or a SimpleITK image, a
+            volume, or a pair (array of shape (I, J, K), 4 x 4 affine to RAS mm).
         series: of a DICOM folder with several, the UID of the one that is meant.
         what: it is, for messages.
 
     Returns:
-        (I, J, K) float32 and its grid.
+        (I, J, K) float32 and its grid, and the stored type.
 
     Raises:
         DataError: it cannot be read, or has other than three axes.
     """
+    if isinstance(source, Volume):
+        return source, np.dtype(np.float32)
     if isinstance(source, sitk.Image):
-        return from_itk(source, what)
+        return _from_itk(source, what)
     if isinstance(source, tuple):
         values, affine = source
         return _checked(np.asarray(values), np.asarray(affine, dtype=np.float64), what)
@@ -43,8 +51,8 @@ def read_any(source: Any, *, series: str = "", what: str = "image") -> Volume:
     if not path.exists():
         raise DataError(Fault("no such file or folder", str(path), expected=f"the {what}"))
     if path.name.lower().endswith(_NIFTI):
-        return read_volume(path)
-    return from_itk(_read_folder(path, series) if path.is_dir() else _read_file(path), str(path))
+        return read_volume(path), np.dtype(read_header(path).dtype)
+    return _from_itk(_read_folder(path, series) if path.is_dir() else _read_file(path), str(path))
 
 
 def to_itk(values: NDArray[np.generic], grid: Grid) -> sitk.Image:
@@ -66,6 +74,10 @@ def from_itk(image: sitk.Image, where: str) -> Volume:
     Raises:
         DataError: it has other than three axes, or colours.
     """
+    return _from_itk(image, where)[0]
+
+
+def _from_itk(image: sitk.Image, where: str) -> tuple[Volume, np.dtype[np.generic]]:
     if image.GetDimension() == 4 and image.GetSize()[3] == 1:
         image = image[:, :, :, 0]
     if image.GetDimension() == 2:
@@ -140,17 +152,17 @@ def _described(folder: Path, uid: str) -> str:
     return f"{uid} ({text}, {len(names)} slices)"
 
 
-def _checked(values: NDArray[Any], affine: NDArray[np.float64], where: str) -> Volume:
+def _checked(
+    values: NDArray[Any], affine: NDArray[np.float64], where: str
+) -> tuple[Volume, np.dtype[np.generic]]:
     while values.ndim > 3 and values.shape[-1] == 1:
         values = values[..., 0]
     if values.ndim != 3 or values.dtype.kind not in "biuf":
         raise DataError(
             Fault("not one volume of grey values", where, "three axes", f"{values.shape} of {values.dtype}")
         )
-    data = np.ascontiguousarray(values, dtype=np.float32)
-    if not np.isfinite(data).all():
-        raise DataError(Fault("values that are not finite", where, "finite numbers"))
-    return Volume(data, Grid(data.shape, affine))
+    data, invalid = fill_invalid(as_float32(values), where)
+    return Volume(data, Grid(data.shape, affine), invalid), values.dtype
 
 
 def _last(error: Exception) -> str:

@@ -32,16 +32,16 @@ class Points:
     """
 
     lps: NDArray[np.float64]
-    render: Callable[[NDArray[np.float64], Grid], str]
+    render: Callable[[NDArray[np.float64], Grid | None], str]
 
 
-def read_points(path: Path, space: Space | None, grid: Grid) -> Points:
+def read_points(path: Path, space: Space | None, grid: Grid | None) -> Points:
     """Read points.
 
     Args:
         path: `.csv` with x, y, z in the first three columns that are numbers, `.fcsv` or `.mrk.json`.
         space: of a csv; the others state it themselves.
-        grid: of the image that the points lie in, for voxels.
+        grid: of the image that the points lie in; needed for voxels alone.
 
     Raises:
         ConfigError: a csv without a space.
@@ -62,7 +62,7 @@ def read_points(path: Path, space: Space | None, grid: Grid) -> Points:
     return _table(path, text, space, grid)
 
 
-def write_points(path: Path, points: Points, lps: NDArray[np.float64], grid: Grid) -> None:
+def write_points(path: Path, points: Points, lps: NDArray[np.float64], grid: Grid | None) -> None:
     """Write other points in the form of the file that some came from.
 
     Args:
@@ -75,7 +75,7 @@ def write_points(path: Path, points: Points, lps: NDArray[np.float64], grid: Gri
     atomic_write_text(path, points.render(lps, grid))
 
 
-def _table(path: Path, text: str, space: Space, grid: Grid) -> Points:
+def _table(path: Path, text: str, space: Space, grid: Grid | None) -> Points:
     rows = [row for row in csv.reader(io.StringIO(text)) if row]
     header = rows[:1] if rows and _numbers(rows[0]) is None else []
     body = rows[len(header) :]
@@ -86,7 +86,7 @@ def _table(path: Path, text: str, space: Space, grid: Grid) -> Points:
     places = [found for found in columns if found is not None]
     values = np.array([[float(row[c]) for c in found] for row, found in zip(body, places, strict=True)])
 
-    def render(lps: NDArray[np.float64], other: Grid) -> str:
+    def render(lps: NDArray[np.float64], other: Grid | None) -> str:
         out = io.StringIO()
         writer = csv.writer(out, lineterminator="\n")
         writer.writerows(header)
@@ -112,7 +112,7 @@ def _fiducials(path: Path, text: str) -> Points:
     if not at:
         raise DataError(Fault("no point", str(path), "lines of id,x,y,z,..."))
 
-    def render(lps: NDArray[np.float64], other: Grid) -> str:
+    def render(lps: NDArray[np.float64], other: Grid | None) -> str:
         new = list(lines)
         for n, point in zip(at, _from_lps(lps, space, other), strict=True):
             cells = lines[n].split(",")
@@ -136,7 +136,7 @@ def _markups(path: Path, text: str) -> Points:
             Fault("not a markups file", str(path), "one list of control points", str(error))
         ) from error
 
-    def render(lps: NDArray[np.float64], other: Grid) -> str:
+    def render(lps: NDArray[np.float64], other: Grid | None) -> str:
         for point, position in zip(markup["controlPoints"], _from_lps(lps, space, other), strict=True):
             point["position"] = [round(float(value), 6) for value in position]
         return json.dumps(content, indent=1) + "\n"
@@ -164,8 +164,8 @@ def _to_lps(values: NDArray[np.float64], space: Space, grid: Grid | None) -> NDA
     return grid.index_to_ras(values) * _RAS_FROM_LPS
 
 
-def _from_lps(lps: NDArray[np.float64], space: Space, grid: Grid) -> NDArray[np.float64]:
+def _from_lps(lps: NDArray[np.float64], space: Space, grid: Grid | None) -> NDArray[np.float64]:
     if space == "lps":
         return lps
     ras = lps * _RAS_FROM_LPS
-    return ras if space == "ras" else grid.ras_to_index(ras)
+    return ras if space == "ras" or grid is None else grid.ras_to_index(ras)

@@ -67,8 +67,7 @@ class Result:
             source: an image as `read_any` takes it, or one that was read.
             labels: nearest neighbour, 0 outside; else linear, and outside the lowest value.
         """
-        volume = source if isinstance(source, Volume) else read_any(source)
-        return resample(volume, self.fixed.grid, self.transform, labels=labels)
+        return resample(read_any(source), self.fixed.grid, self.transform, labels=labels)
 
     def inverse(self) -> Inverse:
         """Return the way from moving to fixed, and how exact it is."""
@@ -86,6 +85,8 @@ def register(
     overrides: Sequence[str] = (),
     fixed_modality: str = "",
     moving_modality: str = "",
+    fixed_series: str = "",
+    moving_series: str = "",
     device: str = "auto",
     on_stage: OnStage = lambda event: None,
 ) -> Result:
@@ -101,6 +102,8 @@ def register(
         overrides: "key=value" on top of the preset.
         fixed_modality: "CT" or "MR" where it is known; else the values decide.
         moving_modality: likewise.
+        fixed_series: UID of the series that is meant, of a DICOM folder with several.
+        moving_series: likewise.
         device: "auto", "cpu" or "cuda:N".
         on_stage: told when each stage begins and ends.
 
@@ -108,7 +111,10 @@ def register(
         TaskError: see its kinds; a message says what was wrong, where, and what to do.
     """
     settings = config or load_preset(preset, overrides)
-    scans = read_any(fixed, what="fixed image"), read_any(moving, what="moving image")
+    scans = (
+        read_any(fixed, series=fixed_series, what="fixed image"),
+        read_any(moving, series=moving_series, what="moving image"),
+    )
     together = bring_together(
         _scan(scans[0], fixed_mask, fixed_modality, "fixed"),
         _scan(scans[1], moving_mask, moving_modality, "moving"),
@@ -122,8 +128,25 @@ def register(
     return Result(scans[0], scans[1], displacement, together.read_on, transform, found, seconds)
 
 
-def resample(volume: Volume, target: Grid, transform: sitk.Transform, *, labels: bool = False) -> Volume:
-    """Read a volume on another grid through a transform from that grid to it."""
+def resample(
+    volume: Volume,
+    target: Grid,
+    transform: sitk.Transform,
+    *,
+    labels: bool = False,
+    outside: float | None = None,
+) -> Volume:
+    """Read a volume on another grid through a transform from that grid to it.
+
+    Args:
+        volume: to be read.
+        target: grid of the result.
+        transform: from points of the target to points of the volume.
+        labels: nearest neighbour instead of linear.
+        outside: value beyond the volume; by default 0 for labels, else the lowest value.
+    """
+    if outside is None:
+        outside = 0.0 if labels else float(volume.data.min())
     reference = sitk.Image(list(target.shape), sitk.sitkUInt8)
     reference.CopyInformation(to_itk(np.zeros(target.shape, np.uint8), target))
     moved = sitk.Resample(
@@ -131,7 +154,7 @@ def resample(volume: Volume, target: Grid, transform: sitk.Transform, *, labels:
         reference,
         transform,
         sitk.sitkNearestNeighbor if labels else sitk.sitkLinear,
-        0.0 if labels else float(volume.data.min()),
+        outside,
     )
     return Volume(from_itk(moved, "resampled").data, target)
 
@@ -144,4 +167,4 @@ def _scan(volume: Volume, mask: Any, modality: str, name: str) -> Scan:
         inside = on_image.data > 0
         if not inside.any():
             raise SpaceError(Fault("mask without a voxel inside the image", f"{name} mask"))
-    return Scan(volume.data, volume.grid, modality, inside, name=name)
+    return Scan(volume.data, volume.grid, modality, inside, volume.invalid, name=name)

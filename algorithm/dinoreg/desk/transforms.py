@@ -50,7 +50,7 @@ def make_transform(displacement: NDArray[np.float32], fixed: Grid, moving: Grid)
 
 
 def invert(displacement: NDArray[np.float32], fixed: Grid, read_on: Grid, moving: Grid) -> Inverse:
-    """Invert a displacement by fixed-point iteration: v(y) <- -u(y + v(y)) (Chen et al. 2008).
+    """Invert a displacement by fixed-point iteration, v(y) <- -u(y + v(y)) (Chen et al. 2008), damped.
 
     Args:
         displacement: (I, J, K, 3) voxels.
@@ -66,18 +66,25 @@ def invert(displacement: NDArray[np.float32], fixed: Grid, read_on: Grid, moving
         ras = lps * _LPS_FROM_RAS
         return torch.from_numpy((ras @ to_index[:3, :3].T + to_index[:3, 3]).T).float()
 
-    start = read_on.affine[:3, 3] - fixed.affine[:3, 3]
-    found = np.broadcast_to(-start * _LPS_FROM_RAS, points.shape).copy()
+    def missed(found: NDArray[np.float64]) -> NDArray[np.float64]:
+        return found + sample_linear(forward, at_fixed(points + found)).T.double().numpy()
+
+    start = (read_on.affine[:3, 3] - fixed.affine[:3, 3]) * _LPS_FROM_RAS
+    found = np.broadcast_to(-start, points.shape).copy()
+    error = missed(found)
+    pace = np.ones(len(points))
     for _ in range(_ITERATIONS):
-        further = -sample_linear(forward, at_fixed(points + found)).T.double().numpy()
-        change = float(np.quantile(np.abs(further - found), 0.99)) if len(found) else 0.0
-        found = further
-        if change < _CLOSE_ENOUGH_MM:
+        tried = found - pace[:, None] * error
+        new = missed(tried)
+        better = np.linalg.norm(new, axis=1) < np.linalg.norm(error, axis=1)
+        found[better], error[better] = tried[better], new[better]
+        # Where the field grows by more than its own length a full step overshoots.
+        pace = np.where(better, np.minimum(1.0, 1.3 * pace), 0.5 * pace)
+        if float(np.quantile(np.linalg.norm(error, axis=1), 0.99)) < _CLOSE_ENOUGH_MM:
             break
-    back = sample_linear(forward, at_fixed(points + found)).T.double().numpy()
     index = at_fixed(points + found).T.numpy()
     inside = ((index >= 0) & (index <= np.array(fixed.shape) - 1)).all(axis=1)
-    errors = np.linalg.norm(found + back, axis=1)[inside]
+    errors = np.linalg.norm(error, axis=1)[inside]
     residual = float(np.quantile(errors, 0.99)) if len(errors) else 0.0
     vectors = found.reshape(*moving.shape, 3).astype(np.float32)
     return Inverse(_composite(vectors, moving), residual)

@@ -38,6 +38,7 @@ class Registration:
         plan: every number that was used.
         stages: in the order in which they ran.
         guard: what was repaired last, and how many folds are left.
+        device: where it was computed.
         evidence: what the encoders with a PCA saw, to be drawn or written.
         verdict: whether the result can be believed; None where no features were compared.
     """
@@ -46,6 +47,7 @@ class Registration:
     plan: Plan
     stages: tuple[StageReport, ...]
     guard: GuardFacts
+    device: torch.device
     evidence: tuple[Evidence, ...] = ()
     verdict: Verdict | None = None
 
@@ -160,7 +162,7 @@ def register_prepared(
         vectors, voxel_mm = course.to_image(guarded.vectors), working.image_spacing_mm
         guarded = course.clock.timed("guard", lambda: guard_voxels(vectors, voxel_mm, config.guard))
     stages = tuple(course.clock.reports)
-    return Registration(_as_file(guarded.vectors), plan, stages, guarded.facts, evidence, verdict)
+    return Registration(_as_file(guarded.vectors), plan, stages, guarded.facts, device, evidence, verdict)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -1,0 +1,157 @@
+"""`dinoreg register`: two scans, one command."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+from pathlib import Path
+from typing import Any
+
+from dinoreg.cli.options import chosen_config, let_threads_sleep
+from dinoreg.errors import ConfigError, VerdictError
+from regtask.errors import Fault
+
+log = logging.getLogger(__name__)
+
+_DESCRIPTION = """Register the moving scan to the fixed one, whatever their formats, grids and orientations,
+and bring along what belongs to moving. Read are NIfTI, MetaImage, NRRD and DICOM folders."""
+_EXAMPLE = """example: dinoreg register --fixed plan.nii.gz --moving ct2.mha --labels organs.mha --output OUT
+writes OUT/transform.h5 (opens in 3D Slicer and SimpleITK), warped.nii.gz, labels_organs.nii.gz, report.html,
+register.json."""
+
+
+def add_register_parser(verbs: Any) -> None:
+    """Add the verb to the subparsers of the command."""
+    parser = verbs.add_parser(
+        "register", help="register two scans", description=_DESCRIPTION, epilog=_EXAMPLE
+    )
+    parser.add_argument("--fixed", type=Path, required=True, metavar="SCAN")
+    parser.add_argument("--moving", type=Path, required=True, metavar="SCAN")
+    parser.add_argument("--output", type=Path, required=True, metavar="DIR")
+    for role in ("fixed", "moving"):
+        parser.add_argument(f"--{role}-mask", type=Path, metavar="MASK", help="what counts")
+        parser.add_argument(f"--{role}-modality", default="", metavar="CT|MR", help="where it is known")
+        parser.add_argument(
+            f"--{role}-series", default="", metavar="UID", help="of a DICOM folder with several"
+        )
+    source = parser.add_mutually_exclusive_group()
+    source.add_argument("--preset", default="auto", help="see: dinoreg presets (default: auto)")
+    source.add_argument("--config", type=Path, metavar="FILE.toml")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
+    parser.add_argument("--device", default="auto", help="auto, cpu or cuda:N")
+    parser.add_argument(
+        "--image", type=Path, nargs="+", default=[], metavar="I", help="further images of moving"
+    )
+    parser.add_argument(
+        "--labels", type=Path, nargs="+", default=[], metavar="L", help="label maps of moving"
+    )
+    parser.add_argument(
+        "--points",
+        type=Path,
+        nargs="+",
+        default=[],
+        metavar="P",
+        help="points of fixed (.csv, .fcsv, .mrk.json)",
+    )
+    parser.add_argument("--space", choices=("lps", "ras", "voxel"), help="of the points in csv files")
+    parser.add_argument("--inverse", action="store_true", help="also write inverse.h5, from moving to fixed")
+    parser.add_argument("--no-report", action="store_true", help="no picture and no report.html")
+    parser.add_argument("--overwrite", action="store_true", help="replace an earlier result in DIR")
+    parser.add_argument("--strict", action="store_true", help="exit code 8 if the verdict is `failed`")
+
+
+def run_register(options: argparse.Namespace) -> None:
+    """Run the verb from parsed options.
+
+    Raises:
+        TaskError: see `dinoreg.desk.register.register`.
+        VerdictError: with --strict, the result cannot be believed; it is written all the same.
+    """
+    let_threads_sleep()
+    from dinoreg.desk.images import read_any, read_typed
+    from dinoreg.desk.output import open_folder, read_label_map, write_image, write_labels, write_result
+    from dinoreg.desk.points import read_points, write_points
+    from dinoreg.desk.register import register
+    from dinoreg.desk.transforms import transform_points
+    from dinoreg.stage import StageBegins
+
+    config = chosen_config(options)
+    named = _names(options)
+    # What comes along is read first: a wrong file is to be known before the minutes of a registration.
+    images = {path: read_typed(path) for path in options.image}
+    maps = {path: read_label_map(path) for path in options.labels}
+    fixed = read_any(options.fixed, series=options.fixed_series, what="fixed image")
+    points = {path: read_points(path, options.space, fixed.grid) for path in options.points}
+    open_folder(options.output, overwrite=options.overwrite)
+    result = register(
+        fixed,
+        options.moving,
+        config=config,
+        fixed_mask=options.fixed_mask,
+        moving_mask=options.moving_mask,
+        fixed_modality=options.fixed_modality,
+        moving_modality=options.moving_modality,
+        moving_series=options.moving_series,
+        device=options.device,
+        on_stage=lambda event: log.info("%s", event.name) if isinstance(event, StageBegins) else None,
+    )
+    grid, labels = result.fixed.grid, None
+    for path, (volume, dtype) in images.items():
+        write_image(options.output / named[path], volume, dtype, grid, result)
+    for path, (volume, dtype) in maps.items():
+        moved = write_labels(options.output / named[path], volume, dtype, grid, result)
+        labels = labels or (volume, moved)
+    for path, read in points.items():
+        moved_points = transform_points(result.transform, read.lps)
+        write_points(options.output / named[path], read, moved_points, result.moving.grid)
+    inverse = result.inverse() if options.inverse else None
+    write_result(
+        options.output,
+        result,
+        inputs={"fixed": options.fixed, "moving": options.moving},
+        settings=config.model_dump(mode="json"),
+        written=list(named.values()),
+        inverse=inverse,
+        labels=labels,
+        report=not options.no_report,
+    )
+    if inverse is not None:
+        log.info("inverse: 99 %% of the voxels return within %.3f mm", inverse.residual_mm)
+    verdict = result.verdict
+    if verdict is None:
+        return
+    log.log(
+        logging.INFO if verdict.grade == "good" else logging.WARNING,
+        "verdict: %s%s",
+        verdict.grade,
+        "".join(f"; {reason}" for reason in verdict.reasons),
+    )
+    if options.strict and verdict.grade == "failed":
+        raise VerdictError(
+            Fault("the registration failed", str(options.output), got="; ".join(verdict.reasons))
+        )
+
+
+def _names(options: argparse.Namespace) -> dict[Path, str]:
+    """Name what is written of each file that comes along, all different.
+
+    Raises:
+        ConfigError: two files would be written under one name.
+    """
+    names: dict[Path, str] = {}
+    for kind, paths in (("image", options.image), ("labels", options.labels)):
+        names |= {path: f"{kind}_{_stem(path)}.nii.gz" for path in paths}
+    names |= {path: f"points_{path.name}" for path in options.points}
+    doubled = sorted({name for name in names.values() if list(names.values()).count(name) > 1})
+    if doubled:
+        raise ConfigError(
+            Fault("two files of one name", ", ".join(doubled), remedy="give them different names first")
+        )
+    return names
+
+
+def _stem(path: Path) -> str:
+    name = path.name
+    for suffix in (".gz", ".nii", ".mha", ".mhd", ".nrrd"):
+        name = name.removesuffix(suffix)
+    return name
