@@ -5,10 +5,10 @@ import hashlib
 from importlib import resources
 from typing import Any
 
-from regeval.ranking import charts
 from regeval.ranking.leaderboard import Leaderboard
+from regeval.ranking.page import charts
 
-_FILES = ("page.html.jinja", "page.css", "page.js")
+_FILES = ("board.html.jinja", "page.css", "page.js")
 
 
 def render_page(board: Leaderboard) -> str:
