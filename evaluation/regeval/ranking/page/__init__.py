@@ -1,5 +1,5 @@
 """The leaderboard as one HTML file that needs nothing else."""
 
-from regeval.ranking.page.render import render_page
+from regeval.ranking.page.render import Beside, fill, render_page
 
-__all__ = ["render_page"]
+__all__ = ["Beside", "fill", "render_page"]

@@ -2,35 +2,38 @@
 
 import base64
 import hashlib
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from importlib import resources
 from typing import Any
 
 from regeval.ranking.leaderboard import Leaderboard
 from regeval.ranking.page import charts
 
-_FILES = ("board.html.jinja", "page.css", "page.js")
 
+@dataclass(frozen=True, slots=True)
+class Beside:
+    """What the site of a challenge puts on a leaderboard; nothing of it without a site.
 
-def render_page(board: Leaderboard) -> str:
-    """Return the page.
-
-    Names of runs, tasks and metrics are text to the template engine and therefore escaped. The page's own
-    policy admits its one script and style sheet by their hashes and no connection at all.
+    Attributes:
+        links: run -> address of its own page.
+        unscored: submissions that were not scored, and why.
+        up: address of the overview.
+        still: runs that move nothing.
     """
-    import jinja2
 
-    template, style, script = ((resources.files(__package__) / name).read_text("utf-8") for name in _FILES)
-    environment = jinja2.Environment(
-        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    page: str = environment.from_string(template).render(
+    links: Mapping[str, str] = field(default_factory=dict)
+    unscored: Sequence[tuple[str, str]] = ()
+    up: str = ""
+    still: Collection[str] = ()
+
+
+def render_page(board: Leaderboard, beside: Beside | None = None) -> str:
+    """Return the page."""
+    return fill(
+        _text("board.html.jinja"),
         board=board,
-        style=_Trusted(style),
-        script=_Trusted(script),
-        style_hash=_hash(style),
-        script_hash=_hash(script),
-        number=charts.number_text,
-        short=charts.short_name,
+        beside=beside or Beside(),
         boxes=charts.box_plots(board),
         heat_maps=charts.heat_maps(board),
         intervals=charts.rank_intervals(board),
@@ -40,6 +43,29 @@ def render_page(board: Leaderboard) -> str:
         name_width=charts.NAME_WIDTH,
         plot_width=charts.PLOT_WIDTH,
         chart_width=charts.NAME_WIDTH + charts.PLOT_WIDTH + 26,
+    )
+
+
+def fill(template: str, **values: Any) -> str:
+    """Return a page from its template, with the style sheet and the script that all pages share.
+
+    Names of runs, tasks and metrics are text to the template engine and therefore escaped. The page's own
+    policy admits its one script and style sheet by their hashes and no connection at all.
+    """
+    import jinja2
+
+    style, script = _text("page.css"), _text("page.js")
+    environment = jinja2.Environment(
+        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    page: str = environment.from_string(template).render(
+        style=_Trusted(style),
+        script=_Trusted(script),
+        style_hash=_hash(style),
+        script_hash=_hash(script),
+        number=charts.number_text,
+        short=charts.short_name,
+        **values,
     )
     return page
 
@@ -51,6 +77,10 @@ class _Trusted(str):
 
     def __html__(self) -> str:
         return self
+
+
+def _text(name: str) -> str:
+    return (resources.files("regeval.ranking.page") / name).read_text("utf-8")
 
 
 def _hash(text: str) -> str:
