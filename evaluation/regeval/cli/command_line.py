@@ -10,13 +10,21 @@ import logging
 import sys
 from collections.abc import Callable, Sequence
 
-from regeval.cli import check_command, config_command, evaluate_command, leaderboard_command, rank_command
+from regeval.cli import (
+    check_command,
+    compare_command,
+    config_command,
+    evaluate_command,
+    leaderboard_command,
+    rank_command,
+)
 from regeval.cli.verbs import Verbs
 from regtask.errors import TaskError
 
 # One line per verb.
 _ADD_PARSER: tuple[Callable[[Verbs], None], ...] = (
     check_command.add_parser,
+    compare_command.add_parser,
     config_command.add_parser,
     evaluate_command.add_parser,
     leaderboard_command.add_parser,

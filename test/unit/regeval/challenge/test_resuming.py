@@ -35,6 +35,9 @@ def test_only_what_has_changed_is_done_again(small):
     truth = small.datasets[0].parent / "landmarksTr/Knee_0001_0000.csv"
     truth.write_text(truth.read_text(encoding="utf-8").replace("1", "2", 1), encoding="utf-8")
     assert judged(small.again("--missing", "identity")) == ["good", "modest"]
+    with zipfile.ZipFile(small.submissions / "good.zip", "a") as archive:
+        archive.writestr("README.txt", "new")
+    assert judged(small.again("--missing", "identity")) == ["good"]
     (results,) = (small.output / "Knee/results").glob("good-*.json")
     results.unlink()
     assert judged(small.again("--missing", "identity")) == ["good"]
@@ -122,11 +125,12 @@ def test_a_killed_evaluation_is_said_and_tried_again(small, monkeypatch):
     assert judged(small.again()) == ["good", "modest"]
 
 
-def test_a_broken_task_is_nobodys_fault(small):
-    (small.datasets[0].parent / "labelsTr/Knee_0001_0000.nii.gz").write_bytes(b"x")
+@pytest.mark.parametrize("file", ["labelsTr/Knee_0001_0000.nii.gz", "landmarksTr/Knee_0003_0000.csv"])
+def test_a_broken_task_is_nobodys_fault(small, file):
+    (small.datasets[0].parent / file).write_bytes(b"x")
     site = small.again()
     assert site.code == 3
-    assert "Knee_0001_0000.nii.gz" in site.err
+    assert file in site.err
     assert not (small.output / "index.html").exists()
 
 
