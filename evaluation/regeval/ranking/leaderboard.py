@@ -88,7 +88,7 @@ class Leaderboard:
                 )
             if self.reference is None:
                 texts.append("no gate: no run is the reference (name one with --reference)")
-        elif not self.scheme.can_decide(cases):
+        elif not self.scheme.can_decide(max(len(of_case) for _, of_case in self.results.tested())):
             texts.append(
                 f"{cases} cases cannot tell any two runs apart by the {self.scheme.test} test: even where "
                 "one run is better in every case the difference does not count; rank more cases; equal ranks "

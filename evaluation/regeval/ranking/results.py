@@ -44,6 +44,8 @@ class Results:
         stand_ins: run -> case -> why it had no usable field, of the runs that have such cases.
         missing: as what those cases were scored.
         samples: metric -> what its tests compare; the values of the cases where it says nothing.
+        labels: metric -> its labels, of those that have some.
+        by_label: metric -> (runs, cases, labels), of the same.
     """
 
     task: str
@@ -56,6 +58,8 @@ class Results:
     stand_ins: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     missing: str = ""
     samples: Mapping[str, Samples] = field(default_factory=dict)
+    labels: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    by_label: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
 
     def goodness(self) -> NDArray[np.float64]:
         """Return the values with the sign that makes larger ones better, all finite.
@@ -132,7 +136,8 @@ def table(
     left_out: Mapping[str, str],
     samples: Mapping[str, Samples] | None = None,
 ) -> Results:
-    """Put values (metrics, runs, cases) beside what the files say of task, units and stand-ins."""
+    """Put values (metrics, runs, cases) beside what the files say of task, units, labels and stand-ins."""
+    by_label = {one.name: of for one in metrics if (of := _by_label(runs, cases, one.name)) is not None}
     kinds = {name: kind for run in runs for name, kind in run.kinds.items()}
     # The distances of the challenge's own evaluator are in voxels, see docs/evaluation.md.
     unit_of = {"hd95": "voxels" if runs[0].mode == "l2r" else "mm", "tre": "mm"}
@@ -151,7 +156,20 @@ def table(
         {run.name: run.stand_ins for run in runs if run.stand_ins},
         next((run.missing for run in runs if run.stand_ins), ""),
         samples or {},
+        {name: runs[0].labels[name] for name in by_label},
+        by_label,
     )
+
+
+def _by_label(runs: Sequence[Run], cases: Sequence[str], metric: str) -> NDArray[np.float64] | None:
+    """Return the values by label, (R, N, L); None where a run lacks some or has others."""
+    labels = runs[0].labels.get(metric)
+    if not labels or any(run.labels.get(metric) != labels for run in runs):
+        return None
+    rows = [[run.detailed.get(case, {}).get(metric, ()) for case in cases] for run in runs]
+    if any(len(values) != len(labels) for of_run in rows for values in of_run):
+        return None
+    return np.array(rows, dtype=np.float64)
 
 
 def _constant(runs: Sequence[Run], metric: str) -> bool:

@@ -9,6 +9,7 @@ from typing import Any
 
 from regeval.ranking.leaderboard import Leaderboard
 from regeval.ranking.page import charts
+from regeval.ranking.page.closer import closer
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +40,7 @@ def render_page(board: Leaderboard, beside: Beside | None = None) -> str:
         intervals=charts.rank_intervals(board),
         rank_axis=charts.rank_axis(board),
         beaten=_beaten(board),
+        closer=closer(board),
         row=charts.ROW,
         name_width=charts.NAME_WIDTH,
         plot_width=charts.PLOT_WIDTH,

@@ -75,6 +75,8 @@ def test_useless_files_are_teams_that_are_told(small):
     (small.submissions / "broken.zip").unlink()
     site = small.again()
     assert "not scored: broken: damaged tar archive: broken.tar.gz" in site.out
+    pages = [path.read_text(encoding="utf-8") for path in small.output.rglob("*.html")]
+    assert not [text for text in pages if str(small.submissions) in text]
     assert judged(site) == ["broken"]
 
 
