@@ -87,7 +87,13 @@ def _judged(job: Job) -> Outcome:
             sizes=tuple((one.kind, one.submitted, one.zero) for one in report.summaries),
         )
         try:
-            document = evaluate(job.config, submission, job.settings.mode, layout=job.settings.layout)
+            document = evaluate(
+                job.config,
+                submission,
+                job.settings.mode,
+                layout=job.settings.layout,
+                beside=job.settings.processes,
+            )
         except TaskError as error:
             return replace(outcome, scored=False, refused=tuple(_local(job, error.faults, submission)))
         stand_ins = {

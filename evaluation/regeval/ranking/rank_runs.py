@@ -154,7 +154,11 @@ def _standing(
         components={name: float(of[number]) for name, of in judged.components.items()},
         passed=None if judged.passed is None else bool(judged.passed[number]),
         means=dict(zip(names, means, strict=True)),
-        without_number=dict(zip(names, (~there).sum(axis=1).tolist(), strict=True)),
+        # Where the samples are not the cases, the rules fill what is missing; a case may have no sample.
+        without_number={
+            name: 0 if name in results.samples else int((~known).sum())
+            for name, known in zip(names, there, strict=True)
+        },
     )
 
 

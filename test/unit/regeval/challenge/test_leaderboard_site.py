@@ -54,6 +54,7 @@ def test_each_team_is_told_what_to_do(challenge, task):
     assert "What to do: write component c along array axis c" in swapped
     forgetful = challenge.page(task, "forgetful")
     assert "missing file" in forgetful
+    assert "What to do: make it as expected below, and hand in again" in forgetful
     assert "disp_0001_0000_0002_0000.nii.gz" in forgetful
     assert "Cases without a usable field" in forgetful
     assert "0001_0000&lt;--0002_0000" in forgetful

@@ -64,6 +64,7 @@ def test_useless_files_are_teams_that_are_told(small):
     (small.submissions / "broken.zip").write_bytes(b"PK\x03\x04 not really")
     (small.submissions / "empty").mkdir()
     (small.submissions / "broken.tar.gz").write_bytes(b"no gzip")
+    os.mkfifo(small.submissions / "pipe.zip")
     (small.submissions / ".hidden").write_text("x", encoding="utf-8")
     site = small.again()
     assert site.code == 0
@@ -71,6 +72,7 @@ def test_useless_files_are_teams_that_are_told(small):
     # broken.zip and broken.tar.gz are one team.
     assert "not scored: broken [broken.zip]: one team, several submissions" in site.out
     assert "not scored: empty: no usable field at all" in site.out
+    assert "not scored: pipe.zip: not a submission" in site.out
     assert ".hidden" not in site.out
     (small.submissions / "broken.zip").unlink()
     site = small.again()

@@ -134,6 +134,9 @@ def test_learn2reg_with_labels_is_a_plain_loop(labelled):
     assert len({one.score for one in found.values()}) == 4
     assert found[REFERENCE].metric_scores["LogJacDetStd"] == pytest.approx(0.1)
     assert found[REFERENCE].rank is None
+    # A case without any of the hardest labels lacks nothing.
+    assert np.isnan(prepare("learn2reg", labelled).results.values[1, 0]).any()
+    assert found["a"].without_number["DSC30"] == 0
 
 
 def test_learn2reg_with_landmarks_by_hand(tmp_path):
