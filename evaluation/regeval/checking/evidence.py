@@ -108,7 +108,7 @@ def _of_images(pair: Pair) -> Evidence:
     def score(displacements: Vectors) -> float:
         positions = (points + displacements).T
         values = map_coordinates(moving, positions, order=1, mode="constant", cval=outside)
-        return _mutual_information(fixed_bins, np.digitize(values, edges))
+        return mutual_information(fixed_bins, np.digitize(values, edges), _BINS)
 
     return Evidence("images", points.astype(np.float64), score)
 
@@ -152,8 +152,9 @@ def _binned(values: NDArray[np.floating]) -> NDArray[np.intp]:
     return np.asarray(np.digitize(values, _edges(values)))
 
 
-def _mutual_information(a: NDArray[np.intp], b: NDArray[np.intp]) -> float:
-    joint = np.bincount(a * _BINS + b, minlength=_BINS * _BINS).reshape(_BINS, _BINS) / len(a)
+def mutual_information(a: NDArray[np.intp], b: NDArray[np.intp], bins: int) -> float:
+    """Return the normalised mutual information, 1 to 2, of two series of bin numbers, (N,) each."""
+    joint = np.bincount(a * bins + b, minlength=bins * bins).reshape(bins, bins) / len(a)
     both = _entropy(joint)
     return (_entropy(joint.sum(axis=0)) + _entropy(joint.sum(axis=1))) / both if both > 0 else 1.0
 

@@ -22,16 +22,27 @@ def format_report(title: str, report: Report) -> str:
     """
     size = f"{report.total_bytes / 1e6:.1f} MB"
     lines = [f"{title}: {report.fields} of {report.pairs} fields can be read, {size}", ""]
-    kinds: dict[tuple[str, str], list[Fault]] = {}
-    for fault in report.faults:
-        kinds.setdefault((fault.what, fault.remedy), []).append(fault)
-    count = len(kinds)
-    lines += [f"{count} {'fault' if count == 1 else 'faults'}:" if count else "no faults"]
-    lines += [f"  - {_together(faults)}" for faults in kinds.values()]
+    lines += fault_lines(report.faults)
     lines += [f"  note: {note}" for note in report.notes]
     if report.judgements:
         lines += ["", *_plausibility(report)]
     return "\n".join([*lines, "", report.verdict]) + "\n"
+
+
+def fault_lines(faults: Sequence[Fault]) -> list[str]:
+    """Return how many kinds of faults there are, and each once with its places."""
+    together = [_together(alike) for alike in by_kind(faults)]
+    count = len(together)
+    head = f"{count} {'fault' if count == 1 else 'faults'}:" if count else "no faults"
+    return [head, *(f"  - {text}" for text in together)]
+
+
+def by_kind(faults: Iterable[Fault]) -> list[list[Fault]]:
+    """Return faults in groups that differ only in their place and in what it brings with it."""
+    kinds: dict[tuple[str, str], list[Fault]] = {}
+    for fault in faults:
+        kinds.setdefault((fault.what, fault.remedy), []).append(fault)
+    return list(kinds.values())
 
 
 def _together(faults: Sequence[Fault]) -> str:

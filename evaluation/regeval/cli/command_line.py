@@ -9,15 +9,24 @@ import argparse
 import logging
 from collections.abc import Callable, Sequence
 
-from regeval.cli import check_command, config_command, evaluate_command, rank_command
+from regeval.cli import (
+    check_command,
+    compare_command,
+    config_command,
+    evaluate_command,
+    leaderboard_command,
+    rank_command,
+)
 from regeval.cli.verbs import Verbs
 from regtask.untrusted.edge import run_guarded
 
 # One line per verb.
 _ADD_PARSER: tuple[Callable[[Verbs], None], ...] = (
     check_command.add_parser,
+    compare_command.add_parser,
     config_command.add_parser,
     evaluate_command.add_parser,
+    leaderboard_command.add_parser,
     rank_command.add_parser,
 )
 

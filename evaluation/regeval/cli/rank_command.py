@@ -6,12 +6,13 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, get_args
 
-from regeval.cli.verbs import Verbs
+from regeval.cli.verbs import METHODS, Verbs
 from regtask.atomic import atomic_write_text
 from regtask.errors import DataError, Fault, OutputError, nearest
 
 if TYPE_CHECKING:
-    from regeval.ranking import Results, Scheme
+    from regeval.ranking import Prepared
+    from regeval.ranking.metric_direction import Component
 
 
 class _Named(NamedTuple):
@@ -37,16 +38,14 @@ def add_parser(verbs: Verbs) -> None:
         default=[],
         metavar="METRIC=W",
         help="the metrics to rank and their weights (default: all of known direction, alike); for "
-        "wilcoxon-holm also accuracy=W, regularity=W, runtime=W",
+        "wilcoxon-holm also accuracy=W, biomarker=W, regularity=W, runtime=W",
     )
-    parser.add_argument(
-        "--method", choices=("l2r", "wilcoxon-holm"), default="l2r", help="see docs/leaderboard.md"
-    )
+    parser.add_argument("--method", choices=METHODS, default="l2r", help="see docs/leaderboard.md")
     parser.add_argument("--test", choices=("rank-sum", "signed-rank"), default="rank-sum", help="test of l2r")
     parser.add_argument(
         "--reference",
         metavar="RUN",
-        help="unranked run, and the one that the gate of wilcoxon-holm compares with (default: the identity)",
+        help="unranked run, and the one that a gate compares with (default: the identity)",
     )
     parser.add_argument(
         "--bootstrap", type=_count, default=1000, metavar="N", help="samples for the intervals; 0 for none"
@@ -62,28 +61,32 @@ def run(options: argparse.Namespace) -> int:
         TaskError: an input cannot be used or an output not be written.
     """
     from regeval.ranking import (
-        compare,
         format_leaderboard,
         leaderboard_csv,
+        prepare,
         rank_runs,
         read_run,
         render_page,
-        with_reference,
     )
 
     metrics, components = _split_weights(options)
     runs = [read_run(name, Path(path)) for name, path in options.runs]
-    if options.method == "wilcoxon-holm" and options.reference is None:
-        runs = with_reference(runs)
-    results = compare(runs, list(metrics))
-    gate, named = _gate(options, results), _named_reference(options, results)
+    made = prepare(options.method, runs, weights=metrics, components=components, test=options.test)
+    gate = _gate(options, made)
+    added = set(made.results.runs) - {run.name for run in runs}
+    outside = (
+        added
+        | {run.name for run in runs if run.is_identity()}
+        | {name for name in (gate, options.reference) if name}
+    )
     board = rank_runs(
-        results,
-        _scheme(options, results, metrics, components),
+        made.results,
+        made.scheme,
         bootstrap=options.bootstrap,
         seed=options.seed,
         reference=gate,
-        unranked={run.name for run in runs if run.is_identity()} | {name for name in (gate, named) if name},
+        unranked=outside,
+        why=made.why,
     )
     try:
         options.output.mkdir(parents=True, exist_ok=True)
@@ -97,53 +100,35 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
-def _split_weights(options: argparse.Namespace) -> tuple[dict[str, float], dict[str, float]]:
+def _split_weights(
+    options: argparse.Namespace,
+) -> tuple[dict[str, float], "dict[Component, float]"]:
     from regeval.ranking.metric_direction import Component
 
     weights = dict(options.weights)
-    components = {name: weights.pop(name) for name in get_args(Component) if name in weights}
-    if components and options.method == "l2r":
+    components: dict[Component, float] = {
+        name: weights.pop(name) for name in get_args(Component) if name in weights
+    }
+    if components and options.method in ("l2r", "learn2reg", "psmareg"):
         raise DataError(Fault("weight of a component", ", ".join(components), "--method wilcoxon-holm"))
     return weights, components
 
 
-def _scheme(
-    options: argparse.Namespace, results: "Results", metrics: dict[str, float], components: dict[str, float]
-) -> "Scheme":
-    from regeval.ranking import COMPONENT_WEIGHTS, Scheme
-
-    return Scheme(
-        method=options.method,
-        metrics=results.metrics,
-        weights=tuple(metrics.get(metric.name, 1.0) for metric in results.metrics),
-        components={name: components.get(name, weight) for name, weight in COMPONENT_WEIGHTS.items()},
-        test=options.test,
-    )
-
-
-def _gate(options: argparse.Namespace, results: "Results") -> str | None:
+def _gate(options: argparse.Namespace, made: "Prepared") -> str | None:
+    """Return the run that the gate compares with: the one that is named, else the identity."""
     from regeval.ranking import REFERENCE
 
-    if options.method != "wilcoxon-holm":
-        return None
-    if options.reference is None:
-        return REFERENCE if REFERENCE in results.runs else None
-    return _named_reference(options, results)
-
-
-def _named_reference(options: argparse.Namespace, results: "Results") -> str | None:
+    runs = made.results.runs
     name: str | None = options.reference
-    if name is not None and name not in results.runs:
-        guess = nearest(name, results.runs)
+    if name is not None and name not in runs:
+        guess = nearest(name, runs)
+        remedy = f"is {guess!r} meant?" if guess else ""
         raise DataError(
-            Fault(
-                "no such run",
-                f"--reference {name}",
-                f"one of {', '.join(results.runs)}",
-                remedy=f"is {guess!r} meant?" if guess else "",
-            )
+            Fault("no such run", f"--reference {name}", f"one of {', '.join(runs)}", remedy=remedy)
         )
-    return name
+    if not made.scheme.counts_wins:
+        return None
+    return name or (REFERENCE if REFERENCE in runs else None)
 
 
 def _named(text: str) -> _Named:

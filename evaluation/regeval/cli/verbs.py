@@ -10,6 +10,9 @@ if TYPE_CHECKING:  # argparse's class takes no parameter when the program runs
 else:
     Verbs = argparse._SubParsersAction
 
+# As `regeval.ranking.methods.Choice` has them; written out, since the ranking is imported late.
+METHODS = ("auto", "l2r", "learn2reg", "wilcoxon-holm", "psmareg", "oncoreg", "lumir")
+
 
 def add_layout(parser: argparse.ArgumentParser) -> None:
     """Add the option that tells the order of the axes in a submission's files."""

@@ -8,7 +8,7 @@ from typing import Literal
 
 from regtask.errors import DataError, Fault
 
-Component = Literal["accuracy", "regularity", "runtime"]
+Component = Literal["accuracy", "biomarker", "regularity", "runtime"]
 
 # What the metrics of an evaluation configuration are.
 _OF_KIND: Mapping[str, tuple[bool, Component]] = MappingProxyType(
@@ -25,6 +25,7 @@ _OF_KIND: Mapping[str, tuple[bool, Component]] = MappingProxyType(
 _KINDS: tuple[tuple[str, bool, Component], ...] = (
     (r"dsc|dice", True, "accuracy"),
     (r"tre|hd|hausdorff|asd", False, "accuracy"),
+    (r"mtv|tlg|lesion", False, "biomarker"),
     (r"logj|fold|ndv|nondiffeo|non_diffeo", False, "regularity"),
     (r"time|seconds", False, "runtime"),
 )
@@ -37,7 +38,8 @@ class Metric:
     Attributes:
         name: as in the metrics files.
         higher_is_better: True for overlaps, False for errors, irregularity and time.
-        component: "accuracy" can win a ranking; "regularity" and "runtime" can only confirm it.
+        component: "accuracy" can win a ranking; "biomarker" (change of what a lesion measures),
+            "regularity" and "runtime" can only confirm it.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""Two ways to turn significant differences into a score; both know no metric's unit.
+"""Ways to turn significant differences into a score; none knows no metric's unit.
 
 Arrays begin with any number of axes (bootstrap samples), written `...`: goodness (..., R, N) of R runs on N
 cases, larger is better; wins (..., R, R), True where the run of the row is significantly better than that of
@@ -16,12 +16,17 @@ from scipy.stats import rankdata
 from regeval.ranking.metric_direction import Component, Metric
 from regeval.ranking.significance import holm, rank_sum, signed_rank_greater
 
-Method = Literal["l2r", "wilcoxon-holm"]
+Method = Literal["l2r", "learn2reg", "wilcoxon-holm", "psmareg"]
 Test = Literal["rank-sum", "signed-rank"]
 
 ALPHA = 0.05
-# Share of the components where a user gives none: that of accuracy to regularity in PSMAReg (Learn2Reg 2026).
-COMPONENT_WEIGHTS: Mapping[Component, float] = {"accuracy": 0.4, "regularity": 0.2, "runtime": 0.2}
+# Share of the components where a user gives none: those of PSMAReg (Learn2Reg 2026), which has no run time.
+COMPONENT_WEIGHTS: Mapping[Component, float] = {
+    "accuracy": 0.4,
+    "biomarker": 0.4,
+    "regularity": 0.2,
+    "runtime": 0.2,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,10 +34,11 @@ class Scheme:
     """How runs are ranked.
 
     Attributes:
-        method: "l2r" or "wilcoxon-holm".
+        method: "l2r" and "learn2reg" count losses, "wilcoxon-holm" and "psmareg" count wins; those named
+            after a challenge have its columns and samples, see `regeval.ranking.challenges`.
         metrics: the columns.
-        weights: one per metric; relative within its component for "wilcoxon-holm".
-        components: weight of each component, "wilcoxon-holm" only.
+        weights: one per metric; relative within its component where wins count.
+        components: weight of each component, where wins count.
         test: the test of "l2r"; the rank sum in the code of the challenge, the signed rank in its readme.
     """
 
@@ -42,24 +48,34 @@ class Scheme:
     components: Mapping[Component, float]
     test: Test = "rank-sum"
 
-    def wins(self, goodness: NDArray[np.float64]) -> NDArray[np.bool_]:
-        """Return who is significantly better than whom, (M, ..., R, R), from (M, ..., R, N), metric first."""
-        if self.method == "wilcoxon-holm":
+    @property
+    def counts_wins(self) -> bool:
+        """Whether runs are scored by whom they beat, in components, with cap and gate."""
+        return self.method in ("wilcoxon-holm", "psmareg")
+
+    @property
+    def references_compete(self) -> bool:
+        """Whether beating a reference counts; PSMAReg compares the teams among themselves."""
+        return self.method != "psmareg"
+
+    def wins(self, goodness: Sequence[NDArray[np.float64]]) -> NDArray[np.bool_]:
+        """Return who is significantly better than whom, (M, ..., R, R), from one (..., R, N) per metric."""
+        if self.counts_wins:
             return np.stack([_holm_wins(values) for values in goodness])
         return np.stack([_l2r_wins(values, self.test) for values in goodness])
 
     def can_decide(self, cases: int) -> bool:
         """Return whether two runs on so many cases count as different where they differ as much as can be."""
         worse = np.arange(cases, dtype=np.float64)
-        return bool(self.wins(np.stack([cases + 2 * worse, worse])[None]).any())
+        return bool(self.wins([np.stack([cases + 2 * worse, worse])]).any())
 
     def metric_scores(self, wins: NDArray[np.bool_]) -> NDArray[np.float64]:
         """Return the score of each run per metric, above 0 and at most 1: (M, ..., R) from (M, ..., R, R)."""
-        if self.method == "wilcoxon-holm":
+        if self.counts_wins:
             return np.asarray((wins.sum(axis=-1) + 1) / wins.shape[-1])
         losses = wins.sum(axis=-2)
         places = rankdata(-losses, method="average", axis=-1)  # 1 is the worst
-        return np.asarray(0.1 + 0.9 * (places - 1) / (wins.shape[-1] - 1))
+        return np.asarray(0.1 + 0.9 * (places - 1) / max(1, wins.shape[-1] - 1))
 
     def totals(
         self, scores: NDArray[np.float64], passed: NDArray[np.bool_] | None = None
@@ -70,7 +86,7 @@ class Scheme:
             scores: of `metric_scores`.
             passed: (..., R), which runs pass the gate; None lets all pass.
         """
-        if self.method == "l2r":
+        if not self.counts_wins:
             return geometric_mean(scores, self.weights)
         present = self.component_names()
         by_component = self.component_scores(scores, passed)
@@ -113,8 +129,27 @@ class Scheme:
             (..., R).
         """
         rows = [number for number, metric in enumerate(self.metrics) if metric.component == "accuracy"]
-        beaten: NDArray[np.intp] = wins[rows][..., reference].sum(axis=0)
-        return beaten >= max(1, -(-len(rows) // 2))
+        return self._beats_enough(wins[rows][..., reference])
+
+    def gate_outside(
+        self, goodness: Sequence[NDArray[np.float64]], reference: Sequence[NDArray[np.float64]]
+    ) -> NDArray[np.bool_]:
+        """Tell the same where the reference is none of the runs; Holm's correction is over the runs.
+
+        Args:
+            goodness: one (..., R, N) per metric.
+            reference: one (..., N) per metric.
+        """
+        beaten = [
+            holm(signed_rank_greater(runs - one[..., None, :])) < ALPHA
+            for runs, one, metric in zip(goodness, reference, self.metrics, strict=True)
+            if metric.component == "accuracy"
+        ]
+        return self._beats_enough(np.stack(beaten))
+
+    @staticmethod
+    def _beats_enough(beaten: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        return np.asarray(beaten.sum(axis=0) >= max(1, -(-len(beaten) // 2)))
 
 
 def geometric_mean(scores: NDArray[np.float64], weights: Sequence[float]) -> NDArray[np.float64]:
@@ -128,6 +163,8 @@ def _l2r_wins(goodness: NDArray[np.float64], test: Test) -> NDArray[np.bool_]:
     wins = np.zeros((*goodness.shape[:-1], count), dtype=np.bool_)
     one, other = np.triu_indices(count, 1)
     a, b = goodness[..., one, :], goodness[..., other, :]
+    if not goodness.shape[-1]:
+        return wins  # a bootstrap sample without any of the hardest
     if test == "rank-sum":
         z, p = rank_sum(a, b)
         wins[..., one, other] = (z > 0) & (p < ALPHA)

@@ -4,8 +4,8 @@ import csv
 import io
 from collections.abc import Sequence
 
-from regeval.ranking.charts import number_text
 from regeval.ranking.leaderboard import Leaderboard, Standing
+from regeval.ranking.page.charts import number_text
 from regeval.scoring.spreadsheet import defused
 
 
@@ -20,7 +20,8 @@ def format_leaderboard(board: Leaderboard) -> str:
     widths = [max(len(row[column]) for row in rows) for column in range(len(titles))]
     lines = [_line(row, widths) for row in rows]
     head = f"{board.results.task or 'task'}, {len(board.results.cases)} cases, {board.scheme.method}"
-    notes = [f"note: {text}" for text in board.warnings()]
+    notes = [f"method: {board.why}"] if board.why else []
+    notes += [f"note: {text}" for text in board.warnings()]
     if board.results.left_out:
         parts = [f"{name} ({why})" for name, why in board.results.left_out.items()]
         notes.append(f"not ranked: {', '.join(parts)}")
@@ -39,7 +40,7 @@ def leaderboard_csv(board: Leaderboard) -> str:
     columns = [
         defused(f"{name} {what}") for name in metrics for what in ("mean", "score", "cases without number")
     ]
-    components = list(board.scheme.component_names()) if board.scheme.method == "wilcoxon-holm" else []
+    components = list(board.scheme.component_names()) if board.scheme.counts_wins else []
     titles = ["rank", "rank low", "rank high", "run", "score", "gate", *components, "cases without field"]
     writer.writerow([*titles, *columns])
     for one in board.standings:
@@ -48,16 +49,19 @@ def leaderboard_csv(board: Leaderboard) -> str:
             "" if one.rank is None else one.rank,
             *(one.interval or ("", "")),
             defused(one.run),
-            one.score,
+            _plain(one.score),
             gate,
         ]
-        row += [one.components[name] for name in components]
+        row += [_plain(one.components[name]) for name in components]
         row.append(len(board.results.stand_ins.get(one.run, {})))
         for name in metrics:
-            mean = one.means[name]
-            row += ["" if mean != mean else mean, one.metric_scores[name], one.without_number[name]]
+            row += [_plain(one.means[name]), _plain(one.metric_scores[name]), one.without_number[name]]
         writer.writerow(row)
     return stream.getvalue()
+
+
+def _plain(value: float) -> float | str:
+    return "" if value != value else value
 
 
 def _row(board: Leaderboard, standing: Standing, metrics: Sequence[str]) -> tuple[str, ...]:
@@ -67,11 +71,15 @@ def _row(board: Leaderboard, standing: Standing, metrics: Sequence[str]) -> tupl
     for name in metrics:
         missing = standing.without_number[name]
         lost = f", {missing} none" if missing else ""
-        cells.append(f"{number_text(standing.means[name])} ({standing.metric_scores[name]:.2f}{lost})")
+        cells.append(f"{number_text(standing.means[name])} ({_score(standing.metric_scores[name], 2)}{lost})")
     rank = "ref" if standing.rank is None else str(standing.rank)
     stand_ins = board.results.stand_ins.get(standing.run, {})
     run = f"{standing.run} [{len(stand_ins)} {board.results.missing}]" if stand_ins else standing.run
-    return (rank, interval, run, f"{standing.score:.3f}", *gate, *cells)
+    return (rank, interval, run, _score(standing.score, 3), *gate, *cells)
+
+
+def _score(value: float, digits: int) -> str:
+    return "-" if value != value else f"{value:.{digits}f}"
 
 
 def _line(row: Sequence[str], widths: Sequence[int]) -> str:

@@ -54,6 +54,7 @@ def evaluate(
     jobs: int = 1,
     layout: Layout = "channel_last",
     unusable: Mapping[str, tuple[Fault, ...]] | None = None,
+    beside: int = 1,
 ) -> dict[str, Any]:
     """Score all pairs of a configuration.
 
@@ -65,6 +66,7 @@ def evaluate(
         jobs: how many pairs are scored at once, each in a process of its own.
         layout: order of the axes in the files.
         unusable: name of the pair -> why it has no field, where that is known, as of a job that failed.
+        beside: how many such evaluations share the processors, this one included.
 
     Returns:
         The metrics file, see `regeval.scoring.metrics_file`. It does not depend on `jobs`.
@@ -79,7 +81,8 @@ def evaluate(
     if config.missing == "refuse" or faults:
         faults += [fault for several in known.values() for fault in several]
     # With a fault there will be no scores; the other files are read to report theirs as well.
-    outcomes = _outcomes(config, submission, layout, jobs, not faults, known)
+    cores = max(1, (os.cpu_count() or 1) // beside)
+    outcomes = _outcomes(config, submission, layout, jobs, not faults, known, cores)
     faults += [fault for outcome in outcomes for fault in outcome.faults]
     if submission is not None and not faults and all(outcome.stand_in for outcome in outcomes):
         faults.append(Fault("no usable field at all", str(submission.location), "one or more"))
@@ -114,9 +117,10 @@ def _outcomes(
     jobs: int,
     scored: bool,
     known: Mapping[str, tuple[Fault, ...]],
+    cores: int,
 ) -> list[_Outcome]:
     workers = min(jobs, len(config.pairs))
-    threads = max(1, (os.cpu_count() or 1) // workers)
+    threads = max(1, cores // workers)
     work = [
         _Job(config, pair, submission, layout, threads, scored, known.get(pair.case_key, ()))
         for pair in config.pairs

@@ -1,4 +1,4 @@
-"""Imports go down only: metrics < inputs < scoring < checking, ranking < cli; and never in a circle."""
+"""Imports go down: metrics < inputs < scoring < checking, ranking < challenge < cli; never in a circle."""
 
 from pathlib import Path
 
@@ -7,7 +7,7 @@ from import_graph import circle, graph
 
 PACKAGE = Path(__file__).resolve().parents[3] / "evaluation" / "regeval"
 # Each folder may import those before it; checking and ranking stand side by side.
-HEIGHTS = {"metrics": 0, "inputs": 1, "scoring": 2, "checking": 3, "ranking": 3, "cli": 4}
+HEIGHTS = {"metrics": 0, "inputs": 1, "scoring": 2, "checking": 3, "ranking": 3, "challenge": 4, "cli": 5}
 OTHERS = {"dinoreg", "torch"}
 
 

@@ -59,7 +59,7 @@ def test_names_are_text_and_nothing_is_loaded(page_file):
 
 @needs_browser
 def test_sorting_by_clicks(page_file, tmp_path):
-    column = "document.querySelectorAll('.board tbody tr')"
+    column = "document.querySelector('.board').querySelectorAll('tbody tr')"
     runs = f"[...{column}].map(row => row.cells[2].textContent)"
     with browser(tmp_path / "profile") as page:
         page.open(page_file)

@@ -166,7 +166,7 @@ def _rows(board: Leaderboard, number: int) -> list[tuple[str, NDArray[np.float64
 def _box_plot(board: Leaderboard, number: int, metric: Metric) -> BoxPlot:
     values = board.results.values[number]
     finite = values[np.isfinite(values)]
-    ticks = _ticks(float(finite.min()), float(finite.max())) if finite.size else [0.0, 1.0]
+    ticks = ticks_over(float(finite.min()), float(finite.max())) if finite.size else [0.0, 1.0]
     scale = PLOT_WIDTH / (ticks[-1] - ticks[0])
     boxes = []
     for row, (run, of_run) in enumerate(_rows(board, number)):
@@ -238,7 +238,7 @@ def _strength(value: float, known: NDArray[np.float64], metric: Metric) -> float
     return share if metric.higher_is_better else 1 - share
 
 
-def _ticks(low: float, high: float) -> list[float]:
+def ticks_over(low: float, high: float) -> list[float]:
     """Return about five round numbers that enclose the values."""
     if high <= low:
         low, high = low - 0.5, high + 0.5

@@ -1,0 +1,5 @@
+"""The leaderboard as one HTML file that needs nothing else."""
+
+from regeval.ranking.page.render import Beside, fill, render_page
+
+__all__ = ["Beside", "fill", "render_page"]
