@@ -59,7 +59,7 @@ def test_every_module_can_be_imported(docker, image):
         "walked = [pkgutil.walk_packages(p.__path__, p.__name__ + '.') for p in (dinoreg, regeval)];"
         "names = [m.name for found in walked for m in found if not m.name.endswith('__main__')];"
         "[importlib.import_module(n) for n in names];"
-        "print({'sam', 'dinov2', 'dinov3'} <= {n.removeprefix('dinoreg.encoders.') for n in names})"
+        "print({'sam', 'dinov2', 'dinov3'} <= {n.removeprefix('dinoreg.encoders.vit.') for n in names})"
     )
     done = docker("run", "--rm", "--network", "none", "--entrypoint", "python", image, "-c", script)
     assert done.code == 0, done.err
