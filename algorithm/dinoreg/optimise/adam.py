@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -42,10 +43,10 @@ class AdamStep:
         self._count = 0
 
     @torch.no_grad()
-    def __call__(self, gradients: Sequence[Tensor]) -> None:
-        """Take one step, given the gradient of each parameter."""
+    def __call__(self, gradients: Sequence[Tensor], pace: float = 1.0) -> None:
+        """Take one step, given the gradient of each parameter; `pace` is the share of the learning rate."""
         self._count += 1
-        step_size = self._learning_rate / (1 - self._BETA_1**self._count)
+        step_size = pace * self._learning_rate / (1 - self._BETA_1**self._count)
         scale = (1 - self._BETA_2**self._count) ** 0.5
         for parameter, gradient, mean, square in zip(
             self._parameters, gradients, self._means, self._squares, strict=True
@@ -64,6 +65,8 @@ def refine_adam(
     iterations: int,
     learning_rate: float,
     stop_below: float = 0.0,
+    decay: bool = False,
+    reach: Sequence[float] | None = None,
 ) -> tuple[Tensor, AdamTrace]:
     """Minimise data_term(u) + regularity_weight * diffusion(u) over the parameters.
 
@@ -75,21 +78,35 @@ def refine_adam(
         iterations: at most.
         learning_rate: of Adam, cells.
         stop_below: stop when the loss fell by less than this share over a window; 0 never stops.
+        decay: let the learning rate fall to 0 along half a cosine.
+        reach: cells per axis that a parameter of one vector per cell may move from where it began; by default
+            any.
 
     Returns:
         u after the last step, (rank, *S) cells, and the trace.
     """
     parameters = list(parameterisation.parameters())
     step = AdamStep(parameters, learning_rate)
+    begin = [parameter.detach().clone() for parameter in parameters] if reach is not None else []
     losses: list[float] = []
     iteration = 0
     for iteration in range(1, iterations + 1):
         displacement = parameterisation.displacement()
         loss = data_term(displacement) + regularity_weight * diffusion(displacement, spacing_mm)
-        step(torch.autograd.grad(loss, parameters))
+        pace = 0.5 * (1 + math.cos(math.pi * (iteration - 1) / iterations)) if decay else 1.0
+        step(torch.autograd.grad(loss, parameters), pace)
+        for parameter, first in zip(parameters, begin, strict=True) if reach is not None else ():
+            _hold_within(parameter, first, reach)
         if iteration % STOP_WINDOW == 0:
             losses.append(float(loss.detach()))
             if stop_below > 0 and len(losses) > 1 and losses[-2] - losses[-1] < stop_below * abs(losses[-2]):
                 break
     with torch.no_grad():
         return parameterisation.displacement(), AdamTrace(tuple(losses), iteration)
+
+
+@torch.no_grad()
+def _hold_within(parameter: Tensor, first: Tensor, reach: Sequence[float] | None) -> None:
+    """Keep vectors, (rank, *S), within a box around where they began."""
+    for component, start, limit in zip(parameter, first, reach or (), strict=True):
+        component.clamp_(start - limit, start + limit)

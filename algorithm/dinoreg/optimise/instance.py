@@ -30,6 +30,7 @@ class AdamFacts:
 
     iterations: int
     losses: tuple[float, ...]
+    regularity_weight: float
     agreement: AgreementFacts | None = field(default=None, metadata=INLINE)
 
 
@@ -57,17 +58,29 @@ class InstanceOptimisation:
         seen, agreement = features.on(self.lattice, settings.weights), None
         if self.measured:
             seen, agreement = weigh_intensities(seen, start.vectors)
+        regularity = self._regularity(agreement)
         vectors, trace = refine_adam(
             SmoothedDense(start.vectors, width=settings.smoothing_width, repeats=settings.smoothing_repeats),
             self._term(seen, start.vectors),
-            regularity_weight=settings.regularity_weight,
+            regularity_weight=regularity,
             spacing_mm=self.lattice.spacing_mm,
             iterations=settings.iterations,
             learning_rate=settings.learning_rate,
             stop_below=settings.stop_below,
+            decay=settings.decay == "cosine",
+            # Half the box: what is further away was for the start to find, and a wrong turn ends here.
+            reach=[n / 2 for n in self.lattice.shape],
         )
-        facts = AdamFacts(trace.iterations, trace.losses, agreement)
+        facts = AdamFacts(trace.iterations, trace.losses, regularity, agreement)
         return StageResult(Deformation(vectors, self.lattice), facts)
+
+    def _regularity(self, agreement: AgreementFacts | None) -> float:
+        """Between the two weights of the settings by the trust in the intensities, even in the logarithm."""
+        weight, trusted = self.settings.regularity_weight, self.settings.trusted_regularity_weight
+        if agreement is None or trusted is None or not weight * trusted:
+            return weight
+        share = min(1.0, agreement.intensity_trust)
+        return float(weight ** (1 - share) * trusted**share)
 
     def _term(self, seen: FeaturePair, start: Tensor) -> DataTerm:
         fixed, moving = seen.fixed, seen.moving

@@ -81,7 +81,7 @@ class PublishedOptimisation:
             iterations=self.settings.iterations,
             learning_rate=self.settings.learning_rate,
         )
-        facts = AdamFacts(trace.iterations, trace.losses)
+        facts = AdamFacts(trace.iterations, trace.losses, self.settings.regularity_weight)
         return StageResult(Deformation(vectors, self.lattice), facts)
 
 

@@ -175,12 +175,15 @@ class Config(Settings):
 
     @model_validator(mode="after")
     def _measured_intensities(self) -> Config:
+        own = [stage for stage in self.adam if stage.kind == "own"]
         if self.features.intensities != "measured":
+            if any(stage.trusted_regularity_weight is not None for stage in own):
+                raise ValueError("trusted_regularity_weight takes features.intensities measured")
             return self
         count = sum(isinstance(encoder, Intensity) for encoder in self.features.encoders)
         if self.features.ensemble == "average" or count != 1:
             raise ValueError("measured intensities take one encoder intensity, concatenated")
-        if any(stage.weights for stage in self.adam if stage.kind == "own"):
+        if any(stage.weights for stage in own):
             raise ValueError("weights of an adam stage: expected none, they follow from measured intensities")
         return self
 

@@ -125,3 +125,30 @@ def test_the_step_equals_that_of_torch():
         optimiser.step()
         for ours, theirs in zip(parameters, reference, strict=True):
             torch.testing.assert_close(ours, theirs.detach(), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize(("decay", "steps"), [(False, 20.0), (True, 10.5)])
+def test_the_rate_falls_along_half_a_cosine(decay, steps):
+    """Down a slope Adam steps by its rate; (1 + cos(pi k / 20)) / 2 summed over k < 20 is 10.5."""
+    model = SmoothedDense(torch.zeros(3, *SHAPE), width=1, repeats=0)
+    found, _ = refine_adam(
+        model,
+        lambda displacement: displacement.sum(),
+        regularity_weight=0.0,
+        spacing_mm=SPACING,
+        iterations=20,
+        learning_rate=3.0,
+        decay=decay,
+    )
+    np.testing.assert_allclose(found, -3.0 * steps, rtol=1e-4)
+
+
+@pytest.mark.parametrize("reach", [(2.0, 3.0, 4.0), (9.0, 9.0, 9.0)])
+def test_vectors_stay_within_reach(reach, rng):
+    noise = [torch.from_numpy(smooth_noise(SHAPE, rng, sigma=1.0, channels=2)) for _ in range(2)]
+    found, _ = _refine(*noise, iterations=40, learning_rate=3.0, regularity_weight=0.0, reach=reach)
+    largest = found.abs().flatten(1).max(dim=1).values
+    for axis, limit in enumerate(reach):
+        assert float(largest[axis]) <= limit
+    free, _ = _refine(*noise, iterations=40, learning_rate=3.0, regularity_weight=0.0)
+    assert float(free.abs().max()) > 4.0  # there was something to hold back
