@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from dinoreg.optimise import discrete, instance
+from dinoreg.optimise.adam import AdamTrace
 from dinoreg.settings.load import load_config
 from dinoreg.start import centres
 from dinoreg.task.run_task import RunOptions, run_task
@@ -253,8 +254,12 @@ def test_task_is_repaired_and_resumed(damaged, tiny, quick, quick_run, tmp_path,
         np.testing.assert_array_equal(read_field(tmp_path / "out" / name), read_field(quick_run[0] / name))
 
 
-def test_numerical_failure(tiny, quick, tmp_path, dinoreg):
-    arguments = ("--config", quick, "--set", "adam.0.learning_rate=1e30")
+def test_numerical_failure(tiny, quick, tmp_path, dinoreg, monkeypatch):
+    def nowhere(model, term, **settings):
+        return torch.full_like(model.displacement(), float("nan")), AdamTrace((), 1)
+
+    monkeypatch.setattr(instance, "refine_adam", nowhere)
+    arguments = ("--config", quick)
     done = run(dinoreg, tiny, tmp_path / "out", *arguments)
     assert done.code == 6
     assert "not finite" in done.err
@@ -283,3 +288,20 @@ def test_failed_pair_that_was_taken_out_of_the_task(damaged, tmp_path, dinoreg):
     del content["registration_val"][0]
     damaged.description.write_text(json.dumps(content))
     assert run(dinoreg, damaged, tmp_path / "out", *arguments).code == 0
+
+
+def test_strict_makes_a_verdict_an_exit_code(tiny, quick, tmp_path, dinoreg):
+    """An unrelated pair is registered and written, and with --strict its verdict is an error."""
+    config = tmp_path / "nothing.toml"
+    # One iteration from no displacement: what was not found.
+    config.write_text(
+        quick.read_text().split("[[discrete]]")[0] + "[[adam]]\niterations = 1\ncell_mm = 2.0\n"
+    )
+    loose = run(dinoreg, tiny, tmp_path / "loose", "--config", config)
+    assert loose.code == 0
+    verdicts = [entry["verdict"] for entry in manifest_of(tmp_path / "loose")["pairs"].values()]
+    assert "failed" in verdicts
+    strict = run(dinoreg, tiny, tmp_path / "strict", "--config", config, "--strict")
+    assert strict.code == 8
+    assert "the registration failed" in strict.err
+    assert all((tmp_path / "strict" / name).is_file() for name in tiny.fields)

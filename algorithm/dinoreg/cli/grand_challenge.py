@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dinoreg.cli.options import chosen_config, let_threads_sleep
-from dinoreg.errors import ConfigError
+from dinoreg.errors import ConfigError, VerdictError
 from regtask.atomic import atomic_write_text
 from regtask.documents import read_json
 from regtask.errors import DataError, Fault, OutputError, nearest
@@ -81,7 +81,7 @@ def run_job(options: argparse.Namespace) -> None:
     from dinoreg.preprocess.together import bring_together
     from dinoreg.runtime import choose_device
     from dinoreg.settings.load import config_hash
-    from dinoreg.task.entry import attempt, registration_facts
+    from dinoreg.task.entry import attempt, registration_facts, say_verdicts
     from dinoreg.task.run_task import run_header
 
     names = _socket_names(options.socket)
@@ -114,6 +114,9 @@ def run_job(options: argparse.Namespace) -> None:
     report = options.output / names["report"]
     _made(report.parent)
     atomic_write_text(report, json.dumps(content, indent=1, allow_nan=False) + "\n")
+    unbelieved = say_verdicts({"job": entry})
+    if options.strict and unbelieved:
+        raise VerdictError(*unbelieved)
 
 
 def _socket_names(words: Sequence[str]) -> dict[str, str]:

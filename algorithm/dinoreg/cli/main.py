@@ -74,6 +74,9 @@ def add_run_arguments(parser: argparse.ArgumentParser) -> None:
     add_task_arguments(parser, preset="auto", override_help="override, as in adam.0.iterations=50")
     parser.add_argument("--on-failure", choices=("raise", "fallback"))
     parser.add_argument(
+        "--strict", action="store_true", help="exit code 8 if the verdict on a pair is `failed`"
+    )
+    parser.add_argument(
         "--resume", action="store_true", help="skip pairs that are complete and made from the same inputs"
     )
     parser.add_argument(
@@ -147,6 +150,7 @@ def run(options: argparse.Namespace) -> None:
             on_failure=options.on_failure,
             resume=options.resume,
             pictures=options.pictures,
+            strict=options.strict,
         ),
         pairs=_named_pairs(dataset.pairs(options.split), options.pairs),
     )

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dinoreg.encoders.pool import EncoderPool
+from dinoreg.guard.verdict import Grade
 from dinoreg.pipeline.register import Registration, register
 from dinoreg.preprocess.pair import ImagePair
 from dinoreg.settings.config import Config
 from dinoreg.stage import MakeField, OnStage, StageBegins, StageEnded
-from regtask.errors import DataError
+from regtask.errors import DataError, Fault
 
 log = logging.getLogger(__name__)
 
@@ -92,6 +93,34 @@ def registration_facts(result: Registration) -> dict[str, Any]:
         "plan": result.plan.as_dict(),
     }
     return report | (result.verdict.as_dict() if result.verdict is not None else {})
+
+
+def say_verdicts(entries: Mapping[str, Mapping[str, Any]]) -> list[Fault]:
+    """Log how many pairs have which verdict, and name those that are not good.
+
+    Args:
+        entries: case -> what the manifest says of it.
+
+    Returns:
+        A fault for each pair whose verdict is `failed`.
+    """
+    judged = {case: entry for case, entry in entries.items() if "verdict" in entry}
+    if not judged:
+        return []
+    by_grade = {
+        grade: [case for case, entry in judged.items() if entry["verdict"] == grade]
+        for grade in get_args(Grade)
+    }
+    words = [
+        f"{len(cases)} {grade}" + (f" ({', '.join(cases)})" if grade != "good" and cases else "")
+        for grade, cases in by_grade.items()
+    ]
+    level = logging.INFO if len(by_grade["good"]) == len(judged) else logging.WARNING
+    log.log(level, "verdicts: %s", ", ".join(words))
+    return [
+        Fault("the registration failed", case, got="; ".join(judged[case]["verdict_reasons"]))
+        for case in by_grade["failed"]
+    ]
 
 
 def _follower(on_begin: Callable[[str], None], starts: list[MakeField]) -> OnStage:

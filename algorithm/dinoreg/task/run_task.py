@@ -19,13 +19,13 @@ from dinoreg import runtime
 from dinoreg.encoders.pca import write_basis
 from dinoreg.encoders.pool import EncoderPool
 from dinoreg.encoders.registry import Load, load_encoder
-from dinoreg.errors import PairsFailedError
+from dinoreg.errors import PairsFailedError, VerdictError
 from dinoreg.pipeline.register import Registration
 from dinoreg.preprocess.pair import ImagePair, Scan
 from dinoreg.settings.config import Config
 from dinoreg.settings.load import config_hash
 from dinoreg.task.advice import intensities_across_modalities
-from dinoreg.task.entry import Attempt, OnFailure, attempt, registration_facts
+from dinoreg.task.entry import Attempt, OnFailure, attempt, registration_facts, say_verdicts
 from dinoreg.task.inputs import InputDigests, changes
 from dinoreg.task.manifest import MANIFEST_NAME, Manifest, Status, read_pairs
 from dinoreg.task.progress import RunProgress
@@ -54,6 +54,7 @@ class RunOptions:
         resume: skip the pairs that are complete for the same configuration and the same inputs.
         pictures: also write one picture per pair to `output/pictures`; those of pairs that are skipped, where
             they are missing, from their fields.
+        strict: at the end, a verdict `failed` is an error.
     """
 
     output: Path
@@ -62,6 +63,7 @@ class RunOptions:
     on_failure: OnFailure = "raise"
     resume: bool = False
     pictures: bool = False
+    strict: bool = False
 
 
 def run_task(
@@ -89,6 +91,7 @@ def run_task(
         DataError: the data is at fault (with "raise": anything found before the first pair runs).
         OutputError: the output exists already, or cannot be written.
         PairsFailedError: with "fallback", when for some pair not even a safe field could be written.
+        VerdictError: with `strict`, when a result cannot be believed; everything was written.
     """
     pairs = dataset.pairs(options.split) if pairs is None else tuple(pairs)
     run = _Run(dataset, pairs, config, options, EncoderPool(options.device, load=load))
@@ -115,11 +118,14 @@ def run_task(
             manifest.write(options.output)
             progress.pair_done(pair.case_key, f"{entry['status']}, {entry['seconds']:.1f} s")
 
+    unbelieved = say_verdicts({pair.case_key: manifest.pairs[pair.case_key] for pair in pairs})
     lost = [pair.case_key for pair in pairs if manifest.pairs[pair.case_key]["status"] == "failed"]
     if lost:
         raise PairsFailedError(
             *(Fault("no field could be written", case, remedy=f"see {MANIFEST_NAME}") for case in lost)
         )
+    if options.strict and unbelieved:
+        raise VerdictError(*unbelieved)
     return manifest
 
 
