@@ -59,7 +59,7 @@ class SearchStart(Settings):
     # Right-left, anterior-posterior, superior-inferior, both ways; scaled by nothing.
     range_mm: tuple[Range, Range, Range] = (72.0, 72.0, 200.0)
     min_overlap: Share = 0.4  # of the smaller foreground, after the small registration
-    least_gain: Share = 0.005  # share of its distance by which a candidate must be better than no translation
+    least_gain: Share = 0.01  # share of its distance by which a candidate must be better than no translation
     keep: Count = 2  # candidates of the coarse level that the finer one begins from, beside no translation
     weights: StageWeights = ()
 
