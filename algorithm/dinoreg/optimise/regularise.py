@@ -8,6 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from dinoreg.space.coords import per_axis
+
 
 def diffusion(displacement: Tensor, spacing_mm: Sequence[float]) -> Tensor:
     """Return the mean squared gradient, summed over the axes: sum_a mean |du / dx_a|^2, dimensionless.
@@ -28,8 +30,7 @@ class _Diffusion(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, displacement: Tensor, spacing_mm: tuple[float, ...]) -> Tensor:
-        spacing = torch.tensor(spacing_mm, dtype=displacement.dtype, device=displacement.device)
-        squared_mm = spacing.square().view(-1, *([1] * (displacement.ndim - 1)))
+        squared_mm = per_axis(spacing_mm, displacement).square()
         total = displacement.new_zeros(())
         gradient = torch.zeros_like(displacement)
         for axis, step in enumerate(spacing_mm, start=1):

@@ -9,6 +9,7 @@ here and nowhere else.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 import torch
 from torch import Tensor
@@ -36,7 +37,28 @@ def to_sampling_grid(positions: Tensor, shape: Sequence[int]) -> Tensor:
     Returns:
         (1, *T, rank), last array axis first.
     """
-    sizes = torch.tensor(shape, dtype=positions.dtype, device=positions.device)
-    sizes = sizes.view(-1, *([1] * (positions.ndim - 1)))
+    sizes = per_axis(shape, positions)
     normalised = (2 * positions + 1) / sizes - 1
     return normalised.flip(0).movedim(0, -1).unsqueeze(0)
+
+
+def per_axis(numbers: Sequence[float], like: Tensor) -> Tensor:
+    """Return one number per axis, to be combined with (rank, *S) values.
+
+    Copied to a device once: every copy from the host makes the host wait for the device, which an optimiser
+    would do in every iteration.
+
+    Args:
+        numbers: rank of them.
+        like: (rank, *S); its type, device and number of axes are taken over.
+
+    Returns:
+        (rank, 1, ...); not to be changed.
+    """
+    return _on_device(tuple(numbers), like.dtype, like.device).view(-1, *([1] * (like.ndim - 1)))
+
+
+@lru_cache(maxsize=256)
+def _on_device(numbers: tuple[float, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
+    with torch.inference_mode(False):  # made while encoding, it may be used with gradients later
+        return torch.tensor(numbers, dtype=dtype, device=device)

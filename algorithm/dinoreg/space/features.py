@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from dinoreg.space.coords import identity_positions
+from dinoreg.space.coords import identity_positions, per_axis
 from dinoreg.space.lattice import Lattice, pool
 from dinoreg.space.sampling import channels_last, sample_linear
 
@@ -73,8 +73,7 @@ def warp_features(features: Features, displacement: Tensor) -> Features:
 def warp_weight(features: Features, displacement: Tensor) -> Tensor:
     """Return the weight of `warp_features` alone, (1, *S)."""
     positions = identity_positions(features.lattice.shape, device=displacement.device) + displacement
-    sizes = torch.tensor(features.lattice.shape, device=displacement.device)
-    upper = (sizes - 0.5).view(-1, *([1] * len(sizes)))
+    upper = per_axis(features.lattice.shape, displacement) - 0.5
     inside = ((positions >= -0.5) & (positions <= upper)).all(dim=0, keepdim=True)
     return sample_linear(features.weight, positions) * inside
 
