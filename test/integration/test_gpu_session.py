@@ -32,7 +32,7 @@ def results(tmp_path_factory):
 def test_every_step_says_where_and_how_it_ended(results, name):
     found = results[name]
     assert (found["step"], found["status"], found["dry_run"]) == (name, "done", True)
-    assert 0 < found["seconds"] < 60
+    assert found["seconds"] > 0
     assert {"card", "driver", "torch", "commit", "device"} <= found["machine"].keys()
     assert found["machine"]["device"] == "cpu"
 
@@ -65,8 +65,8 @@ def test_speed_is_told_by_stage(results, name):
 
 
 def test_the_slowest_stage_is_profiled(results):
-    assert results["profile_auto"]["stage"]["seconds_unprofiled"] > 0
-    assert any("aten::" in line for line in results["profile_auto"]["table"])
+    assert results["profile"]["stage"]["seconds_unprofiled"] > 0
+    assert any("aten::" in line for line in results["profile"]["table"])
 
 
 @pytest.mark.parametrize(("action", "status"), [("nothing", "failed with exit code 2"), ("sleep", "stopped")])
