@@ -9,6 +9,7 @@ import numpy as np
 import SimpleITK as sitk
 from numpy.typing import NDArray
 
+from regtask.atomic import atomic_path
 from regtask.errors import DataError, Fault, OutputError
 from regtask.grid import Grid
 from regtask.images import Volume, read_header, read_volume
@@ -98,13 +99,11 @@ def write_any(path: Path, values: NDArray[np.generic], grid: Grid) -> None:
     Raises:
         OutputError: it cannot be written, or the suffix is unknown.
     """
-    temporary = path.with_name(f".{path.name.split('.')[0]}.part{''.join(path.suffixes[-2:])}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        sitk.WriteImage(to_itk(values, grid), str(temporary), useCompression=True)
-        temporary.replace(path)
+        with atomic_path(path) as temporary:
+            sitk.WriteImage(to_itk(values, grid), str(temporary), useCompression=True)
     except (OSError, RuntimeError) as error:
-        temporary.unlink(missing_ok=True)
         raise OutputError(
             Fault("cannot write", str(path), "a folder to write to, and .nii.gz, .mha or .nrrd", _last(error))
         ) from error

@@ -8,7 +8,7 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,8 +17,8 @@ from dinoreg.errors import ConfigError
 from regtask.atomic import atomic_write_text
 from regtask.errors import DataError, Fault
 from regtask.grid import Grid
+from regtask.physical import PointSpace, from_voxels, to_voxels
 
-Space = Literal["lps", "ras", "voxel"]
 _RAS_FROM_LPS = np.array((-1.0, -1.0, 1.0))
 
 
@@ -35,7 +35,7 @@ class Points:
     render: Callable[[NDArray[np.float64], Grid | None], str]
 
 
-def read_points(path: Path, space: Space | None, grid: Grid | None) -> Points:
+def read_points(path: Path, space: PointSpace | None, grid: Grid | None) -> Points:
     """Read points.
 
     Args:
@@ -75,7 +75,7 @@ def write_points(path: Path, points: Points, lps: NDArray[np.float64], grid: Gri
     atomic_write_text(path, points.render(lps, grid))
 
 
-def _table(path: Path, text: str, space: Space, grid: Grid | None) -> Points:
+def _table(path: Path, text: str, space: PointSpace, grid: Grid | None) -> Points:
     rows = [row for row in csv.reader(io.StringIO(text)) if row]
     header = rows[:1] if rows and _numbers(rows[0]) is None else []
     body = rows[len(header) :]
@@ -103,7 +103,7 @@ def _table(path: Path, text: str, space: Space, grid: Grid | None) -> Points:
 def _fiducials(path: Path, text: str) -> Points:
     lines = text.splitlines()
     state = next((line for line in lines if "CoordinateSystem" in line), "")
-    space: Space = "lps" if state.split("=")[-1].strip() in ("LPS", "1") else "ras"
+    space: PointSpace = "lps" if state.split("=")[-1].strip() in ("LPS", "1") else "ras"
     at = [n for n, line in enumerate(lines) if line.strip() and not line.startswith("#")]
     try:
         values = np.array([[float(v) for v in lines[n].split(",")[1:4]] for n in at]).reshape(-1, 3)
@@ -127,7 +127,7 @@ def _markups(path: Path, text: str) -> Points:
     try:
         content: dict[str, Any] = json.loads(text)
         (markup,) = content["markups"]
-        space: Space = "ras" if str(markup.get("coordinateSystem", "LPS")) in ("RAS", "0") else "lps"
+        space: PointSpace = "ras" if str(markup.get("coordinateSystem", "LPS")) in ("RAS", "0") else "lps"
         values = np.array([point["position"] for point in markup["controlPoints"]], dtype=float)
         if values.ndim != 2 or values.shape[1] != 3:
             raise ValueError(f"positions of shape {values.shape}")
@@ -156,16 +156,15 @@ def _numbers(row: list[str]) -> list[int] | None:
     return found[:3] if len(found) >= 3 else None
 
 
-def _to_lps(values: NDArray[np.float64], space: Space, grid: Grid | None) -> NDArray[np.float64]:
+def _to_lps(values: NDArray[np.float64], space: PointSpace, grid: Grid | None) -> NDArray[np.float64]:
     if space == "lps":
         return values
     if space == "ras" or grid is None:
         return values * _RAS_FROM_LPS
-    return grid.index_to_ras(values) * _RAS_FROM_LPS
+    return from_voxels(values, grid, "lps")
 
 
-def _from_lps(lps: NDArray[np.float64], space: Space, grid: Grid | None) -> NDArray[np.float64]:
+def _from_lps(lps: NDArray[np.float64], space: PointSpace, grid: Grid | None) -> NDArray[np.float64]:
     if space == "lps":
         return lps
-    ras = lps * _RAS_FROM_LPS
-    return ras if space == "ras" or grid is None else grid.ras_to_index(ras)
+    return lps * _RAS_FROM_LPS if space == "ras" or grid is None else to_voxels(lps, grid, "lps")

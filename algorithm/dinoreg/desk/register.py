@@ -147,8 +147,7 @@ def resample(
     """
     if outside is None:
         outside = 0.0 if labels else float(volume.data.min())
-    reference = sitk.Image(list(target.shape), sitk.sitkUInt8)
-    reference.CopyInformation(to_itk(np.zeros(target.shape, np.uint8), target))
+    reference = to_itk(np.zeros(target.shape, np.uint8), target)
     moved = sitk.Resample(
         to_itk(volume.data, volume.grid),
         reference,

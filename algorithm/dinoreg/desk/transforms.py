@@ -15,9 +15,10 @@ from numpy.typing import NDArray
 
 from dinoreg.desk.images import to_itk
 from dinoreg.space.sampling import sample_linear
+from regtask.atomic import atomic_path
 from regtask.errors import DataError, Fault, OutputError
 from regtask.grid import Grid
-from regtask.physical import voxels_to_lps
+from regtask.physical import from_voxels, to_voxels, voxels_to_lps
 
 _LPS_FROM_RAS = np.array((-1.0, -1.0, 1.0))
 _ITERATIONS, _CLOSE_ENOUGH_MM = 40, 0.01
@@ -60,11 +61,9 @@ def invert(displacement: NDArray[np.float32], fixed: Grid, read_on: Grid, moving
     """
     forward = torch.from_numpy(np.moveaxis(voxels_to_lps(displacement, fixed, read_on), -1, 0).copy())
     points = _grid_points_lps(moving)
-    to_index = np.linalg.inv(fixed.affine)
 
     def at_fixed(lps: NDArray[np.float64]) -> torch.Tensor:
-        ras = lps * _LPS_FROM_RAS
-        return torch.from_numpy((ras @ to_index[:3, :3].T + to_index[:3, 3]).T).float()
+        return torch.from_numpy(to_voxels(lps, fixed, "lps").T).float()
 
     def missed(found: NDArray[np.float64]) -> NDArray[np.float64]:
         return found + sample_linear(forward, at_fixed(points + found)).T.double().numpy()
@@ -96,13 +95,11 @@ def write_transform(path: Path, transform: sitk.Transform) -> None:
     Raises:
         OutputError: it cannot be written.
     """
-    temporary = path.with_name(f".{path.stem}.part{path.suffix}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        sitk.WriteTransform(transform, str(temporary))
-        temporary.replace(path)
+        with atomic_path(path) as temporary:
+            sitk.WriteTransform(transform, str(temporary))
     except (OSError, RuntimeError) as error:
-        temporary.unlink(missing_ok=True)
         raise OutputError(Fault("cannot write the transform", str(path), got=str(error))) from error
 
 
@@ -135,5 +132,4 @@ def _composite(vectors_lps: NDArray[np.float32], grid: Grid) -> sitk.Transform:
 
 
 def _grid_points_lps(grid: Grid) -> NDArray[np.float64]:
-    index = np.indices(grid.shape).reshape(3, -1).T.astype(np.float64)
-    return grid.index_to_ras(index) * _LPS_FROM_RAS
+    return from_voxels(np.indices(grid.shape).reshape(3, -1).T, grid, "lps")
