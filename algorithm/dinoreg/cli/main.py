@@ -15,6 +15,7 @@ from dinoreg.cli.motion import add_motion_parser, run_motion
 from dinoreg.cli.options import add_task_arguments, chosen_config, let_threads_sleep
 from dinoreg.cli.pretrain import add_pretrain_parser, run_pretrain
 from dinoreg.cli.register import add_register_parser, run_register
+from dinoreg.cli.report import add_report_parser, run_report
 from dinoreg.cli.warp import add_warp_parser, run_warp
 from dinoreg.cli.weights import add_weights_parser, run_weights
 from regtask.errors import DataError, Fault, nearest
@@ -49,6 +50,7 @@ def build_parser() -> argparse.ArgumentParser:
 
     add_register_parser(verbs)
     add_apply_parser(verbs)
+    add_report_parser(verbs)
     add_warp_parser(verbs)
     verbs.add_parser("presets", help="list the presets")
     config = verbs.add_parser("config", help="show a preset, or check a configuration file")
@@ -112,6 +114,8 @@ def _dispatch(options: argparse.Namespace) -> None:
         run_register(options)
     elif options.verb == "apply":
         run_apply(options)
+    elif options.verb == "report":
+        run_report(options)
     elif options.verb == "warp":
         run_warp(options)
     elif options.verb == "presets":
