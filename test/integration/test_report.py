@@ -24,6 +24,10 @@ def test_a_page_per_pair_and_an_index(fields, tiny, dinoreg):
     assert sorted([*links, "index.html"]) == pages
     first = (folder / links[0]).read_text(encoding="utf-8")
     assert "Not for clinical use" in first
+    errors = [tuple(map(float, pair)) for pair in re.findall(r"([\d.]+) → ([\d.]+) mm", index)]
+    before = [np.linalg.norm(np.multiply(shift, tiny.grid.spacing_mm)) for shift in tiny.shifts]
+    np.testing.assert_allclose(sorted(a for a, _ in errors), sorted(before), atol=0.01)
+    assert sum(b for _, b in errors) < 0.5 * sum(before)
 
 
 def test_fields_of_another_program_need_no_manifest(fields, tiny, dinoreg):
