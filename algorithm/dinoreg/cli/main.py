@@ -15,6 +15,8 @@ from dinoreg.cli.motion import add_motion_parser, run_motion
 from dinoreg.cli.options import add_task_arguments, chosen_config, let_threads_sleep
 from dinoreg.cli.pretrain import add_pretrain_parser, run_pretrain
 from dinoreg.cli.register import add_register_parser, run_register
+from dinoreg.cli.transform.parser import add_transform_parser
+from dinoreg.cli.transform.run import run_transform
 from dinoreg.cli.warp import add_warp_parser, run_warp
 from dinoreg.cli.weights import add_weights_parser, run_weights
 from regtask.errors import DataError, Fault, nearest
@@ -49,6 +51,7 @@ def build_parser() -> argparse.ArgumentParser:
 
     add_register_parser(verbs)
     add_apply_parser(verbs)
+    add_transform_parser(verbs)
     add_warp_parser(verbs)
     verbs.add_parser("presets", help="list the presets")
     config = verbs.add_parser("config", help="show a preset, or check a configuration file")
@@ -112,6 +115,8 @@ def _dispatch(options: argparse.Namespace) -> None:
         run_register(options)
     elif options.verb == "apply":
         run_apply(options)
+    elif options.verb == "transform":
+        run_transform(options)
     elif options.verb == "warp":
         run_warp(options)
     elif options.verb == "presets":

@@ -116,7 +116,11 @@ def run_register(options: argparse.Namespace) -> None:
         report=not options.no_report,
     )
     if inverse is not None:
-        log.info("inverse: 99 %% of the voxels return within %.3f mm", inverse.residual_mm)
+        log.info(
+            "inverse: 99 %% of the voxels return within %.3f mm, all within %.3f mm",
+            inverse.residual_mm,
+            inverse.largest_mm,
+        )
     verdict = result.verdict
     if verdict is None:
         return

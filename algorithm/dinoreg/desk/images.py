@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import SimpleITK as sitk
@@ -61,12 +62,49 @@ def to_itk(values: NDArray[np.generic], grid: Grid) -> sitk.Image:
     vectors = values.ndim == 4
     order = (2, 1, 0, 3) if vectors else (2, 1, 0)
     image = sitk.GetImageFromArray(np.ascontiguousarray(values.transpose(order)), isVector=vectors)
+    frame = itk_frame(grid)
+    image.SetSpacing(frame.spacing)
+    image.SetOrigin(frame.origin)
+    image.SetDirection(frame.direction)
+    return image
+
+
+def read_grid(source: Any, *, series: str = "", what: str = "image") -> Grid:
+    """Read where an image lies; the voxels of NIfTI files are not read. See `read_typed`."""
+    if isinstance(source, str | Path) and str(source).lower().endswith(_NIFTI) and Path(source).exists():
+        return read_header(Path(source)).grid
+    return read_typed(source, series=series, what=what)[0].grid
+
+
+class ItkFrame(NamedTuple):
+    """A grid as ITK has it, LPS mm; the direction matrix row by row."""
+
+    size: list[int]
+    origin: list[float]
+    spacing: list[float]
+    direction: list[float]
+
+
+def itk_frame(grid: Grid) -> ItkFrame:
+    """Return a grid as ITK has it."""
     lps = _RAS_FROM_LPS @ grid.affine
     spacing = np.array(grid.spacing_mm)
-    image.SetSpacing(spacing.tolist())
-    image.SetOrigin(lps[:3, 3].tolist())
-    image.SetDirection((lps[:3, :3] / spacing).flatten().tolist())
-    return image
+    direction = (lps[:3, :3] / spacing).flatten()
+    return ItkFrame(list(grid.shape), lps[:3, 3].tolist(), spacing.tolist(), direction.tolist())
+
+
+def grid_of(
+    size: Sequence[int], origin: Sequence[float], spacing: Sequence[float], direction: Sequence[float]
+) -> Grid:
+    """Return a grid that ITK describes; the inverse of `itk_frame`.
+
+    Raises:
+        SpaceError: the numbers do not make a grid.
+    """
+    lps = np.eye(4)
+    lps[:3, :3] = np.reshape(direction, (3, 3)) * np.asarray(spacing)
+    lps[:3, 3] = origin
+    return Grid(tuple(size), _RAS_FROM_LPS @ lps)
 
 
 def from_itk(image: sitk.Image, where: str) -> Volume:
@@ -86,11 +124,8 @@ def _from_itk(image: sitk.Image, where: str) -> tuple[Volume, np.dtype[np.generi
     if image.GetDimension() != 3 or image.GetNumberOfComponentsPerPixel() != 1:
         got = f"{image.GetSize()} with {image.GetNumberOfComponentsPerPixel()} values per voxel"
         raise DataError(Fault("not one volume of grey values", where, "three axes, one value per voxel", got))
-    lps = np.eye(4)
-    direction = np.array(image.GetDirection()).reshape(3, 3)
-    lps[:3, :3] = direction * np.array(image.GetSpacing())
-    lps[:3, 3] = image.GetOrigin()
-    return _checked(sitk.GetArrayFromImage(image).transpose(2, 1, 0), _RAS_FROM_LPS @ lps, where)
+    grid = grid_of(image.GetSize(), image.GetOrigin(), image.GetSpacing(), image.GetDirection())
+    return _checked(sitk.GetArrayFromImage(image).transpose(2, 1, 0), grid.affine, where)
 
 
 def write_any(path: Path, values: NDArray[np.generic], grid: Grid) -> None:

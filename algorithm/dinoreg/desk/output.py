@@ -125,6 +125,7 @@ def write_result(
         facts |= result.verdict.as_dict()
     if inverse is not None:
         facts["inverse_residual_mm"] = round(inverse.residual_mm, 4)
+        facts["inverse_largest_mm"] = round(inverse.largest_mm, 4)
     atomic_write_text(folder / FACTS, json.dumps(plain(facts), indent=1, allow_nan=False) + "\n")
     if report:
         _draw(folder / PICTURE, result, labels)
