@@ -27,9 +27,9 @@ class Inverse:
 
     Attributes:
         transform: on the grid of moving.
-        residual_mm: how far a voxel of fixed that goes to moving and back ends from where it was, among those
-            that moving shows: the 99th percentile.
-        largest_mm: the largest of these; folds have no inverse.
+        residual_mm: how far a place of moving that goes to fixed and back ends from where it was, among those
+            that lead into fixed: the 99th percentile.
+        largest_mm: the largest of these.
     """
 
     transform: sitk.Transform

@@ -79,9 +79,9 @@ def _invert(options: argparse.Namespace) -> None:
     inverse = invert(transform, fixed, moving, matters=matters)
     if not inverse.compared:
         remedy = "is --moving in the space that the transform leads to?"
-        raise DataError(Fault("no voxel of fixed leads onto it", str(options.moving), remedy=remedy))
+        raise DataError(Fault("no voxel of it leads into fixed", str(options.moving), remedy=remedy))
     said = (
-        f"there and back, {inverse.compared} voxels of fixed end at most {inverse.largest_mm:.3g} mm from"
+        f"to fixed and back, {inverse.compared} places of moving end at most {inverse.largest_mm:.3g} mm from"
         f" where they were (99 %: {inverse.most_mm:.3g})"
     )
     if inverse.largest_mm > options.limit_mm:

@@ -54,7 +54,7 @@ def derivatives(
     determinant = np.empty(shape, np.float32)
     six = np.empty((*shape, 6), np.float32) if strain else None
     three = np.empty((*shape, 3), np.float32) if principal else None
-    to_index = np.linalg.inv(_LPS_FROM_RAS @ grid.affine[:3, :3])
+    to_index = np.asarray(np.linalg.inv(_LPS_FROM_RAS @ grid.affine[:3, :3]), np.float64)
     rows = max(1, _SLAB_VOXELS // max(1, shape[1] * shape[2]))
     for start in range(0, shape[0], rows):
         stop = min(start + rows, shape[0])

@@ -159,7 +159,9 @@ def _numbers(given: Parameters, key: str, count: int = 0) -> list[float]:
     return numbers
 
 
-def _centred(transform: sitk.Transform, given: Parameters) -> sitk.Transform:
+def _centred(
+    transform: sitk.AffineTransform | sitk.Similarity3DTransform | sitk.Euler3DTransform, given: Parameters
+) -> sitk.Transform:
     transform.SetCenter(_numbers(given, "CenterOfRotationPoint", 3))
     transform.SetParameters(_numbers(given, "TransformParameters", transform.GetNumberOfParameters()))
     return transform

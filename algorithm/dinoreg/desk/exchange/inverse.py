@@ -13,7 +13,7 @@ import SimpleITK as sitk
 import torch
 from numpy.typing import NDArray
 
-from dinoreg.desk.exchange.lattice import displacement_on, field_transform, points_of
+from dinoreg.desk.exchange.lattice import between, displacement_on, field_transform, points_of
 from dinoreg.desk.exchange.parts import affine_transform, is_linear, joined, matrix_of
 from dinoreg.space.sampling import sample_linear
 from regtask.grid import Grid
@@ -29,11 +29,11 @@ class Inversion:
 
     Attributes:
         transform: exact for linear transforms, else a displacement field on the grid that was asked for.
-        largest_mm: how far the voxel of fixed that fares worst ends from where it was, there and back; among
-            those whose place in moving lies on the grid of the inverse.
+        largest_mm: how far the place in moving that fares worst ends from where it was, to fixed and back:
+            among the voxels of moving, and the centres between them, that lead into fixed.
         most_mm: the 99th percentile of that.
-        worst_lps: where the voxel that fares worst is, LPS mm.
-        compared: number of voxels; where it is 0 the residuals are too and say nothing.
+        worst_lps: the place that fares worst, LPS mm.
+        compared: number of places; where it is 0 the residuals are too and say nothing.
     """
 
     transform: sitk.Transform
@@ -55,46 +55,74 @@ def invert(
         matters: (I, J, K) of fixed, the voxels that count for the residuals; by default all.
     """
     if is_linear(transform):
-        back: sitk.Transform = affine_transform(np.linalg.inv(matrix_of(transform)))
+        back: sitk.Transform = affine_transform(np.linalg.inv(matrix_of(transform)).astype(np.float64))
     else:
         back = field_transform(_solved(displacement_on(transform, fixed), fixed, moving), moving)
-    reached = to_voxels(points_of(fixed) + displacement_on(transform, fixed).reshape(-1, 3), moving, "lps")
-    # Beyond the outermost voxel centres ITK holds the last vector: no inverse is known there.
-    counts = ((reached >= 0) & (reached <= np.array(moving.shape) - 1)).all(axis=1).reshape(fixed.shape)
+    checked = [_missed(transform, back, fixed, places, matters) for places in (moving, between(moving))]
+    missed = np.concatenate([lengths for lengths, _ in checked])
+    at = np.concatenate([points for _, points in checked])
+    if not len(missed):
+        return Inversion(back, 0.0, 0.0, (0.0, 0.0, 0.0), 0)
+    x, y, z = at[missed.argmax()].tolist()
+    return Inversion(back, float(missed.max()), float(np.quantile(missed, 0.99)), (x, y, z), len(missed))
+
+
+def _missed(
+    transform: sitk.Transform,
+    back: sitk.Transform,
+    fixed: Grid,
+    places: Grid,
+    matters: NDArray[np.bool_] | None,
+) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
+    """How far places that lead into fixed end from where they were, (N,) mm; and the places, (N, 3) LPS."""
+    at = points_of(places)
+    index = to_voxels(at + displacement_on(back, places).reshape(-1, 3), fixed, "lps")
+    counts = ((index >= 0) & (index <= np.array(fixed.shape) - 1)).all(axis=1)
     if matters is not None:
-        counts &= matters
-    missed = np.linalg.norm(displacement_on(joined([transform, back]), fixed), axis=-1)
-    missed[~counts] = 0.0
-    worst = np.unravel_index(int(missed.argmax()), missed.shape)
-    place = from_voxels(np.array([worst], np.float64), fixed, "lps")[0].tolist()
-    most = float(np.quantile(missed[counts], 0.99)) if counts.any() else 0.0
-    return Inversion(back, float(missed.max()), most, (place[0], place[1], place[2]), int(counts.sum()))
+        counts[counts] = matters[tuple(np.rint(index[counts]).astype(int).T)]
+    apart = displacement_on(joined([back, transform]), places).reshape(-1, 3)[counts]
+    return np.linalg.norm(apart, axis=1), at[counts]
 
 
 def _solved(vectors: NDArray[np.float32], fixed: Grid, moving: Grid) -> NDArray[np.float32]:
     """Return the inverse displacement at the voxels of moving, (I', J', K', 3) LPS mm."""
     matrix, offset = _nearest_affine(vectors, fixed)
     rest = vectors - (points_of(fixed) @ (matrix - np.eye(3)).T + offset).reshape(vectors.shape)
+    # Next to the border a vector of the inverse that is interpolated may belong to a place just beyond it.
+    around = [_reach(size, mm, moving) for size, mm in zip(fixed.shape, fixed.spacing_mm, strict=True)]
+    rest = np.pad(rest, [*[(n, n) for n in around], (0, 0)], mode="reflect", reflect_type="odd")
     remainder = torch.from_numpy(np.moveaxis(rest, -1, 0).astype(np.float32))
+    wide = _widened(fixed, around)
     found = np.empty((int(np.prod(moving.shape)), 3), np.float32)
     points = points_of(moving)
     for start in range(0, len(points), _SLAB_POINTS):
         slab = slice(start, start + _SLAB_POINTS)
-        found[slab] = _iterated(points[slab], remainder, fixed, matrix, offset) - points[slab]
+        found[slab] = _iterated(points[slab], remainder, wide, matrix, offset) - points[slab]
     return found.reshape(*moving.shape, 3)
+
+
+def _reach(size: int, mm: float, moving: Grid) -> int:
+    """Voxels beyond a border that some cell of moving may reach; along an axis of one voxel none."""
+    return min(size - 1, int(np.ceil(2 * np.linalg.norm(moving.spacing_mm) / mm)))
+
+
+def _widened(grid: Grid, around: list[int]) -> Grid:
+    affine = grid.affine.copy()
+    affine[:3, 3] = grid.index_to_ras([[-n for n in around]])[0]
+    return Grid(tuple(size + 2 * n for size, n in zip(grid.shape, around, strict=True)), affine)
 
 
 def _iterated(
     wanted: NDArray[np.float64],
     remainder: torch.Tensor,
-    fixed: Grid,
+    grid: Grid,
     matrix: NDArray[np.float64],
     offset: NDArray[np.float64],
 ) -> NDArray[np.float64]:
     back = np.linalg.inv(matrix).T
 
     def missed(at: NDArray[np.float64], goal: NDArray[np.float64]) -> NDArray[np.float64]:
-        index = torch.from_numpy(np.ascontiguousarray(to_voxels(at, fixed, "lps").T)).float()
+        index = torch.from_numpy(np.ascontiguousarray(to_voxels(at, grid, "lps").T)).float()
         return at @ matrix.T + offset + sample_linear(remainder, index).T.double().numpy() - goal
 
     found = (wanted - offset) @ back

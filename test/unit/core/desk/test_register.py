@@ -47,7 +47,7 @@ def test_the_warped_image_is_that_of_itk_and_like_fixed(result, scans):
 
 def test_the_way_back(result, scans):
     inverse = result.inverse()
-    assert inverse.residual_mm < 0.2
+    assert inverse.residual_mm < 0.3  # between the voxels of moving, where it is interpolated, too
     points = inner_points(scans)
     there = transform_points(result.transform, points)
     np.testing.assert_allclose(transform_points(inverse.transform, there), points, atol=0.25)
