@@ -1,37 +1,80 @@
-"""`dinoreg apply`: a transform applied to an image, a label map, a dose or points."""
+"""`dinoreg apply`: a transform applied to an image, a label map, a dose, structures or points."""
 
 from __future__ import annotations
 
 import argparse
 import logging
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from dinoreg.cli.options import let_threads_sleep
+from dinoreg.errors import ConfigError
 from regtask.errors import DataError, Fault, OutputError
+
+if TYPE_CHECKING:
+    import SimpleITK as sitk
+
+    from dinoreg.desk.points import Points
+    from dinoreg.desk.resampling import Interpolation
+    from regtask.grid import Grid
 
 log = logging.getLogger(__name__)
 
-_DESCRIPTION = """Apply a transform of `dinoreg register`, or any that ITK reads. Everything goes through
-scanner space, so an image may have any grid: its header says where it lies."""
-_RULE = """A transform leads from points of its fixed image to points of its moving image. So images, labels
-and doses of moving are brought to the grid of --reference, an image in the space of fixed; points of fixed
-are brought to moving. The other way round takes inverse.h5."""
+_DESCRIPTION = """Apply a transform of `dinoreg register`, or any that `dinoreg transform` reads. Everything
+goes through scanner space, so an image may have any grid: its header says where it lies."""
+_RULE = """A transform leads from points of its fixed image to points of its moving image. So images, labels,
+doses and structures of moving are brought to the grid of --reference, an image in the space of fixed; points
+of fixed are brought to moving. The other way round takes inverse.h5.
+
+examples:
+  dinoreg apply --transform OUT/transform.h5 --labels organs.mha --reference plan.mha --output on_plan.mha
+  dinoreg apply --transform OUT/transform.h5 --rtstruct RS.dcm --moving CT1 --reference CT2 --output RS2.dcm
+  dinoreg apply --transform OUT/transform.h5 --points tips.fcsv --output tips_in_moving.fcsv"""
+_INTERPOLATIONS = {
+    "image": ("linear", "bspline", "nearest"),
+    "labels": ("nearest", "smooth"),
+    "dose": ("linear",),
+}
 
 
 def add_apply_parser(verbs: Any) -> None:
     """Add the verb to the subparsers of the command."""
     parser = verbs.add_parser(
-        "apply", help="apply a transform of register", description=_DESCRIPTION, epilog=_RULE
+        "apply",
+        help="apply a transform to images, labels, doses, structures, points",
+        description=_DESCRIPTION,
+        epilog=_RULE,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--transform", type=Path, required=True, metavar="T.h5")
+    parser.add_argument("--transform", type=Path, required=True, metavar="T")
     what = parser.add_mutually_exclusive_group(required=True)
-    what.add_argument("--image", type=Path, help="linear interpolation; outside, its lowest value")
-    what.add_argument("--labels", type=Path, help="nearest neighbour; outside, 0")
-    what.add_argument("--dose", type=Path, help="linear interpolation; outside, 0")
+    what.add_argument("--image", type=Path, help="outside, its lowest value; keeps its data type")
+    what.add_argument("--labels", type=Path, help="outside, 0; keeps its data type")
+    what.add_argument("--dose", type=Path, help="RTDOSE, or an image of Gy; outside, 0")
+    what.add_argument("--rtstruct", type=Path, help="structures drawn on --moving, a DICOM folder")
     what.add_argument("--points", type=Path, help="points of fixed: csv (with --space), fcsv, mrk.json")
     parser.add_argument("--reference", type=Path, metavar="IMAGE", help="the grid of the result")
+    parser.add_argument(
+        "--moving", type=Path, metavar="IMAGE", help="of the structures, or of points in voxels"
+    )
+    for role, whose in (
+        ("", "of what is applied to"),
+        ("reference-", "of --reference"),
+        ("moving-", "of --moving"),
+    ):
+        parser.add_argument(
+            f"--{role}series", default="", metavar="UID", help=f"{whose}: of a folder with several"
+        )
+    parser.add_argument(
+        "--interpolation",
+        choices=("linear", "bspline", "nearest", "smooth"),
+        help="images: linear (default), bspline, nearest; labels: nearest (default), smooth: boundaries"
+        " interpolated between voxels",
+    )
     parser.add_argument("--space", choices=("lps", "ras", "voxel"), help="of the points in a csv file")
+    parser.add_argument(
+        "--other-header", action="store_true", help="take an image whose header differs from that registered"
+    )
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--overwrite", action="store_true")
 
@@ -40,38 +83,179 @@ def run_apply(options: argparse.Namespace) -> None:
     """Run the verb from parsed options.
 
     Raises:
-        ConfigError: points of a csv without a space.
+        ConfigError: the options do not say what they have to.
         DataError: a file cannot be used, or nothing of it comes to lie inside the reference.
         OutputError: the result exists, or cannot be written.
     """
     let_threads_sleep()
-    from dinoreg.desk.images import read_any, read_typed, write_any
-    from dinoreg.desk.output import in_stored_type
-    from dinoreg.desk.points import read_points, write_points
-    from dinoreg.desk.register import resample
-    from dinoreg.desk.transforms import read_transform, transform_points
+    _check(options)
+    from dinoreg.desk.exchange.read import read_any_transform
+    from dinoreg.desk.images import read_grid
+    from dinoreg.desk.resampling import refuse_undefined
 
+    reference = None
+    if options.reference is not None:
+        reference = read_grid(
+            options.reference, series=options.reference_series, what="reference", option="--reference-series"
+        )
+    is_registered = options.moving is not None and options.rtstruct is None
+    transform = read_any_transform(
+        options.transform,
+        fixed=reference if options.transform.suffix == ".npz" else None,
+        moving=read_grid(options.moving) if is_registered else None,
+    ).transform
+    if options.points is not None:
+        _points(options, transform, reference)
+        return
+    assert reference is not None  # as checked
+    refuse_undefined(transform, reference, options.reference)
+    if options.rtstruct is not None:
+        _structures(options, transform, reference)
+    elif options.dose is not None:
+        _dose(options, transform, reference)
+    else:
+        _image(options, transform, reference)
+
+
+def _check(options: argparse.Namespace) -> None:
     if options.output.exists() and not options.overwrite:
         raise OutputError(Fault("output exists already", str(options.output), remedy="say --overwrite"))
-    transform = read_transform(options.transform)
-    if options.reference is None and (options.points is None or options.space == "voxel"):
-        raise DataError(
-            Fault("no --reference", "options", "an image whose grid the result, or the voxels, are on")
-        )
-    if options.points is not None:
-        grid = read_any(options.reference).grid if options.reference else None
-        points = read_points(options.points, options.space, grid)
-        write_points(options.output, points, transform_points(transform, points.lps), grid)
-        log.info("%s: %d points of moving", options.output, len(points.lps))
+    faults = []
+    voxels = options.points is not None and options.space == "voxel"
+    if options.reference is None and (options.points is None or voxels):
+        what = "an image whose grid the result, or the voxels, are on"
+        faults.append(Fault("no --reference", "options", what))
+    if options.moving is None and (options.rtstruct is not None or voxels):
+        faults.append(Fault("no --moving", "options", "the image that they are drawn on, or end in"))
+    kind = next((name for name in _INTERPOLATIONS if getattr(options, name) is not None), "")
+    allowed = _INTERPOLATIONS.get(kind, ())
+    if options.interpolation and options.interpolation not in allowed:
+        expected = f"for --{kind}: {', '.join(allowed)}" if kind else "none: nothing is interpolated"
+        faults.append(Fault("no such interpolation", options.interpolation, expected))
+    if options.space and options.points is None:
+        faults.append(Fault("only points have a space", "--space", remedy="leave it out"))
+    if options.rtstruct is not None and options.output.suffix != ".dcm":
+        faults.append(Fault("structures are written as DICOM", str(options.output), ".dcm"))
+    if faults:
+        raise ConfigError(*faults)
+
+
+def _image(options: argparse.Namespace, transform: sitk.Transform, reference: Grid) -> None:
+    from dinoreg.desk.dicom.dose import is_dose
+    from dinoreg.desk.images import read_stored, write_any
+    from dinoreg.desk.resampling import resample_stored
+
+    path = options.image or options.labels
+    if path.is_file() and is_dose(path):
+        raise DataError(Fault("a dose, whose numbers need its scaling", str(path), remedy="use --dose"))
+    values, grid = read_stored(path, series=options.series)
+    if options.labels is not None:
+        _refuse_no_labels(values, path)
+    _refuse_other_header(options, grid, path)
+    outside = float(values.min()) if options.image else 0.0
+    interpolation: Interpolation = options.interpolation or ("linear" if options.image else "nearest")
+    moved = resample_stored(values, grid, reference, transform, interpolation, outside)
+    if options.labels is not None and values.any() and not moved.values.any():
+        raise DataError(Fault("no label comes to lie inside the reference", str(path)))
+    write_any(options.output, moved.values, reference)
+    _tell(options.output, reference, str(moved.values.dtype), moved.covered)
+
+
+def _refuse_no_labels(values: Any, path: Path) -> None:
+    import numpy as np
+
+    if values.dtype.kind == "f" and not np.array_equal(values, np.rint(values)):
+        raise DataError(Fault("not a label map", str(path), "whole numbers", remedy="use --image"))
+
+
+def _dose(options: argparse.Namespace, transform: sitk.Transform, reference: Grid) -> None:
+    from dinoreg.desk.dicom.dose import is_dose, read_dose, write_dose
+    from dinoreg.desk.dicom.series import choose_series
+    from dinoreg.desk.images import read_stored, write_any
+    from dinoreg.desk.resampling import resample_stored
+
+    if not (options.dose.is_file() and is_dose(options.dose)):
+        values, grid = read_stored(options.dose, series=options.series)
+        moved = resample_stored(values, grid, reference, transform, "linear", 0.0)
+        write_any(options.output, moved.values, reference)
+        _tell(options.output, reference, str(moved.values.dtype), moved.covered)
         return
-    source = options.image or options.labels or options.dose
-    volume, dtype = read_typed(source)
-    target = read_any(options.reference, what="reference").grid
-    outside = float(volume.data.min()) if options.image else 0.0
-    moved = resample(volume, target, transform, labels=options.labels is not None, outside=outside)
-    if float(moved.data.min()) == float(moved.data.max()) == outside:
+    dose = read_dose(options.dose)
+    moved = resample_stored(dose.values, dose.grid, reference, transform, "linear", 0.0)
+    if options.output.suffix == ".dcm":
+        if not options.reference.is_dir():
+            expected = "a folder of DICOM slices, for an RTDOSE to refer to"
+            raise ConfigError(Fault("not DICOM", str(options.reference), expected))
+        fixed = choose_series(options.reference, options.reference_series, option="--reference-series")
+        write_dose(options.output, dose, moved.values.astype("float32"), fixed, reference)
+    else:
+        write_any(options.output, moved.values, reference)
+    unit = "Gy" if dose.units == "GY" else dose.units
+    log.info("largest dose %.4g %s, before %.4g %s", moved.values.max(), unit, dose.values.max(), unit)
+    _tell(options.output, reference, unit, moved.covered)
+
+
+def _structures(options: argparse.Namespace, transform: sitk.Transform, reference: Grid) -> None:
+    from dinoreg.desk.dicom.carry import carry_structures
+    from dinoreg.desk.dicom.series import choose_series
+    from dinoreg.desk.dicom.structures import read_structures, write_structures
+    from dinoreg.desk.images import read_grid
+
+    for path in (options.reference, options.moving):
+        if not path.is_dir():
+            raise ConfigError(Fault("not DICOM", str(path), "a folder of DICOM slices"))
+    fixed = choose_series(options.reference, options.reference_series, option="--reference-series")
+    structures = read_structures(options.rtstruct)
+    wanted = options.moving_series or next(iter(structures.series), "")
+    moving = choose_series(options.moving, wanted, option="--moving-series")
+    if structures.series and moving.uid not in structures.series:
+        got = f"series {', '.join(structures.series)}"
         raise DataError(
-            Fault("nothing of it comes to lie inside the reference", str(source), str(options.reference))
+            Fault("structures drawn on another series", str(options.rtstruct), f"series {moving.uid}", got)
         )
-    write_any(options.output, in_stored_type(moved.data, dtype), target)
-    log.info("%s: %s voxels of %s", options.output, " x ".join(map(str, target.shape)), dtype)
+    grid = read_grid(options.moving, series=moving.uid)
+    contours = carry_structures(structures, grid, reference, transform)
+    write_structures(options.output, structures, fixed, contours)
+    count = sum(map(bool, contours.values()))
+    log.info("%s: %d of %d structures on series %s", options.output, count, len(contours), fixed.uid)
+
+
+def _points(options: argparse.Namespace, transform: sitk.Transform, reference: Grid | None) -> None:
+    from dinoreg.desk.exchange.parts import first_lattice
+    from dinoreg.desk.images import read_grid
+    from dinoreg.desk.points import read_points, write_points
+    from dinoreg.desk.transforms import transform_points
+
+    points = read_points(options.points, options.space, reference)
+    _refuse_outside(points, reference or first_lattice(transform), options.points)
+    grid = None
+    if options.moving is not None:
+        grid = read_grid(options.moving, series=options.moving_series, option="--moving-series")
+    write_points(options.output, points, transform_points(transform, points.lps), grid)
+    log.info("%s: %d points of moving, %s", options.output, len(points.lps), points.space)
+
+
+def _refuse_outside(points: Points, grid: Grid | None, path: Path) -> None:
+    from dinoreg.warp.outside import refuse_points_outside
+    from regtask.physical import from_voxels, to_voxels
+
+    if grid is not None:
+        given = from_voxels(to_voxels(points.lps, grid, "lps"), grid, points.space)
+        refuse_points_outside(given, grid, points.space, path)
+
+
+def _refuse_other_header(options: argparse.Namespace, grid: Grid, path: Path) -> None:
+    from dinoreg.desk.resampling import noted_grid, refuse_other_header
+
+    # The names that register gives: only then is it known which image the transform leads to.
+    role = {"transform.h5": "moving", "inverse.h5": "fixed"}.get(options.transform.name)
+    if role is None or options.other_header:
+        return
+    registered = noted_grid(options.transform, "moving" if role == "moving" else "fixed")
+    if registered is not None:
+        refuse_other_header(grid, registered, str(path), f"the {role} image that was registered")
+
+
+def _tell(path: Path, grid: Grid, what: str, covered: float) -> None:
+    size = " x ".join(map(str, grid.shape))
+    log.info("%s: %s voxels, %s; it shows the image in %.0f %% of them", path, size, what, 100 * covered)

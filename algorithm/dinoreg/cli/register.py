@@ -54,6 +54,11 @@ def add_register_parser(verbs: Any) -> None:
         help="points of fixed (.csv, .fcsv, .mrk.json)",
     )
     parser.add_argument("--space", choices=("lps", "ras", "voxel"), help="of the points in csv files")
+    parser.add_argument(
+        "--other-header",
+        action="store_true",
+        help="take images and labels whose header differs from that of moving though their shape is the same",
+    )
     parser.add_argument("--inverse", action="store_true", help="also write inverse.h5, from moving to fixed")
     parser.add_argument("--no-report", action="store_true", help="no picture and no report.html")
     parser.add_argument("--overwrite", action="store_true", help="replace an earlier result in DIR")
@@ -72,26 +77,37 @@ def run_register(options: argparse.Namespace) -> None:
     from dinoreg.desk.output import open_folder, read_label_map, write_image, write_labels, write_result
     from dinoreg.desk.points import read_points, write_points
     from dinoreg.desk.register import register
+    from dinoreg.desk.resampling import refuse_other_header
     from dinoreg.desk.transforms import transform_points
     from dinoreg.stage import StageBegins
+    from dinoreg.warp.outside import refuse_points_outside
+    from regtask.physical import from_voxels, to_voxels
 
     config = chosen_config(options)
     named = _names(options)
     # What comes along is read first: a wrong file is to be known before the minutes of a registration.
+    moving = read_any(
+        options.moving, series=options.moving_series, what="moving image", option="--moving-series"
+    )
     images = {path: read_typed(path) for path in options.image}
     maps = {path: read_label_map(path) for path in options.labels}
-    fixed = read_any(options.fixed, series=options.fixed_series, what="fixed image")
+    fixed = read_any(options.fixed, series=options.fixed_series, what="fixed image", option="--fixed-series")
+    if not options.other_header:
+        for path, (volume, _) in (images | maps).items():
+            refuse_other_header(volume.grid, moving.grid, str(path), "moving")
     points = {path: read_points(path, options.space, fixed.grid) for path in options.points}
+    for path, read in points.items():
+        given = from_voxels(to_voxels(read.lps, fixed.grid, "lps"), fixed.grid, read.space)
+        refuse_points_outside(given, fixed.grid, read.space, path)
     open_folder(options.output, overwrite=options.overwrite)
     result = register(
         fixed,
-        options.moving,
+        moving,
         config=config,
         fixed_mask=options.fixed_mask,
         moving_mask=options.moving_mask,
         fixed_modality=options.fixed_modality,
         moving_modality=options.moving_modality,
-        moving_series=options.moving_series,
         device=options.device,
         on_stage=lambda event: log.info("%s", event.name) if isinstance(event, StageBegins) else None,
     )

@@ -112,6 +112,10 @@ def write_result(
     facts = {
         "inputs": {role: {"path": str(path), "sha256": _digest(path)} for role, path in inputs.items()},
         "files": names,
+        "grids": {
+            name: {"shape": list(grid.shape), "affine": grid.affine.tolist()}
+            for name, grid in (("fixed", fixed), ("moving", result.moving.grid))
+        },
         "grids_differ": fixed.differences(result.moving.grid),
         "seconds": round(result.seconds, 3),
         "folding_percent": result.registration.guard.folding_percent,

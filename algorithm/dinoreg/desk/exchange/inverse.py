@@ -77,7 +77,8 @@ def _missed(
     """How far places that lead into fixed end from where they were, (N,) mm; and the places, (N, 3) LPS."""
     at = points_of(places)
     index = to_voxels(at + displacement_on(back, places).reshape(-1, 3), fixed, "lps")
-    counts = ((index >= 0) & (index <= np.array(fixed.shape) - 1)).all(axis=1)
+    inside = (index >= 0) & (index <= np.array(fixed.shape) - 1)
+    counts = np.asarray(inside.all(axis=1), np.bool_)
     if matters is not None:
         counts[counts] = matters[tuple(np.rint(index[counts]).astype(int).T)]
     apart = displacement_on(joined([back, transform]), places).reshape(-1, 3)[counts]

@@ -61,3 +61,19 @@ def assert_same(one, other, fixed, voxels=0.01, points=None):
     points = inner_points(fixed) if points is None else points
     apart = np.linalg.norm(lead(one, points) - lead(other, points), axis=1)
     assert apart.max() < voxels * min(fixed.spacing_mm)
+
+
+def wide(grid, margin=10):
+    """The lattice of a grid with voxels around it, so that a shifted image does not leave it."""
+    affine = grid.affine.copy()
+    affine[:3, 3] = grid.index_to_ras([[-margin] * 3])[0]
+    return Grid(tuple(n + 2 * margin for n in grid.shape), affine)
+
+
+def overlapping(fixed_name, moving_name):
+    """Two grids of other axes about one place."""
+    fixed, moving = GRIDS[fixed_name], wide(GRIDS[moving_name])
+    affine = moving.affine.copy()
+    middle = [[(n - 1) / 2 for n in grid.shape] for grid in (fixed, moving)]
+    affine[:3, 3] += fixed.index_to_ras([middle[0]])[0] - moving.index_to_ras([middle[1]])[0]
+    return fixed, Grid(moving.shape, affine)

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import SimpleITK as sitk
-from exchange_fields import GRIDS, SHIFT_LPS, lead, rigid, wavy_transform
+from exchange_fields import GRIDS, SHIFT_LPS, lead, overlapping, rigid, wavy_transform
 from scipy.ndimage import gaussian_filter
 
 from dinoreg.desk.exchange.lattice import displacement_on, points_of
@@ -22,7 +22,6 @@ from dinoreg.desk.exchange.parts import joined
 from dinoreg.desk.exchange.read import read_any_transform
 from dinoreg.desk.exchange.write import write_any_transform
 from dinoreg.desk.images import to_itk
-from regtask.grid import Grid
 
 ANTS, ITK = "antspyx is not installed (extra `peers`)", "itk-elastix is not installed (extra `peers`)"
 PEER = Path(__file__).resolve().parents[3] / "reference" / "elastix_peer.py"
@@ -32,13 +31,6 @@ PAIRS = [("oblique", "flipped"), ("anisotropic", "oblique"), ("flipped", "anisot
 @pytest.fixture(scope="module")
 def ants():
     return pytest.importorskip("ants", reason=ANTS)
-
-
-def wide(grid, margin=10):
-    """The lattice of a grid with voxels around it, so that a shifted image does not leave it."""
-    affine = grid.affine.copy()
-    affine[:3, 3] = grid.index_to_ras([[-margin] * 3])[0]
-    return Grid(tuple(n + 2 * margin for n in grid.shape), affine)
 
 
 def of_ants(ants, values, grid):
@@ -62,15 +54,6 @@ def assert_read_where_we_do(warped, transform, fixed, moving):
     assert inside.mean() > 0.3
     apart = np.linalg.norm(warped - expected, axis=-1)[inside]
     assert apart.max() < 0.01 * min(*fixed.spacing_mm, *moving.spacing_mm)
-
-
-def overlapping(fixed_name, moving_name):
-    """Two grids of other axes about one place."""
-    fixed, moving = GRIDS[fixed_name], wide(GRIDS[moving_name])
-    affine = moving.affine.copy()
-    middle = [[(n - 1) / 2 for n in grid.shape] for grid in (fixed, moving)]
-    affine[:3, 3] += fixed.index_to_ras([middle[0]])[0] - moving.index_to_ras([middle[1]])[0]
-    return fixed, Grid(moving.shape, affine)
 
 
 @pytest.mark.parametrize("pair", PAIRS, ids="-".join)

@@ -134,7 +134,7 @@ BOTH = ("--fixed", "{files}/fixed.nii.gz", "--moving", "{files}/moving.mha")
         (("--fixed", "{files}/fixed.nii.gz", "--moving", "{files}/four.nii.gz"), 3, "not a single volume"),
         ((*BOTH, "--preset", "mnd"), 2, "did you mean mind"),
         ((*BOTH, "--points", "{files}/p.csv"), 2, "which space"),
-        ((*BOTH, "--points", "{files}/none.fcsv"), 3, "cannot read the points"),
+        ((*BOTH, "--points", "{files}/none.fcsv"), 3, "cannot read"),
         ((*BOTH, "--labels", "{files}/fixed.nii.gz"), 3, "not a label map"),
         ((*BOTH, "--image", "{files}/none.nii.gz"), 3, "no such file"),
         ((*BOTH, "--labels", "{files}/organs.nrrd", "{files}/more/organs.nrrd"), 2, "two files of one name"),
