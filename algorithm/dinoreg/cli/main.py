@@ -10,7 +10,8 @@ from importlib import metadata
 from pathlib import Path
 
 from dinoreg.cli.ablate import add_ablate_parser, run_ablate
-from dinoreg.cli.apply import add_apply_parser, run_apply
+from dinoreg.cli.apply.parser import add_apply_parser
+from dinoreg.cli.apply.run import run_apply
 from dinoreg.cli.motion import add_motion_parser, run_motion
 from dinoreg.cli.options import add_task_arguments, chosen_config, let_threads_sleep
 from dinoreg.cli.pretrain import add_pretrain_parser, run_pretrain

@@ -74,11 +74,18 @@ def run_register(options: argparse.Namespace) -> None:
     """
     let_threads_sleep()
     from dinoreg.desk.images import read_any, read_typed
-    from dinoreg.desk.output import open_folder, read_label_map, write_image, write_labels, write_result
+    from dinoreg.desk.output import (
+        TRANSFORM,
+        open_folder,
+        read_label_map,
+        write_image,
+        write_labels,
+        write_result,
+    )
     from dinoreg.desk.points import read_points, write_points
     from dinoreg.desk.register import register
-    from dinoreg.desk.resampling import refuse_other_header
-    from dinoreg.desk.transforms import transform_points
+    from dinoreg.desk.resampling import refuse_apart, refuse_other_header
+    from dinoreg.desk.transforms import transform_points, write_transform
     from dinoreg.stage import StageBegins
     from dinoreg.warp.outside import refuse_points_outside
     from regtask.physical import from_voxels, to_voxels
@@ -92,8 +99,9 @@ def run_register(options: argparse.Namespace) -> None:
     images = {path: read_typed(path) for path in options.image}
     maps = {path: read_label_map(path) for path in options.labels}
     fixed = read_any(options.fixed, series=options.fixed_series, what="fixed image", option="--fixed-series")
-    if not options.other_header:
-        for path, (volume, _) in (images | maps).items():
+    for path, (volume, _) in (images | maps).items():
+        refuse_apart(volume.grid, moving.grid, str(path), "moving")
+        if not options.other_header:
             refuse_other_header(volume.grid, moving.grid, str(path), "moving")
     points = {path: read_points(path, options.space, fixed.grid) for path in options.points}
     for path, read in points.items():
@@ -111,6 +119,8 @@ def run_register(options: argparse.Namespace) -> None:
         device=options.device,
         on_stage=lambda event: log.info("%s", event.name) if isinstance(event, StageBegins) else None,
     )
+    # First of all: whatever goes wrong with what comes along, the registration is not lost.
+    write_transform(options.output / TRANSFORM, result.transform)
     grid, labels = result.fixed.grid, None
     for path, (volume, dtype) in images.items():
         write_image(options.output / named[path], volume, dtype, grid, result)

@@ -59,6 +59,7 @@ def resample_stored(
     transform: sitk.Transform,
     interpolation: Interpolation,
     outside: float,
+    where: str,
 ) -> Resampled:
     """Read an image on another grid, in its own type.
 
@@ -69,6 +70,7 @@ def resample_stored(
         transform: from points of the reference to points of the image.
         interpolation: `smooth` is for labels: each label's share is interpolated, the largest one wins.
         outside: value where the image does not reach.
+        where: the image came from, for messages.
 
     Raises:
         DataError: nothing of the image comes to lie inside the reference.
@@ -80,7 +82,7 @@ def resample_stored(
     covered = float(sitk.GetArrayViewFromImage(seen).mean())
     if covered == 0:
         remedy = "is it an image of the moving scan, and --reference one of the fixed scan?"
-        raise DataError(Fault("nothing of it comes to lie inside the reference", "image", remedy=remedy))
+        raise DataError(Fault("nothing of it comes to lie inside the reference", where, remedy=remedy))
     moved = sitk.Resample(to_itk(values, grid), frame, transform, INTERPOLATORS[interpolation], outside)
     return Resampled(sitk.GetArrayFromImage(moved).transpose(2, 1, 0).astype(values.dtype), covered)
 
@@ -120,6 +122,20 @@ def noted_grid(transform: Path, role: Literal["fixed", "moving"]) -> Grid | None
         return Grid(tuple(int(n) for n in noted["shape"]), np.array(noted["affine"], np.float64))
     except (DataError, KeyError, TypeError, ValueError):
         return None
+
+
+def refuse_apart(grid: Grid, other: Grid, where: str, what: str) -> None:
+    """Refuse an image that shares no place with the one it is said to belong to.
+
+    Raises:
+        SpaceError: the boxes of their voxels do not meet.
+    """
+    corners = np.array([[i, j, k] for i in (0, 1) for j in (0, 1) for k in (0, 1)])
+    index = other.ras_to_index(grid.index_to_ras(corners * np.array(grid.shape) - 0.5))
+    low, high = index.min(axis=0), index.max(axis=0)
+    if (high < -0.5).any() or (low > np.array(other.shape) - 0.5).any():
+        remedy = "is it of that scan? Else its header is wrong"
+        raise SpaceError(Fault(f"lies beside {what}", where, f"a place inside {what}", remedy=remedy))
 
 
 def refuse_other_header(grid: Grid, registered: Grid, where: str, what: str) -> None:

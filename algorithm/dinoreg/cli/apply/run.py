@@ -1,4 +1,4 @@
-"""`dinoreg apply`: a transform applied to an image, a label map, a dose, structures or points."""
+"""`dinoreg apply` from parsed options."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dinoreg.cli.apply.radiotherapy import map_dose, map_structures, tell
 from dinoreg.cli.options import let_threads_sleep
 from dinoreg.errors import ConfigError
 from regtask.errors import DataError, Fault, OutputError
@@ -20,63 +21,11 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-_DESCRIPTION = """Apply a transform of `dinoreg register`, or any that `dinoreg transform` reads. Everything
-goes through scanner space, so an image may have any grid: its header says where it lies."""
-_RULE = """A transform leads from points of its fixed image to points of its moving image. So images, labels,
-doses and structures of moving are brought to the grid of --reference, an image in the space of fixed; points
-of fixed are brought to moving. The other way round takes inverse.h5.
-
-examples:
-  dinoreg apply --transform OUT/transform.h5 --labels organs.mha --reference plan.mha --output on_plan.mha
-  dinoreg apply --transform OUT/transform.h5 --rtstruct RS.dcm --moving CT1 --reference CT2 --output RS2.dcm
-  dinoreg apply --transform OUT/transform.h5 --points tips.fcsv --output tips_in_moving.fcsv"""
 _INTERPOLATIONS = {
     "image": ("linear", "bspline", "nearest"),
     "labels": ("nearest", "smooth"),
     "dose": ("linear",),
 }
-
-
-def add_apply_parser(verbs: Any) -> None:
-    """Add the verb to the subparsers of the command."""
-    parser = verbs.add_parser(
-        "apply",
-        help="apply a transform to images, labels, doses, structures, points",
-        description=_DESCRIPTION,
-        epilog=_RULE,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("--transform", type=Path, required=True, metavar="T")
-    what = parser.add_mutually_exclusive_group(required=True)
-    what.add_argument("--image", type=Path, help="outside, its lowest value; keeps its data type")
-    what.add_argument("--labels", type=Path, help="outside, 0; keeps its data type")
-    what.add_argument("--dose", type=Path, help="RTDOSE, or an image of Gy; outside, 0")
-    what.add_argument("--rtstruct", type=Path, help="structures drawn on --moving, a DICOM folder")
-    what.add_argument("--points", type=Path, help="points of fixed: csv (with --space), fcsv, mrk.json")
-    parser.add_argument("--reference", type=Path, metavar="IMAGE", help="the grid of the result")
-    parser.add_argument(
-        "--moving", type=Path, metavar="IMAGE", help="of the structures, or of points in voxels"
-    )
-    for role, whose in (
-        ("", "of what is applied to"),
-        ("reference-", "of --reference"),
-        ("moving-", "of --moving"),
-    ):
-        parser.add_argument(
-            f"--{role}series", default="", metavar="UID", help=f"{whose}: of a folder with several"
-        )
-    parser.add_argument(
-        "--interpolation",
-        choices=("linear", "bspline", "nearest", "smooth"),
-        help="images: linear (default), bspline, nearest; labels: nearest (default), smooth: boundaries"
-        " interpolated between voxels",
-    )
-    parser.add_argument("--space", choices=("lps", "ras", "voxel"), help="of the points in a csv file")
-    parser.add_argument(
-        "--other-header", action="store_true", help="take an image whose header differs from that registered"
-    )
-    parser.add_argument("--output", type=Path, required=True)
-    parser.add_argument("--overwrite", action="store_true")
 
 
 def run_apply(options: argparse.Namespace) -> None:
@@ -110,9 +59,9 @@ def run_apply(options: argparse.Namespace) -> None:
     assert reference is not None  # as checked
     refuse_undefined(transform, reference, options.reference)
     if options.rtstruct is not None:
-        _structures(options, transform, reference)
+        map_structures(options, transform, reference)
     elif options.dose is not None:
-        _dose(options, transform, reference)
+        map_dose(options, transform, reference)
     else:
         _image(options, transform, reference)
 
@@ -154,11 +103,11 @@ def _image(options: argparse.Namespace, transform: sitk.Transform, reference: Gr
     _refuse_other_header(options, grid, path)
     outside = float(values.min()) if options.image else 0.0
     interpolation: Interpolation = options.interpolation or ("linear" if options.image else "nearest")
-    moved = resample_stored(values, grid, reference, transform, interpolation, outside)
+    moved = resample_stored(values, grid, reference, transform, interpolation, outside, str(path))
     if options.labels is not None and values.any() and not moved.values.any():
         raise DataError(Fault("no label comes to lie inside the reference", str(path)))
     write_any(options.output, moved.values, reference)
-    _tell(options.output, reference, str(moved.values.dtype), moved.covered)
+    tell(options.output, reference, str(moved.values.dtype), moved.covered)
 
 
 def _refuse_no_labels(values: Any, path: Path) -> None:
@@ -166,58 +115,6 @@ def _refuse_no_labels(values: Any, path: Path) -> None:
 
     if values.dtype.kind == "f" and not np.array_equal(values, np.rint(values)):
         raise DataError(Fault("not a label map", str(path), "whole numbers", remedy="use --image"))
-
-
-def _dose(options: argparse.Namespace, transform: sitk.Transform, reference: Grid) -> None:
-    from dinoreg.desk.dicom.dose import is_dose, read_dose, write_dose
-    from dinoreg.desk.dicom.series import choose_series
-    from dinoreg.desk.images import read_stored, write_any
-    from dinoreg.desk.resampling import resample_stored
-
-    if not (options.dose.is_file() and is_dose(options.dose)):
-        values, grid = read_stored(options.dose, series=options.series)
-        moved = resample_stored(values, grid, reference, transform, "linear", 0.0)
-        write_any(options.output, moved.values, reference)
-        _tell(options.output, reference, str(moved.values.dtype), moved.covered)
-        return
-    dose = read_dose(options.dose)
-    moved = resample_stored(dose.values, dose.grid, reference, transform, "linear", 0.0)
-    if options.output.suffix == ".dcm":
-        if not options.reference.is_dir():
-            expected = "a folder of DICOM slices, for an RTDOSE to refer to"
-            raise ConfigError(Fault("not DICOM", str(options.reference), expected))
-        fixed = choose_series(options.reference, options.reference_series, option="--reference-series")
-        write_dose(options.output, dose, moved.values.astype("float32"), fixed, reference)
-    else:
-        write_any(options.output, moved.values, reference)
-    unit = "Gy" if dose.units == "GY" else dose.units
-    log.info("largest dose %.4g %s, before %.4g %s", moved.values.max(), unit, dose.values.max(), unit)
-    _tell(options.output, reference, unit, moved.covered)
-
-
-def _structures(options: argparse.Namespace, transform: sitk.Transform, reference: Grid) -> None:
-    from dinoreg.desk.dicom.carry import carry_structures
-    from dinoreg.desk.dicom.series import choose_series
-    from dinoreg.desk.dicom.structures import read_structures, write_structures
-    from dinoreg.desk.images import read_grid
-
-    for path in (options.reference, options.moving):
-        if not path.is_dir():
-            raise ConfigError(Fault("not DICOM", str(path), "a folder of DICOM slices"))
-    fixed = choose_series(options.reference, options.reference_series, option="--reference-series")
-    structures = read_structures(options.rtstruct)
-    wanted = options.moving_series or next(iter(structures.series), "")
-    moving = choose_series(options.moving, wanted, option="--moving-series")
-    if structures.series and moving.uid not in structures.series:
-        got = f"series {', '.join(structures.series)}"
-        raise DataError(
-            Fault("structures drawn on another series", str(options.rtstruct), f"series {moving.uid}", got)
-        )
-    grid = read_grid(options.moving, series=moving.uid)
-    contours = carry_structures(structures, grid, reference, transform)
-    write_structures(options.output, structures, fixed, contours)
-    count = sum(map(bool, contours.values()))
-    log.info("%s: %d of %d structures on series %s", options.output, count, len(contours), fixed.uid)
 
 
 def _points(options: argparse.Namespace, transform: sitk.Transform, reference: Grid | None) -> None:
@@ -254,8 +151,3 @@ def _refuse_other_header(options: argparse.Namespace, grid: Grid, path: Path) ->
     registered = noted_grid(options.transform, "moving" if role == "moving" else "fixed")
     if registered is not None:
         refuse_other_header(grid, registered, str(path), f"the {role} image that was registered")
-
-
-def _tell(path: Path, grid: Grid, what: str, covered: float) -> None:
-    size = " x ".join(map(str, grid.shape))
-    log.info("%s: %s voxels, %s; it shows the image in %.0f %% of them", path, size, what, 100 * covered)
