@@ -34,7 +34,7 @@ class Inverse:
 
     transform: sitk.Transform
     residual_mm: float
-    largest_mm: float
+    largest_mm: float = 0.0
 
 
 def make_transform(displacement: NDArray[np.float32], fixed: Grid, moving: Grid) -> sitk.Transform:

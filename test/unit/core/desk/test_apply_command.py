@@ -5,11 +5,13 @@ import json
 import numpy as np
 import pytest
 import SimpleITK as sitk
-from exchange_fields import SHIFT_LPS, inner_points, lead, overlapping, wavy_transform
+from exchange_fields import SHIFT_LPS, inner_points, lead, overlapping, wavy, wavy_transform
 
 from dinoreg.cli.main import main
 from dinoreg.desk.images import to_itk
+from regtask.fields import write_field
 from regtask.grid import Grid
+from regtask.physical import lps_to_voxels
 
 FIXED, MOVING = overlapping("oblique", "flipped")
 
@@ -194,3 +196,24 @@ def test_every_form_of_transform_is_applied(folder):
     np.testing.assert_allclose(results[0], results[1], atol=1)
     assert SHIFT_LPS.any()
     assert np.ptp(results[0]) > 10
+
+
+def test_a_learn2reg_field_is_applied_as_warp_applies_it(folder, capsys):
+    """Two programs of ours, torch and ITK: through scanner space, by the note or, without one, --moving."""
+    voxels = lps_to_voxels(wavy(FIXED), FIXED, MOVING)
+    write_field(folder / "noted.nii.gz", voxels, FIXED, MOVING)
+    write_field(folder / "bare.nii.gz", voxels, FIXED)
+    image = np.random.default_rng(7).normal(0, 100, MOVING.shape).astype(np.float32)
+    save(folder / "noise.mha", image, MOVING)
+    words = ["warp", "--field", folder / "noted.nii.gz", "--image", folder / "noise.mha"]
+    assert main([str(word) for word in (*words, "--output", folder / "warped.nii.gz")]) == 0
+    expected = sitk.GetArrayFromImage(sitk.ReadImage(str(folder / "warped.nii.gz")))
+    common = ["--reference", "fixed.nii.gz", "--image", "noise.mha", "--output", "out.nrrd", "--overwrite"]
+    for field, more in (("noted.nii.gz", ()), ("bare.nii.gz", ("--moving", "moving.mha"))):
+        assert apply(folder, "--transform", field, *common, *more) == 0
+        read = sitk.GetArrayFromImage(sitk.ReadImage(str(folder / "out.nrrd")))
+        same = (expected > image.min()) & (read > image.min())  # at the border either may call it outside
+        assert same.mean() > 0.7
+        np.testing.assert_allclose(read[same], expected[same], atol=0.1)
+    assert apply(folder, "--transform", "bare.nii.gz", *common) == 2
+    assert "name --moving" in capsys.readouterr().err
