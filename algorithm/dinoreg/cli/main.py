@@ -12,6 +12,7 @@ from pathlib import Path
 from dinoreg.cli.ablate import add_ablate_parser, run_ablate
 from dinoreg.cli.apply.parser import add_apply_parser
 from dinoreg.cli.apply.run import run_apply
+from dinoreg.cli.examples import add_examples
 from dinoreg.cli.motion import add_motion_parser, run_motion
 from dinoreg.cli.options import add_task_arguments, chosen_config, let_threads_sleep
 from dinoreg.cli.pretrain import add_pretrain_parser, run_pretrain
@@ -70,6 +71,7 @@ def build_parser() -> argparse.ArgumentParser:
     phantom.add_argument("--output", type=Path, required=True, metavar="DIR")
     phantom.add_argument("--size", choices=("demo", "small"), default="demo")
     phantom.add_argument("--seed", type=int, default=0)
+    add_examples(parser)
     return parser
 
 

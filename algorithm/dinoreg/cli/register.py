@@ -15,15 +15,14 @@ log = logging.getLogger(__name__)
 
 _DESCRIPTION = """Register the moving scan to the fixed one, whatever their formats, grids and orientations,
 and bring along what belongs to moving. Read are NIfTI, MetaImage, NRRD and DICOM folders."""
-_EXAMPLE = """example: dinoreg register --fixed plan.nii.gz --moving ct2.mha --labels organs.mha --output OUT
-writes OUT/transform.h5 (opens in 3D Slicer and SimpleITK), warped.nii.gz, labels_organs.nii.gz, report.html,
-register.json."""
+_WRITTEN = """Written are OUT/transform.h5 (opens in 3D Slicer and SimpleITK), warped.nii.gz, report.html,
+register.json, and labels_*, image_* and points_* of what comes along."""
 
 
 def add_register_parser(verbs: Any) -> None:
     """Add the verb to the subparsers of the command."""
     parser = verbs.add_parser(
-        "register", help="register two scans", description=_DESCRIPTION, epilog=_EXAMPLE
+        "register", help="register two scans", description=_DESCRIPTION, epilog=_WRITTEN
     )
     parser.add_argument("--fixed", type=Path, required=True, metavar="SCAN")
     parser.add_argument("--moving", type=Path, required=True, metavar="SCAN")

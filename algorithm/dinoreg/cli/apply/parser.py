@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +9,7 @@ _DESCRIPTION = """Apply a transform of `dinoreg register`, or any that `dinoreg 
 goes through scanner space, so an image may have any grid: its header says where it lies."""
 _RULE = """A transform leads from points of its fixed image to points of its moving image. So images, labels,
 doses and structures of moving are brought to the grid of --reference, an image in the space of fixed; points
-of fixed are brought to moving. The other way round takes inverse.h5.
-
-examples:
-  dinoreg apply --transform OUT/transform.h5 --labels organs.mha --reference plan.mha --output on_plan.mha
-  dinoreg apply --transform OUT/transform.h5 --rtstruct RS.dcm --moving CT1 --reference CT2 --output RS2.dcm
-  dinoreg apply --transform OUT/transform.h5 --points tips.fcsv --output tips_in_moving.fcsv"""
+of fixed are brought to moving. The other way round takes inverse.h5."""
 
 
 def add_apply_parser(verbs: Any) -> None:
@@ -25,7 +19,6 @@ def add_apply_parser(verbs: Any) -> None:
         help="apply a transform to images, labels, doses, structures, points",
         description=_DESCRIPTION,
         epilog=_RULE,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--transform", type=Path, required=True, metavar="T")
     what = parser.add_mutually_exclusive_group(required=True)

@@ -31,26 +31,14 @@ def add_transform_parser(verbs: Any) -> None:
 
 
 def _add_info(actions: Any) -> None:
-    info = _action(
-        actions,
-        "info",
-        "its parts, how far it moves, whether it folds",
-        "dinoreg transform info OUT/transform.h5\n  dinoreg transform info 1Warp.nii.gz --fixed fixed.nii.gz",
-    )
+    info = _action(actions, "info", "its parts, how far it moves, whether it folds")
     info.add_argument("transform", type=Path, metavar="T")
     _add_grids(info, "where it is looked at; by default its own lattice")
     info.add_argument("--json", action="store_true", help="as JSON")
 
 
 def _add_convert(actions: Any) -> None:
-    convert = _action(
-        actions,
-        "convert",
-        "the same transform in the form of another program",
-        "dinoreg transform convert --transform OUT/transform.h5 --output 1Warp.nii.gz      # for ANTs\n"
-        "  dinoreg transform convert --transform TransformParameters.1.txt --output t.h5     # from elastix\n"
-        "  dinoreg transform convert --transform disp.npz --fixed f.nii.gz --moving m.nii.gz --output t.h5",
-    )
+    convert = _action(actions, "convert", "the same transform in the form of another program")
     convert.add_argument("--transform", type=Path, required=True, metavar="T")
     _add_grids(convert, "the lattice to store it on; by default its own")
     _add_writing(convert)
@@ -58,10 +46,7 @@ def _add_convert(actions: Any) -> None:
 
 def _add_invert(actions: Any) -> None:
     invert = _action(
-        actions,
-        "invert",
-        "from moving to fixed; exit code 6 where it misses by more than the limit",
-        "dinoreg transform invert --transform OUT/transform.h5 --moving moving.mha --output inverse.h5",
+        actions, "invert", "from moving to fixed; exit code 6 where it misses by more than the limit"
     )
     invert.add_argument("--transform", type=Path, required=True, metavar="T")
     _add_grids(invert, "where it is known; by default its own lattice")
@@ -74,10 +59,7 @@ def _add_invert(actions: Any) -> None:
 
 def _add_compose(actions: Any) -> None:
     compose = _action(
-        actions,
-        "compose",
-        "several in turn, the first one first: an image is interpolated once",
-        "dinoreg transform compose --transform 1Warp.nii.gz 0GenericAffine.mat --output both.h5",
+        actions, "compose", "several in turn, the first one first: an image is interpolated once"
     )
     compose.add_argument("--transform", type=Path, required=True, nargs="+", metavar="T")
     _add_grids(compose, "the lattice of a single field; a .h5 keeps all parts as they are")
@@ -85,12 +67,7 @@ def _add_compose(actions: Any) -> None:
 
 
 def _add_jacobian(actions: Any) -> None:
-    jacobian = _action(
-        actions,
-        "jacobian",
-        "local change of volume, and strain, as images",
-        "dinoreg transform jacobian --transform OUT/transform.h5 --output det.nii.gz --strain strain.nrrd",
-    )
+    jacobian = _action(actions, "jacobian", "local change of volume, and strain, as images")
     jacobian.add_argument("--transform", type=Path, required=True, metavar="T")
     _add_grids(jacobian, "the grid of the images; by default the transform's own lattice")
     jacobian.add_argument(
@@ -103,14 +80,9 @@ def _add_jacobian(actions: Any) -> None:
     jacobian.add_argument("--overwrite", action="store_true")
 
 
-def _action(actions: Any, name: str, what: str, example: str) -> argparse.ArgumentParser:
-    parser: argparse.ArgumentParser = actions.add_parser(
-        name,
-        help=what,
-        description=f"{what[0].upper()}{what[1:]}.",
-        epilog=f"example:\n  {example}",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+def _action(actions: Any, name: str, what: str) -> argparse.ArgumentParser:
+    description = f"{what[0].upper()}{what[1:]}."
+    parser: argparse.ArgumentParser = actions.add_parser(name, help=what, description=description)
     return parser
 
 

@@ -130,10 +130,3 @@ def test_bad_calls(words, code, message, folder, capsys):
     assert found == code, printed
     assert message in printed
     assert sorted(folder.iterdir()) == before
-
-
-def test_every_help_has_an_example(capsys):
-    for action in ("info", "convert", "invert", "compose", "jacobian"):
-        with pytest.raises(SystemExit):
-            main(["transform", action, "--help"])
-        assert f"dinoreg transform {action}" in capsys.readouterr().out.split("example:")[1]
