@@ -108,6 +108,13 @@ def test_a_bspline_goes_to_elastix_and_back(tmp_path):
     points = rng.uniform(2, 10, (40, 3)) @ np.reshape(turned, (3, 3)).T
     assert np.abs(lead(spline, points) - points).max() > 1
     np.testing.assert_allclose(lead(read, points), lead(spline, points), atol=1e-9)
+    # The same grid counted from another index: along its own axes, not those of the scanner.
+    origin, spacing = np.array(fixed[3:6]), np.array(fixed[6:9])
+    moved = origin - np.reshape(turned, (3, 3)) @ (spacing * (1, -2, 3))
+    text = (tmp_path / "t.txt").read_text().replace("(GridIndex 0 0 0)", "(GridIndex 1 -2 3)")
+    old = next(line for line in text.splitlines() if line.startswith("(GridOrigin"))
+    (tmp_path / "t.txt").write_text(text.replace(old, f"(GridOrigin {moved[0]} {moved[1]} {moved[2]})"))
+    np.testing.assert_allclose(lead(read_elastix(tmp_path / "t.txt"), points), lead(spline, points), atol=1e-9)
 
 
 def test_a_chain_of_elastix_applies_the_initial_transform_first(tmp_path):
