@@ -51,6 +51,10 @@ EXAMPLES: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "config show": ("dinoreg config show auto > mine.toml",),
         "config check": ("dinoreg config check mine.toml",),
         "ablate": ("dinoreg ablate --dataset TASK_dataset.json --output OUT --preset mind",),
+        "tune": (
+            "dinoreg tune --dataset TASK_dataset.json --output task.toml --trials 20",
+            "dinoreg run --dataset TASK_dataset.json --output OUT --config task.toml",
+        ),
         "motion train": ("dinoreg motion train --dataset CINE.json --output RUN",),
         "motion track": (
             "dinoreg motion track --weights RUN --frames cine.nii.gz --template 0 --labels first.nii.gz"

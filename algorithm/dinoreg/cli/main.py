@@ -19,6 +19,7 @@ from dinoreg.cli.pretrain import add_pretrain_parser, run_pretrain
 from dinoreg.cli.register import add_register_parser, run_register
 from dinoreg.cli.transform.parser import add_transform_parser
 from dinoreg.cli.transform.run import run_transform
+from dinoreg.cli.tune import add_tune_parser, run_tune
 from dinoreg.cli.warp import add_warp_parser, run_warp
 from dinoreg.cli.weights import add_weights_parser, run_weights
 from regtask.errors import DataError, Fault, nearest
@@ -64,6 +65,7 @@ def build_parser() -> argparse.ArgumentParser:
     check.add_argument("file", type=Path)
 
     add_ablate_parser(verbs)
+    add_tune_parser(verbs)
     add_motion_parser(verbs)
     add_pretrain_parser(verbs)
     add_weights_parser(verbs)
@@ -128,6 +130,8 @@ def _dispatch(options: argparse.Namespace) -> None:
         _config(options)
     elif options.verb == "ablate":
         run_ablate(options)
+    elif options.verb == "tune":
+        run_tune(options)
     elif options.verb == "motion":
         run_motion(options)
     elif options.verb == "pretrain":

@@ -61,10 +61,11 @@ def test_the_type_is_kept(kind, dtype, folder):
         assert set(np.unique(written)) <= {0, *np.unique(values)}
 
 
-def test_labels_above_the_precision_of_floats_stay_themselves(folder):
+@pytest.mark.parametrize("name", ["a.mha", "a.nii.gz"])
+def test_labels_above_the_precision_of_floats_stay_themselves(name, folder):
     values = np.full(MOVING.shape, 2**24 + 1, np.uint32)
-    save(folder / "a.mha", values, MOVING)
-    assert apply(folder, "--labels", "a.mha", "--output", "out.nrrd") == 0
+    save(folder / name, values, MOVING)
+    assert apply(folder, "--labels", name, "--output", "out.nrrd") == 0
     assert set(np.unique(sitk.GetArrayFromImage(sitk.ReadImage(str(folder / "out.nrrd"))))) <= {0, 2**24 + 1}
 
 

@@ -114,7 +114,9 @@ def test_a_bspline_goes_to_elastix_and_back(tmp_path):
     text = (tmp_path / "t.txt").read_text().replace("(GridIndex 0 0 0)", "(GridIndex 1 -2 3)")
     old = next(line for line in text.splitlines() if line.startswith("(GridOrigin"))
     (tmp_path / "t.txt").write_text(text.replace(old, f"(GridOrigin {moved[0]} {moved[1]} {moved[2]})"))
-    np.testing.assert_allclose(lead(read_elastix(tmp_path / "t.txt"), points), lead(spline, points), atol=1e-9)
+    np.testing.assert_allclose(
+        lead(read_elastix(tmp_path / "t.txt"), points), lead(spline, points), atol=1e-9
+    )
 
 
 def test_a_chain_of_elastix_applies_the_initial_transform_first(tmp_path):
