@@ -14,18 +14,14 @@ from regtask.errors import DataError, Fault
 log = logging.getLogger(__name__)
 
 _DESCRIPTION = """Write a page per pair, to look through in a browser without a network, and an index, the
-worst first, from fields that are there already. Nothing is registered."""
-_EXAMPLE = """examples: dinoreg report OUT  (OUT as dinoreg register wrote it, or a folder of such folders)
-writes OUT/report.html; of several also index.html.
-dinoreg report OUT --dataset TASK_dataset.json  (OUT with fields in Learn2Reg's form, of whatever program)
-writes OUT/reports/index.html and a page per pair."""
+worst first, from fields that are there already. Nothing is registered. Of OUT as dinoreg register wrote it:
+OUT/report.html; of a folder of such folders also index.html there. With --dataset, of fields in Learn2Reg form
+by whatever program: OUT/reports/index.html and a page per pair."""
 
 
 def add_report_parser(verbs: Any) -> None:
     """Add the verb to the subparsers of the command."""
-    parser = verbs.add_parser(
-        "report", help="pages of what was registered", description=_DESCRIPTION, epilog=_EXAMPLE
-    )
+    parser = verbs.add_parser("report", help="pages of what was registered", description=_DESCRIPTION)
     parser.add_argument("folder", type=Path, metavar="OUT")
     parser.add_argument(
         "--dataset", type=Path, metavar="JSON", help="TASK_dataset.json, for Learn2Reg fields"
