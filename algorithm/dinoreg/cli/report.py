@@ -15,7 +15,7 @@ log = logging.getLogger(__name__)
 
 _DESCRIPTION = """Write a page per pair, to look through in a browser without a network, and an index, the
 worst first, from fields that are there already. Nothing is registered. Of OUT as dinoreg register wrote it:
-OUT/report.html; of a folder of such folders also index.html there. With --dataset, of fields in Learn2Reg form
+OUT/report.html; of a folder of such folders also index.html there. With --dataset, of Learn2Reg fields
 by whatever program: OUT/reports/index.html and a page per pair."""
 
 
