@@ -1,4 +1,4 @@
-"""What the compiled CPU kernels gain over torch's `grid_sample`: features read, and the SSD with its gradient.
+"""What the compiled CPU kernels gain over torch's `grid_sample`: reading features, and SSD with its gradient.
 
     python benchmarks/bench_sampling.py [--repeats 9] [--threads 1]
 
@@ -74,7 +74,7 @@ def make_inputs(channels: int, shape: tuple[int, int, int] = SHAPE) -> Inputs:
 
 
 def measure(task: str, inputs: Inputs, repeats: int) -> Mapping[str, Mapping[str, float]]:
-    """Return per way the median wall and processor seconds, and the median ratio to the kernels' in a repeat."""
+    """Return per way the median wall and processor seconds, and the median ratio to the kernels'."""
     ways = make_ways(task, inputs)
     expected = ways[OURS]()  # compiled now, and not in the first repeat
     for way in ways.values():
