@@ -14,8 +14,8 @@ import torch
 
 from dinoreg.encoders.registry import Load, LoadedEncoder, load_encoder
 from dinoreg.encoders.slices.base import SliceEncoder
-from dinoreg.encoders.slices.memory import free_memory
 from dinoreg.encoders.slices.remembered import RememberedTokens
+from dinoreg.runtime import free_memory
 from dinoreg.settings.config import Config, Encoder, TokenSettings
 from dinoreg.settings.load import config_hash
 from dinoreg.study.ablation_rows import Row

@@ -67,6 +67,7 @@ class VolumeSource:
     ) -> None:
         """Take up a loaded encoder."""
         self.settings, self.weights = settings, weights
+        self.channels = settings.components or encoder.channels
         self.digests = {"weights": weights.sha256} if weights else {}
         self._encoder, self._cache, self._device = encoder, cache, device
 

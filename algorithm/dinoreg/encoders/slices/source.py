@@ -24,7 +24,6 @@ from dinoreg.encoders.slices.memory import (
     MemoryEstimate,
     estimate_memory,
     fits,
-    free_memory,
     smaller_sizes,
 )
 from dinoreg.encoders.slices.slice_plan import plan_slices
@@ -32,6 +31,7 @@ from dinoreg.encoders.slices.slicewise import TokenVolume, encode_slices
 from dinoreg.encoders.source import Encoded, Guide
 from dinoreg.facts import INLINE
 from dinoreg.preprocess.prepare import PreparedImage
+from dinoreg.runtime import free_memory
 from dinoreg.settings.encoders import TokenEncoder
 from dinoreg.space.frame import Frame
 from dinoreg.space.lattice import Lattice
@@ -95,6 +95,7 @@ class SliceSource:
             ConfigError: a saved basis cannot be used.
         """
         self.settings, self.weights = settings, weights
+        self.channels = settings.components
         self.digests = {"weights": weights.sha256} if weights else {}
         self._encoder, self._cache, self._device = encoder, cache, device
         self._precision = compute_dtype(settings.precision, device, automatic="float16")
