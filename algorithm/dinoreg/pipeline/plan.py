@@ -173,7 +173,7 @@ def plan_start(settings: Start, lattice: Lattice, frame: Frame) -> Stage:
         case CentresStart():
             return CentresStage(settings, lattice)
         case SlicesStart():
-            return SlicesStage(settings, lattice)
+            return SlicesStage.planned(settings, lattice, frame.orientation)
         case AffineStart():
             return AffineStage(settings, lattice)
         case HypothesesStart():

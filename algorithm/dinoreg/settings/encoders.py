@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from dinoreg.settings.base import Count, Range, Settings, Sha256, Share, Weight
+from dinoreg.settings.base import Count, Range, Settings, Sha256, Share, Slices, Weight
 
 
 class Mind(Settings):
@@ -30,8 +30,14 @@ class TokenSettings(Settings):
 
     weight: Weight = 1.0  # share of this encoder among several
     sha256: Sha256 = ""  # digest that the weights must have; empty: that of the official file
-    axis: Annotated[int, Field(ge=0, le=2)] = 2  # array axis across the slices
+    # "array": slices across array axis `axis`, as they are stored; "axial" and so on: by the directions of
+    # the patient in the header, and seen the same way however the image is stored.
+    slices: Slices = "array"
+    axis: Annotated[int, Field(ge=0, le=2)] = 2  # array axis across the slices, where `slices` is "array"
     up_sampling: Annotated[float, Field(ge=0.1, le=32)] = 5.3  # pixels per voxel of the finer in-plane axis
+    # Patches are not made smaller than this by up_sampling, so that small voxels do not make more of them
+    # than there is to see; 0: no limit. Scaled along with all lengths (max_cells).
+    token_pitch_mm: Range = 0.0
     slice_step: Annotated[int, Field(ge=1, le=100)] = 3  # every n-th slice is encoded, and the last one
     components: Annotated[int, Field(ge=1, le=1024)] = 24  # of the joint PCA
     # "centred": the mean token becomes 0, as the background is; "uncentred": as published.

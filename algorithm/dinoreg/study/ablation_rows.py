@@ -8,11 +8,21 @@ from dataclasses import dataclass
 from typing import Any
 
 from dinoreg.errors import ConfigError
-from dinoreg.settings.config import Config, HypothesesStart, Mind, SlicesStart, TokenSettings
+from dinoreg.settings.config import (
+    Adam,
+    Config,
+    FeatureSettings,
+    HypothesesStart,
+    Mind,
+    SlicesStart,
+    TokenSettings,
+)
 from dinoreg.settings.load import config_hash, parse_config
 from regtask.errors import Fault, nearest
 
 Overrides = Mapping[str, Any]
+_WINDOW = Adam.model_fields["lcc_window"].default
+_JOINED = FeatureSettings.model_fields["ensemble"].default
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,17 +84,20 @@ def _changes(base: Config) -> Iterable[tuple[str, str, Overrides]]:
     yield "no-mask", "without foreground masks", {"masked": False, "preprocess.foreground": "none"}
     yield "s1", "without up-sampling", _tokens(base, up_sampling=1.0)
     yield "s3", "up-sampling by 3", _tokens(base, up_sampling=3.0)
-    for axis in (0, 1, 2):
+    for axis, plane in enumerate(("sagittal", "coronal", "axial")):
+        if _cut_by_anatomy(base):
+            overrides = _tokens(base, slices=plane) | {"start": _by_slices(base, slices=plane)}
+            yield f"axis-{axis}", f"{plane} slices", overrides
+            continue
         overrides = _tokens(base, axis=axis) | {"start": _by_slices(base, axis=axis)}
         yield f"axis-{axis}", f"slices across array axis {axis}", overrides
     for step in (1, 3, 6):
         yield f"step-{step}", f"one slice in {step} encoded", _tokens(base, slice_step=step)
     for similarity in ("ssd", "lcc"):
-        yield (
-            similarity,
-            similarity.upper(),
-            {f"adam.{i}.similarity": similarity for i in range(len(base.adam))},
-        )
+        overrides = {f"adam.{i}.similarity": similarity for i in range(len(base.adam))}
+        if similarity == "ssd":  # which has no window
+            overrides |= {f"adam.{i}.lcc_window": _WINDOW for i in range(len(base.adam))}
+        yield similarity, similarity.upper(), overrides
     for name, robust in (("published", False), ("robust", True)):
         overrides = {"start": _by_slices(base, robust=robust)}
         yield f"{name}-match", f"{name} rule of slice matching", overrides
@@ -102,14 +115,22 @@ def _ensembles(base: Config) -> Iterable[tuple[str, str, Overrides]]:
     if not tokens:
         return
     key = "features.encoders"
-    yield "tokens-alone", "without MIND", {key: tokens}
+    alone = "features.ensemble"
+    yield "tokens-alone", "without MIND", {key: tokens} | ({alone: _JOINED} if len(tokens) == 1 else {})
     for how in ("concatenate", "average"):
         yield f"mind-{how}", f"with MIND, {how}d", {key: [*tokens, *minds], "features.ensemble": how}
     # MIND has no cls token: it starts as the preset `mind` does.
     start = [
         HypothesesStart(kind="hypotheses") if isinstance(step, SlicesStart) else step for step in base.start
     ]
-    yield "mind-alone", "MIND alone, started from hypotheses", {key: minds, "start": start}
+    overrides = {key: minds, "start": start} | ({alone: _JOINED} if len(minds) == 1 else {})
+    yield "mind-alone", "MIND alone, started from hypotheses", overrides
+
+
+def _cut_by_anatomy(base: Config) -> bool:
+    """Whether slices go by the directions of the patient."""
+    tokens = [one for one in base.features.encoders if isinstance(one, TokenSettings)]
+    return any(one.slices != "array" for one in tokens)
 
 
 def _tokens(base: Config, **changes: Any) -> dict[str, Any]:

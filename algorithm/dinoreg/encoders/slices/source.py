@@ -7,9 +7,11 @@ import math
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from dinoreg.encoders.cache import FeatureCache
 from dinoreg.encoders.evidence import keep_evidence
@@ -28,6 +30,7 @@ from dinoreg.encoders.slices.memory import (
 )
 from dinoreg.encoders.slices.slice_plan import plan_slices
 from dinoreg.encoders.slices.slicewise import TokenVolume, encode_slices
+from dinoreg.encoders.slices.turned import array_to_ras, tokens_from_ras
 from dinoreg.encoders.source import Encoded, Guide
 from dinoreg.facts import INLINE
 from dinoreg.preprocess.prepare import PreparedImage
@@ -35,6 +38,7 @@ from dinoreg.runtime import free_memory
 from dinoreg.settings.encoders import TokenEncoder
 from dinoreg.space.frame import Frame
 from dinoreg.space.lattice import Lattice
+from dinoreg.space.orientation import RAS, axis_across, ras_axes
 from dinoreg.weights.search import WeightsFile, file_digest
 
 log = logging.getLogger(__name__)
@@ -108,7 +112,7 @@ class SliceSource:
 
     def encode(self, images: tuple[PreparedImage, PreparedImage], frame: Frame, lattice: Lattice) -> Encoded:
         """Encode a pair; see `FeatureSource`."""
-        key = (frame.image_shape, frame.spacing_mm)
+        key = (frame.image_shape, frame.spacing_mm, frame.orientation)
         if key not in self._sizes:
             self._sizes[key], self._memory[key] = self._sizes_that_fit(frame, lattice)
         begin = time.perf_counter()
@@ -127,12 +131,12 @@ class SliceSource:
             memory_mib=self._memory[key],
             pca=joined.facts,
         )
-        evidence = keep_evidence(*joined.features, joined.basis, {self.settings.axis: joined.codes})
+        evidence = keep_evidence(*joined.features, joined.basis, {volumes[0].plan.axis: joined.codes})
         return Encoded(*joined.features, facts, evidence)
 
     def guide(self, rank: int, grid: int) -> Guide:
         """Return the encoder for images of slices or single ones; see `FeatureSource`."""
-        return slice_features(self._encoder, grid=grid)
+        return slice_features(self._encoder, grid=grid, axis=self.settings.axis)
 
     def _tokens(
         self, images: tuple[PreparedImage, PreparedImage], frame: Frame, key: object
@@ -161,20 +165,20 @@ class SliceSource:
     def _sizes_that_fit(self, frame: Frame, lattice: Lattice) -> tuple[list[EncodingSize], MemoryFacts]:
         """Return the sizes to try, largest first, all of which fit by estimate (or the smallest alone)."""
         settings = self.settings
-        first, second = (a for a in range(3) if a != settings.axis)
+        axis = self._array_axis(frame)
+        first, second = (a for a in range(3) if a != axis)
         finer_mm = min(frame.spacing_mm[first], frame.spacing_mm[second])
         plane = [frame.image_shape[a] * frame.spacing_mm[a] / finer_mm for a in (first, second)]
+        wanted = self._up_sampling(finer_mm, frame.length_scale)
         free = free_memory(self._device)
-        sizes = list(
-            smaller_sizes(settings.up_sampling, settings.batch, has_host=self._device.type == "cuda")
-        )
+        sizes = list(smaller_sizes(wanted, settings.batch, has_host=self._device.type == "cuda"))
 
         def estimate(size: EncodingSize) -> MemoryEstimate:
             return estimate_memory(
                 self._encoder,
                 size,
                 plane_voxels=math.prod(plane),
-                slices=-(-frame.image_shape[settings.axis] // settings.slice_step) + 1,
+                slices=-(-frame.image_shape[axis] // settings.slice_step) + 1,
                 cells=math.prod(lattice.shape),
                 components=settings.components,
                 token_bytes=_STORAGE[settings.storage].itemsize,
@@ -194,30 +198,58 @@ class SliceSource:
         amounts = (free, chosen.activations, chosen.tokens, chosen.features)
         return fitting, MemoryFacts(*(round(amount / _MIB) for amount in amounts))
 
+    def _array_axis(self, frame: Frame) -> int:
+        """Across the slices."""
+        plane = self.settings.slices
+        return self.settings.axis if plane == "array" else axis_across(plane, frame.orientation)
+
+    def _up_sampling(self, finer_mm: float, length_scale: float) -> float:
+        """Pixels per voxel, so that no patch is smaller than the settings allow."""
+        settings = self.settings
+        if not settings.token_pitch_mm:
+            return settings.up_sampling
+        at_most = finer_mm * self._encoder.patch_size / (settings.token_pitch_mm * length_scale)
+        return min(settings.up_sampling, at_most)
+
     def _one(self, image: PreparedImage, frame: Frame, size: EncodingSize) -> TokenVolume:
         settings = self.settings
+        turned = settings.slices != "array" and frame.orientation != RAS
 
         def make() -> TokenVolume:
             content = np.zeros_like(image.foreground)
             content[image.content] = image.foreground[image.content]
+            arrays: tuple[NDArray[Any], ...] = (image.values, image.foreground, content)
+            spacing_mm, axis = frame.spacing_mm, self._array_axis(frame)
+            if turned:
+                arrays = tuple(array_to_ras(array, frame.orientation) for array in arrays)
+                spacing_mm = tuple(frame.spacing_mm[a] for a in ras_axes(frame.orientation)[0])
+                axis = axis_across(settings.slices, RAS)
+            values, foreground, content = arrays
             slices = plan_slices(
                 content,
-                frame.spacing_mm,
-                axis=settings.axis,
+                spacing_mm,
+                axis=axis,
                 up_sampling=size.up_sampling,
                 slice_step=settings.slice_step,
                 patch_size=self._encoder.patch_size,
             )
-            return encode_slices(
+            tokens = encode_slices(
                 self._encoder,
-                torch.from_numpy(image.values).to(self._device),
-                torch.from_numpy(image.foreground).to(self._device),
+                torch.from_numpy(values).to(self._device),
+                torch.from_numpy(foreground).to(self._device),
                 slices,
                 batch=size.batch,
                 precision=self._precision,
                 storage=_STORAGE[settings.storage],
                 keep_on=torch.device("cpu") if size.on_host else None,
             )
+            return tokens_from_ras(tokens, frame.orientation) if turned else tokens
 
-        rest = (settings, frame.spacing_mm, size.up_sampling, size.on_host)
+        rest = (
+            settings,
+            frame.spacing_mm,
+            size.up_sampling,
+            size.on_host,
+            frame.orientation if turned else RAS,
+        )
         return self._cache.of_image(image.identity, rest, make)
