@@ -176,7 +176,7 @@ class Config(Settings):
 
     @model_validator(mode="after")
     def _nothing_idle(self) -> Config:
-        compared = bool(self.start or self.discrete or self.adam)
+        compared = bool(self.start or self.discrete or self.adam) or not self.ffd
         idle = [
             *idle_of_stages(self.start, self.adam, self.ffd),
             *idle_of_encoders(self.features.encoders, compared=compared),
@@ -186,8 +186,6 @@ class Config(Settings):
             idle += changed(self.preprocess, "preprocess", keys)
         if self.features.grid == "image":
             idle += changed(self.features, "features", ("max_voxels",))
-        if len(self.features.encoders) == 1:
-            idle += changed(self.features, "features", ("ensemble",))
         of_patient = any(
             isinstance(one, TokenSettings) and one.slices != "array" for one in self.features.encoders
         )

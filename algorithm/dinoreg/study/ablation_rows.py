@@ -11,7 +11,6 @@ from dinoreg.errors import ConfigError
 from dinoreg.settings.config import (
     Adam,
     Config,
-    FeatureSettings,
     HypothesesStart,
     Mind,
     SlicesStart,
@@ -22,7 +21,6 @@ from regtask.errors import Fault, nearest
 
 Overrides = Mapping[str, Any]
 _WINDOW = Adam.model_fields["lcc_window"].default
-_JOINED = FeatureSettings.model_fields["ensemble"].default
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,16 +113,14 @@ def _ensembles(base: Config) -> Iterable[tuple[str, str, Overrides]]:
     if not tokens:
         return
     key = "features.encoders"
-    alone = "features.ensemble"
-    yield "tokens-alone", "without MIND", {key: tokens} | ({alone: _JOINED} if len(tokens) == 1 else {})
+    yield "tokens-alone", "without MIND", {key: tokens}
     for how in ("concatenate", "average"):
         yield f"mind-{how}", f"with MIND, {how}d", {key: [*tokens, *minds], "features.ensemble": how}
     # MIND has no cls token: it starts as the preset `mind` does.
     start = [
         HypothesesStart(kind="hypotheses") if isinstance(step, SlicesStart) else step for step in base.start
     ]
-    overrides = {key: minds, "start": start} | ({alone: _JOINED} if len(minds) == 1 else {})
-    yield "mind-alone", "MIND alone, started from hypotheses", overrides
+    yield "mind-alone", "MIND alone, started from hypotheses", {key: minds, "start": start}
 
 
 def _cut_by_anatomy(base: Config) -> bool:

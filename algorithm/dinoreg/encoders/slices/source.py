@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import math
 import time
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +14,8 @@ from numpy.typing import NDArray
 
 from dinoreg.encoders.cache import FeatureCache
 from dinoreg.encoders.evidence import keep_evidence
-from dinoreg.encoders.joint_basis import PcaFacts
 from dinoreg.encoders.pca import read_basis
-from dinoreg.encoders.precision import compute_dtype
+from dinoreg.encoders.precision import compute_dtype, wider
 from dinoreg.encoders.slices.base import SliceEncoder
 from dinoreg.encoders.slices.guide import slice_features
 from dinoreg.encoders.slices.joint import join_tokens
@@ -28,11 +26,12 @@ from dinoreg.encoders.slices.memory import (
     fits,
     smaller_sizes,
 )
+from dinoreg.encoders.slices.slice_facts import MemoryFacts, SliceFacts
 from dinoreg.encoders.slices.slice_plan import plan_slices
 from dinoreg.encoders.slices.slicewise import TokenVolume, encode_slices
 from dinoreg.encoders.slices.turned import array_to_ras, tokens_from_ras
 from dinoreg.encoders.source import Encoded, Guide
-from dinoreg.facts import INLINE
+from dinoreg.errors import NumericalError
 from dinoreg.preprocess.prepare import PreparedImage
 from dinoreg.runtime import free_memory
 from dinoreg.settings.encoders import TokenEncoder
@@ -40,6 +39,7 @@ from dinoreg.space.frame import Frame
 from dinoreg.space.lattice import Lattice
 from dinoreg.space.orientation import RAS, axis_across, ras_axes
 from dinoreg.weights.search import WeightsFile, file_digest
+from regtask.errors import Fault
 
 log = logging.getLogger(__name__)
 
@@ -47,39 +47,8 @@ _STORAGE = {"float32": torch.float32, "float16": torch.float16}
 _MIB = 1 << 20
 
 
-@dataclass(frozen=True, slots=True)
-class MemoryFacts:
-    """MiB that were free, and that a pair was estimated to take."""
-
-    free: int
-    activations: int
-    tokens: int
-    features: int
-
-
-@dataclass(frozen=True, slots=True)
-class SliceFacts:
-    """How a pair was encoded.
-
-    Attributes:
-        up_sampling: pixels per voxel, as memory allowed.
-        batch: slices at a time.
-        tokens_on_host: whether the tokens were kept in the host's memory.
-        slices: encoded of fixed and moving.
-        patches: of a slice of each, (h, w).
-        encode_seconds: for both images.
-        memory_mib: at the first pair of this shape.
-        pca: of the joint basis.
-    """
-
-    up_sampling: float
-    batch: int
-    tokens_on_host: bool
-    slices: tuple[int, ...]
-    patches: tuple[tuple[int, int], ...]
-    encode_seconds: float
-    memory_mib: MemoryFacts
-    pca: PcaFacts | None = field(default=None, metadata=INLINE)
+class NotFiniteError(Exception):
+    """Tokens are too large for the type that they were computed or stored in."""
 
 
 class SliceSource:
@@ -103,6 +72,7 @@ class SliceSource:
         self.digests = {"weights": weights.sha256} if weights else {}
         self._encoder, self._cache, self._device = encoder, cache, device
         self._precision = compute_dtype(settings.precision, device, automatic="float16")
+        self._storage = _STORAGE[settings.storage]
         self._basis = None
         if settings.basis:
             self._basis = read_basis(Path(settings.basis), channels=encoder.channels)
@@ -113,10 +83,8 @@ class SliceSource:
     def encode(self, images: tuple[PreparedImage, PreparedImage], frame: Frame, lattice: Lattice) -> Encoded:
         """Encode a pair; see `FeatureSource`."""
         key = (frame.image_shape, frame.spacing_mm, frame.orientation)
-        if key not in self._sizes:
-            self._sizes[key], self._memory[key] = self._sizes_that_fit(frame, lattice)
         begin = time.perf_counter()
-        size, volumes = self._tokens(images, frame, key)
+        size, volumes = self._tokens(images, frame, lattice, key)
         if self._device.type == "cuda":
             torch.cuda.synchronize(self._device)
         seconds = time.perf_counter() - begin
@@ -125,6 +93,8 @@ class SliceSource:
             up_sampling=size.up_sampling,
             batch=size.batch,
             tokens_on_host=size.on_host,
+            precision=_name(self._precision),
+            storage=_name(self._storage),
             slices=tuple(len(volume.plan.indices) for volume in volumes),
             patches=tuple(volume.plan.patches for volume in volumes),
             encode_seconds=round(seconds, 3),
@@ -139,17 +109,23 @@ class SliceSource:
         return slice_features(self._encoder, grid=grid, axis=self.settings.axis)
 
     def _tokens(
-        self, images: tuple[PreparedImage, PreparedImage], frame: Frame, key: object
+        self, images: tuple[PreparedImage, PreparedImage], frame: Frame, lattice: Lattice, key: object
     ) -> tuple[EncodingSize, tuple[TokenVolume, TokenVolume]]:
         """Encode both images with the same up-sampling, smaller where memory does not suffice.
 
         Raises:
             torch.OutOfMemoryError: not even single slices without up-sampling fit.
+            NumericalError: tokens are not finite in float32 either.
         """
         while True:
+            if key not in self._sizes:
+                self._sizes[key], self._memory[key] = self._sizes_that_fit(frame, lattice)
             size = self._sizes[key][0]
             try:
                 return size, (self._one(images[0], frame, size), self._one(images[1], frame, size))
+            except NotFiniteError:
+                self._take_wider_numbers()
+                continue
             except torch.OutOfMemoryError:
                 # Smaller batches were tried already: what is kept has to become smaller.
                 kept = (size.up_sampling, size.on_host)
@@ -161,6 +137,30 @@ class SliceSource:
             self._cache.clear()
             torch.cuda.empty_cache()
             log.warning("out of memory with %s: going on with %s", size, later[0])
+
+    def _take_wider_numbers(self) -> None:
+        """Compute, and in the end store, both images and all that follow in a type for larger values.
+
+        Raises:
+            NumericalError: there is none.
+        """
+        tried = f"{_name(self._precision)}, stored in {_name(self._storage)}"
+        if (next_one := wider(self._precision)) is not None:
+            self._precision = next_one
+        elif self._storage != torch.float32:
+            self._storage = torch.float32
+        else:
+            raise NumericalError(
+                Fault("tokens not finite", self.settings.name, got=tried, remedy="check the weights")
+            )
+        self._cache.clear()
+        self._sizes.clear()
+        log.warning(
+            "tokens not finite in %s: going on in %s, stored in %s",
+            tried,
+            _name(self._precision),
+            _name(self._storage),
+        )
 
     def _sizes_that_fit(self, frame: Frame, lattice: Lattice) -> tuple[list[EncodingSize], MemoryFacts]:
         """Return the sizes to try, largest first, all of which fit by estimate (or the smallest alone)."""
@@ -181,7 +181,7 @@ class SliceSource:
                 slices=-(-frame.image_shape[axis] // settings.slice_step) + 1,
                 cells=math.prod(lattice.shape),
                 components=settings.components,
-                token_bytes=_STORAGE[settings.storage].itemsize,
+                token_bytes=self._storage.itemsize,
                 value_bytes=self._precision.itemsize,
             )
 
@@ -240,9 +240,11 @@ class SliceSource:
                 slices,
                 batch=size.batch,
                 precision=self._precision,
-                storage=_STORAGE[settings.storage],
+                storage=self._storage,
                 keep_on=torch.device("cpu") if size.on_host else None,
             )
+            if not tokens.finite:
+                raise NotFiniteError
             return tokens_from_ras(tokens, frame.orientation) if turned else tokens
 
         rest = (
@@ -253,3 +255,7 @@ class SliceSource:
             frame.orientation if turned else RAS,
         )
         return self._cache.of_image(image.identity, rest, make)
+
+
+def _name(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")

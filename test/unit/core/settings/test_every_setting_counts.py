@@ -330,7 +330,6 @@ def test_every_setting_counts(model, key):
         (BASE, {"adam.0.smoothing_repeats": 0, "adam.0.smoothing_width": 7}, r"adam\.0\.smoothing_width"),
         (BASE, {"preprocess": {"normalise": False, "ct_level_hu": 0.0}}, "preprocess.ct_level_hu"),
         (BASE, {"features.max_voxels": 20_000}, "features.max_voxels"),
-        (BASE, {"features.ensemble": "average"}, "features.ensemble"),
         (BASE, {"start": [{"kind": "slices", "descriptor": "features", "closest": 3}]}, "start.0.closest"),
     ],
 )
