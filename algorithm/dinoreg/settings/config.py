@@ -80,6 +80,8 @@ class Preprocess(Settings):
     ct_width_hu: Annotated[float, Field(gt=0)] = 400.0  # width of the CT window: abdomen 400, lung 1500
     mr_percentile: Annotated[float, Field(gt=50, le=100)] = 97.0  # MR intensities above it are clipped
     normalise: bool = True  # false: intensities as stored
+    # What encoders see outside the foreground: 0, or the image as it is; its percentile is then of the whole.
+    background: Literal["zero", "kept"] = "zero"
     # "task": the task's mask files; "threshold": body by threshold; "auto": masks where the task has them,
     # else threshold; "none": everything is foreground.
     # "task-or-all": masks where the task has them, else everything.

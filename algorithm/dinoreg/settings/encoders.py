@@ -38,10 +38,13 @@ class TokenSettings(Settings):
     # Patches are not made smaller than this by up_sampling, so that small voxels do not make more of them
     # than there is to see; 0: no limit. Scaled along with all lengths (max_cells).
     token_pitch_mm: Range = 0.0
+    whole_slices: bool = False  # true: the blank border and slices without foreground are encoded as well
     slice_step: Annotated[int, Field(ge=1, le=100)] = 3  # every n-th slice is encoded, and the last one
     components: Annotated[int, Field(ge=1, le=1024)] = 24  # of the joint PCA
     # "centred": the mean token becomes 0, as the background is; "uncentred": as published.
     projection: Literal["centred", "uncentred"] = "centred"
+    # false: all patches count and none becomes 0, "w/o masking" in table 3 of Song et al. 2024.
+    pca_mask: bool = True
     foreground_share: Share = 0.99  # patches with more foreground than this count, the others become 0
     basis: str = ""  # .safetensors with a saved basis; empty: fitted to the pair
     batch: Count = 8  # slices at a time

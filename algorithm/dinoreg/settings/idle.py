@@ -12,9 +12,11 @@ from dinoreg.settings.stages import Adam, AdamStage, Ffd, SlicesStart, Start
 _OF_VOLUMES = (
     "up_sampling",
     "token_pitch_mm",
+    "whole_slices",
     "slice_step",
     "components",
     "projection",
+    "pca_mask",
     "foreground_share",
     "basis",
     "batch",
@@ -58,5 +60,7 @@ def idle_of_encoders(encoders: Sequence[Encoder], *, compared: bool) -> Iterator
     for n, encoder in enumerate(encoders):
         if isinstance(encoder, TokenSettings) and encoder.slices != "array":
             yield from changed(encoder, f"features.encoders.{n}", ("axis",))
+        if isinstance(encoder, TokenSettings) and not encoder.pca_mask:
+            yield from changed(encoder, f"features.encoders.{n}", ("foreground_share",))
         if isinstance(encoder, TokenSettings) and not compared:
             yield from changed(encoder, f"features.encoders.{n}", _OF_VOLUMES)

@@ -41,8 +41,8 @@ class Row:
 def ablation_rows(base: Config, names: Sequence[str] | None = None) -> tuple[Row, ...]:
     """Return the rows that differ from the full method, which comes first.
 
-    The first four parts are those of Song et al. 2024, table 3. A row that changes nothing in `base` (the
-    up-sampling that it has, an encoder that it lacks) is left out.
+    The parts no-slice-match, no-pca-mask, s1 and s3 are those of Song et al. 2024, table 3. A row that
+    changes nothing in `base` (the up-sampling that it has, an encoder that it lacks) is left out.
 
     Args:
         base: the full method.
@@ -79,7 +79,8 @@ def _changes(base: Config) -> Iterable[tuple[str, str, Overrides]]:
     """Yield (name, what it is, dotted key -> value)."""
     others = [step for step in base.start if not isinstance(step, SlicesStart)]
     yield "no-slice-match", "without slice matching", {"start": others}
-    yield "no-mask", "without foreground masks", {"masked": False, "preprocess.foreground": "none"}
+    yield "no-pca-mask", "without the mask of the PCA", _tokens(base, pca_mask=False)
+    yield "no-mask", "without any foreground masks", {"masked": False, "preprocess.foreground": "none"}
     yield "s1", "without up-sampling", _tokens(base, up_sampling=1.0)
     yield "s3", "up-sampling by 3", _tokens(base, up_sampling=3.0)
     for axis, plane in enumerate(("sagittal", "coronal", "axial")):

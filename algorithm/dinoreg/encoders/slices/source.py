@@ -218,6 +218,8 @@ class SliceSource:
         def make() -> TokenVolume:
             content = np.zeros_like(image.foreground)
             content[image.content] = image.foreground[image.content]
+            if settings.whole_slices:
+                content[:] = True
             arrays: tuple[NDArray[Any], ...] = (image.values, image.foreground, content)
             spacing_mm, axis = frame.spacing_mm, self._array_axis(frame)
             if turned:
