@@ -115,6 +115,10 @@ def write_result(
             for role, path in inputs.items()
         },
         "files": names,
+        "grids": {
+            name: {"shape": list(grid.shape), "affine": grid.affine.tolist()}
+            for name, grid in (("fixed", fixed), ("moving", result.moving.grid))
+        },
         "grids_differ": fixed.differences(result.moving.grid),
         "seconds": round(result.seconds, 3),
         "folding_percent": result.registration.guard.folding_percent,
@@ -128,6 +132,7 @@ def write_result(
         facts |= result.verdict.as_dict()
     if inverse is not None:
         facts["inverse_residual_mm"] = round(inverse.residual_mm, 4)
+        facts["inverse_largest_mm"] = round(inverse.largest_mm, 4)
     atomic_write_text(folder / FACTS, json.dumps(plain(facts), indent=1, allow_nan=False) + "\n")
     if report:
         _draw(folder / PICTURE, result, labels)
