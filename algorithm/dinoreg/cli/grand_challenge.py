@@ -82,7 +82,7 @@ def run_job(options: argparse.Namespace) -> None:
     from dinoreg.runtime import choose_device
     from dinoreg.settings.load import config_hash
     from dinoreg.task.entry import attempt, registration_facts, say_verdicts
-    from dinoreg.task.run_task import run_header
+    from dinoreg.task.manifest import run_header
 
     names = _socket_names(options.socket)
     images = _read_inputs(options.input, names)

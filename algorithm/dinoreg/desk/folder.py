@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from dinoreg.desk.report import fact_rows, labels_on, title_of
 from dinoreg.desk.transforms import read_transform, transform_points
 from dinoreg.report.page import Points, Shown
 from dinoreg.space.regrid import working_grid
+from regtask.digest import file_sha256
 from regtask.documents import read_json
 from regtask.errors import DataError, Fault
 from regtask.grid import Grid
@@ -107,9 +107,7 @@ def _unchanged(name: str, entry: dict[str, str]) -> Path:
             Fault("an input of the registration is gone", str(path), f"the {name}", remedy=remedy)
         )
     if path.is_file():
-        with path.open("rb") as stream:
-            digest = hashlib.file_digest(stream, "sha256").hexdigest()
-        if digest != entry["sha256"]:
+        if file_sha256(path) != entry["sha256"]:
             raise DataError(
                 Fault("an input of the registration has changed", str(path), "the file that was registered",
                       f"another SHA-256 for {name}", "register again")

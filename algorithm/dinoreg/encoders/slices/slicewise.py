@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
+from jaxtyping import Float, Shaped
 from torch import Tensor
 
 from dinoreg.encoders.joint_basis import counting
@@ -41,6 +42,12 @@ class TokenVolume:
         """Memory that it holds."""
         return sum(t.numel() * t.element_size() for t in (self.patches, self.cls, self.share))
 
+    @property
+    def finite(self) -> bool:
+        """Whether all tokens are finite; asked slice by slice, the device is waited for once."""
+        each = [values.isfinite().all() for values in (*self.patches, self.cls)]
+        return bool(torch.stack(each).all())
+
     def foreground_tokens(self, above: float | None, device: torch.device) -> Iterator[Tensor]:
         """Yield the tokens of patches with more foreground than `above`, (N, D), slice by slice."""
         for patches, share in zip(self.patches, self.share, strict=True):
@@ -50,8 +57,8 @@ class TokenVolume:
 @torch.inference_mode()
 def encode_slices(
     encoder: SliceEncoder,
-    values: Tensor,
-    foreground: Tensor,
+    values: Float[Tensor, "i j k"],
+    foreground: Shaped[Tensor, "i j k"],
     plan: SlicePlan,
     *,
     batch: int,
@@ -110,8 +117,8 @@ def encode_slices(
 
 
 def place_tokens(
-    values: Tensor, plan: SlicePlan, lattice: Lattice, *, origin: Sequence[int] = (0, 0, 0)
-) -> Tensor:
+    values: Float[Tensor, "n c h w"], plan: SlicePlan, lattice: Lattice, *, origin: Sequence[int] = (0, 0, 0)
+) -> Float[Tensor, "c i j k"]:
     """Bring values of patches to a lattice: linear between patches and slices, averaged over its cells.
 
     Convention: cell c of the lattice covers the voxels [c s, (c + 1) s) after `origin`, so that its centre
