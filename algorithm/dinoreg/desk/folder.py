@@ -106,12 +106,11 @@ def _unchanged(name: str, entry: dict[str, str]) -> Path:
         raise DataError(
             Fault("an input of the registration is gone", str(path), f"the {name}", remedy=remedy)
         )
-    if path.is_file():
-        if file_sha256(path) != entry["sha256"]:
-            raise DataError(
-                Fault("an input of the registration has changed", str(path), "the file that was registered",
-                      f"another SHA-256 for {name}", "register again")
-            )  # fmt: skip
+    if path.is_file() and file_sha256(path) != entry["sha256"]:
+        raise DataError(
+            Fault("an input of the registration has changed", str(path), "the file that was registered",
+                  f"another SHA-256 for {name}", "register again")
+        )  # fmt: skip
     return path
 
 
