@@ -22,6 +22,7 @@ EXPECTED = (
     "ffd-dinov2",
     "ffd-mind",
     "ffd-ncc",
+    "ffd-published",
     "ffd-sam",
     "identity",
     "mind",
