@@ -20,7 +20,7 @@ from torch import Tensor
 from dinoreg.motion.settings import Search
 from dinoreg.motion.window import Square, sample_frames
 
-_FINER = 6  # so many times finer are the angles of the second look
+_FINER = 3  # so many times finer are the angles of the second look
 _LEAST_OVERLAP = 0.4  # of the template's window that has to lie within the frame
 _LEAST_VARIANCE = 1e-5  # of intensities in [0, 1]; less is a flat image
 _OVERSAMPLING = 2  # samples per pixel of the search and axis, averaged

@@ -71,7 +71,7 @@ class Search(Settings):
     rotation_degrees: Annotated[float, Field(ge=0, le=180)] = 0.0  # largest; 0: no search
     step_degrees: Annotated[float, Field(gt=0, le=45)] = 6.0  # of the first look; the second is finer
     translation: Annotated[float, Field(ge=0, le=0.5)] = 0.35  # largest, share of the window's side
-    pixels: Annotated[int, Field(ge=16, le=256)] = 48  # per side of the window
+    pixels: Annotated[int, Field(ge=16, le=256)] = 32  # per side of the window
     # The search is heeded where the correlation rises by at least so much; less is left to the network.
     gain: Share = 0.05
 
