@@ -50,7 +50,7 @@ def test_a_known_motion_is_found(degrees):
     template = texture()
     shift = (9.0, -13.0)
     found = RigidSearch(tensor(template), SQUARE, LARGE)(tensor(moved(template, degrees, shift)))
-    assert found.degrees == pytest.approx(degrees, abs=1.0)
+    assert found.degrees == pytest.approx(degrees, abs=2.0)
     # the middle of the window is turned about itself, then shifted
     assert found.matrix[:, 2].numpy() * SQUARE.half_mm == pytest.approx(shift, abs=0.7)
     assert found.correlation > 0.9
