@@ -9,7 +9,8 @@ shifted, by known amounts, and each method estimates the motion between it and t
 mean distance, over the target, between where a pixel is read and where the known motion alone would have it
 read, mm: at no motion it is what the method makes of the heart's own motion. A method that gives up counts as
 the identity. Occlusion: a black square hides part of the window of each frame; through plane: the frames of
-another slice of the same patient take the place of the frames. Both ask how many frames the tracker flags.
+another slice of the same patient take the place of the frames. Both ask how many frames the tracker flags. In
+the frames of all patients as they are, the rigid search should find nothing large.
 Writes benchmarks/results/motion_robustness.{json,md}.
 """
 
@@ -31,7 +32,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cine.flags import flagged, through_plane
+from cine.flags import flagged, heeded, through_plane
 from cine.methods import Method, methods_of
 from cine.sequences import patient_of
 from common import ROOT, provenance, write_json
@@ -119,6 +120,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         {"hidden_percent": hidden, **flagged(inside, hidden, lambda s: track(net, config, limits, s))}
         for hidden in HIDDEN_PERCENT
     ]
+    everyone = [prepare(sequence, config) for sequence in sequences]
+    unmoved = heeded(everyone, search)
     through = through_plane(inside, lambda s: track(net, config, limits, s))
     content = {
         "provenance": found,
@@ -127,9 +130,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "motion": rows,
         "occlusion": flags,
         "through_plane": through,
+        "search_of_unmoved_frames": unmoved,
     }
     write_json(options.output.with_suffix(".json"), content)
-    text = markdown(rows, flags, through)
+    text = markdown(rows, flags, through, unmoved)
     options.output.with_suffix(".md").write_text(text, encoding="utf-8")
     print(text)
 
@@ -158,7 +162,12 @@ def motion_error_mm(prepared: Prepared, sequence: LabelledCine, motion: Tensor, 
     return float(away.mean()) * square.half_mm
 
 
-def markdown(rows: Sequence[dict[str, Any]], flags: Sequence[dict[str, Any]], through: dict[str, Any]) -> str:
+def markdown(
+    rows: Sequence[dict[str, Any]],
+    flags: Sequence[dict[str, Any]],
+    through: dict[str, Any],
+    unmoved: dict[str, Any],
+) -> str:
     """Return the tables."""
     lines = []
     for kind in dict.fromkeys(row["kind"] for row in rows):
@@ -180,6 +189,10 @@ def markdown(rows: Sequence[dict[str, Any]], flags: Sequence[dict[str, Any]], th
         f"| {row['hidden_percent']} % of the window hidden | {row['flagged_percent']:.0f} |" for row in flags
     ]
     lines.append(f"| of another slice | {through['flagged_percent']:.0f} |")
+    lines += [
+        "",
+        f"The rigid search is heeded in {unmoved['heeded']} of {unmoved['frames']} frames as they are.",
+    ]
     return "\n".join(lines) + "\n"
 
 

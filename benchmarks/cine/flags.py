@@ -11,7 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cine.sequences import with_frames
+from dinoreg.motion.rigid_search import RigidSearch
+from dinoreg.motion.sampling import Prepared
 from dinoreg.motion.sequences import LabelledCine
+from dinoreg.motion.settings import Search
 from dinoreg.motion.track import Track
 
 
@@ -36,6 +39,15 @@ def through_plane(
         frames[sequence.template] = sequence.cine.frames[sequence.template]
         changed.append(with_frames(sequence, frames))
     return _count(changed, follow)
+
+
+def heeded(prepared: Sequence[Prepared], search: Search) -> dict[str, Any]:
+    """Return in how many frames as they are the rigid search finds motion that it takes for large."""
+    found = []
+    for item in prepared:
+        look = RigidSearch(item.frames[item.template][None], item.square, search)
+        found += [look(frame[None]).degrees != 0 for frame in item.frames]
+    return {"heeded": sum(found), "frames": len(found)}
 
 
 def _count(sequences: Sequence[LabelledCine], follow: Callable[[LabelledCine], Track]) -> dict[str, Any]:

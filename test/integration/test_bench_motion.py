@@ -123,5 +123,6 @@ def test_the_rigid_search_recovers_what_an_untrained_network_does_not(
         assert errors[f"rigid search, then landmarks, {kind}", "r", 45] < 4
         assert errors[f"rigid search, then landmarks, {kind}", "s", 10] < 4
     assert errors["rigid search", "r", 45] < 4
+    assert content["search_of_unmoved_frames"] == {"heeded": 0, "frames": 6}
     assert [row["hidden_percent"] for row in content["occlusion"]] == [0, 40]
     assert "rigid search, then landmarks, tps" in output.with_suffix(".md").read_text()

@@ -111,9 +111,9 @@ class RigidSearch:
         place = [int(n) for n in torch.unravel_index(correlations.argmax(), correlations.shape)]
         beside = []
         for axis, (at, size) in enumerate(zip(place, correlations.shape, strict=True)):
-            line = correlations.movedim(axis, 0)[
-                (slice(None), *(p for a, p in enumerate(place) if a != axis))
-            ]
+            line = correlations
+            for other in (a for a in (2, 1, 0) if a != axis):
+                line = line.select(other, place[other])
             beside.append(_summit(*line[at - 1 : at + 2].tolist()) if 0 < at < size - 1 else 0.0)
         angle = float(degrees[place[0]] + beside[0] * (degrees[1] - degrees[0]))
         cell = 2 / self._settings.pixels
