@@ -3,10 +3,12 @@
 import itertools
 import json
 import sys
+from contextlib import nullcontext
 
 import numpy as np
 import pytest
 import torch
+from pretend_cuda import pretended_cuda
 from random_dino3d import random_network
 from scipy import ndimage
 
@@ -263,10 +265,13 @@ def test_the_operations_of_a_transformer_by_hand():
     assert counted["training_exa"] == pytest.approx(counted["step_tera"] * 150_000 / 1e6)
 
 
-def test_the_cost_of_a_training_is_counted_and_timed(tmp_path, capsys):
+@pytest.mark.parametrize("device", ["cpu", "cuda:0"])
+def test_the_cost_of_a_training_is_counted_and_timed(tmp_path, capsys, device):
     output = tmp_path / "cost.json"
     command = ["cost", "--presets", "vit", "--size", "16", "--steps", "1", "--output", str(output)]
-    bench_encoder.main([*command, *(part for setting in TINY_VIT for part in ("--set", setting))])
+    command += [part for setting in TINY_VIT for part in ("--set", setting)]
+    with pretended_cuda() if device != "cpu" else nullcontext():
+        bench_encoder.main([*command, "--device", device])
     (row,) = json.loads(output.read_text())["rows"]
     assert (row["batch"], row["timed_batch"], row["timed_size"], row["steps"]) == (4, 1, 16, 150_000)
     assert row["seconds"] > 0
