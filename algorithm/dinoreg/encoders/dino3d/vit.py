@@ -46,15 +46,16 @@ class VitNetwork(VolumeNetwork):
         self.patch, self.width, self.depth, self.heads, self.size = patch, width, depth, heads, size
         self.stride, self.channels, self.context_channels = patch, width, width
         self.largest = size
-        config = DINOv3ViTConfig(
-            hidden_size=width,
-            intermediate_size=round(_GATED_SHARE * width),
-            num_attention_heads=heads,
-            use_gated_mlp=True,
-            hidden_act="silu",
-            layerscale_value=_LAYER_SCALE,
-            attn_implementation="sdpa",
-        )
+        settings: dict[str, Any] = {
+            "hidden_size": width,
+            "intermediate_size": round(_GATED_SHARE * width),
+            "num_attention_heads": heads,
+            "use_gated_mlp": True,
+            "hidden_act": "silu",
+            "layerscale_value": _LAYER_SCALE,
+            "attn_implementation": "sdpa",
+        }
+        config = DINOv3ViTConfig(**settings)
         self.patches = nn.Conv3d(1, width, patch, stride=patch)
         self.cls_token = nn.Parameter(0.02 * torch.randn(width))
         # In place of what a masked cell shows, in training (Zhou et al. 2022, iBOT).
