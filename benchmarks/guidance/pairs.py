@@ -73,6 +73,7 @@ def draw_jacobians(
         }
     bar = figure.colorbar(image, ax=axes, ticks=list(JACOBIAN_TICKS), fraction=0.02)
     bar.ax.set_yticklabels(JACOBIAN_TICKS.values())
+    bar.minorticks_off()
     save(figure, picture)
     return {"pair": pair.case_key, "mean_log_determinant": numbers}
 
@@ -93,7 +94,7 @@ def draw_guided(
         displacement = in_plane(field)
         found = numbers[name] = _scores(pair, field)
         _draw_images(row[:5], pair, displacement, titles)
-        row[2].set_title(f"{name}: Dice {found['dice']:.3f}, HD95 {found['hd95']:.2f}", fontsize=8)
+        row[2].set_title(f"{name}\nDice {found['dice']:.3f}, HD95 {found['hd95']:.2f}", fontsize=8)
         show_volume_change(row[5], displacement, titles[5])
     before = numbers["initial"]
     figure.suptitle(f"{pair.case_key}, before: Dice {before['dice']:.3f}, HD95 {before['hd95']:.2f}")

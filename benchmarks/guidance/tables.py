@@ -22,11 +22,13 @@ def update(
     """Put rows in the place of those of the same name, and write the tables again."""
     content = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
     content.setdefault("provenance", {})[experiment] = provenance()
-    content["not_measured"] = dict(absent)
     if numbers is not None:
         content.setdefault("figures", {})[experiment] = numbers
     table = {(r["experiment"], r["name"]): r for r in [*content.get("rows", []), *rows]}
     content["rows"] = list(table.values())
+    measured = {row["encoder"] for row in content["rows"]}
+    missing = {**content.get("not_measured", {}), **absent}
+    content["not_measured"] = {name: why for name, why in missing.items() if name not in measured}
     write_json(path, content)
     path.with_suffix(".md").write_text(format_tables(content), encoding="utf-8")
 
