@@ -114,7 +114,7 @@ def measure(dataset: Dataset, row: Row, device: torch.device, overrides: Sequenc
     labels = {label for s in scores for label in s.dice_per_label}
     # A label that is in one of the two images only has no Dice.
     per_label = {
-        n: {s.case: round(d, 4) for s in scores if (d := s.dice_per_label.get(n, math.nan)) >= 0}
+        n: {s.case: d for s in scores if (d := s.dice_per_label.get(n, math.nan)) >= 0}
         for n in sorted(labels)
     }
     return {
@@ -123,7 +123,9 @@ def measure(dataset: Dataset, row: Row, device: torch.device, overrides: Sequenc
         "dice": statistics.fmean(s.dice for s in scores),
         "dice_sd": _deviation([s.dice for s in scores]),
         "dice_per_pair": {s.case: round(s.dice, 4) for s in scores},
-        "dice_per_pair_and_label": {str(n): cases for n, cases in per_label.items()},
+        "dice_per_pair_and_label": {
+            str(n): {case: round(d, 4) for case, d in cases.items()} for n, cases in per_label.items()
+        },
         "dice_per_label": {str(n): statistics.fmean(cases.values()) for n, cases in per_label.items()},
         "pairs_per_label": {str(n): len(cases) for n, cases in per_label.items()},
         "hd95": statistics.fmean(s.hd95_mm for s in scores),
