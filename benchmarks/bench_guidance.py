@@ -42,7 +42,7 @@ from guidance.curves import draw_curves
 from guidance.features import draw_commutation, draw_components
 from guidance.pairs import Configs, draw_guided, draw_jacobians, draw_pairs
 from guidance.plots import draw_boxes, draw_sweep
-from guidance.rows import BASE, ENCODERS, GUIDE, digest, known, measure, rows_of, schedule
+from guidance.rows import BASE, ENCODERS, GUIDE, digest, known, measure, rows_of, schedule, that_matter
 from guidance.tables import format_rows, read_rows, update
 from regtask.dataset import Dataset, read_dataset
 
@@ -73,13 +73,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     found, absent = find_encoders(chosen, device)
     common = [*schedule(options.schedule), *options.set]
     if options.experiment == "pairs":
-        draw_pairs(dataset, load_preset(BASE, common), picture, device)
+        draw_pairs(dataset, load_preset(BASE, that_matter(common, ())), picture, device)
     elif options.experiment in FEATURES:
         numbers = FEATURES[options.experiment](dataset, found, picture)
         report(picture, numbers)
         update(options.results, options.experiment, [], absent, numbers)
     elif options.experiment == "commute":
-        numbers = draw_commutation(dataset, found, load_preset(BASE, common), picture, device)
+        numbers = draw_commutation(
+            dataset, found, load_preset(BASE, that_matter(common, ())), picture, device
+        )
         report(picture, numbers)
         update(options.results, options.experiment, [], absent, numbers)
     elif options.experiment in REGISTERED:
@@ -133,7 +135,8 @@ def measure_rows(
         if row.encoder in absent:
             print(f"{row.name}: not measured, {absent[row.encoder]}")
             continue
-        overrides = [*row.overrides(encoders), *common]
+        own = row.overrides(encoders)
+        overrides = [*own, *that_matter(common, own)]
         key = digest(row, dataset, overrides)
         result = asdict(row) | (known(options.results, key) or measure(dataset, row, device, overrides))
         result["digest"] = key
@@ -165,12 +168,11 @@ def configs_of(experiment: str, encoders: Mapping[str, str], common: Sequence[st
     """Return the configurations that are drawn: correlation, and each encoder, alone or as a guide."""
     alpha = 1.0 if experiment == "jacobian" else GUIDE
     title = "{} alone" if experiment == "jacobian" else f"{{}}, alpha {alpha}"
-    return {"NCC": load_preset(BASE, common)} | {
-        title.format(name): load_preset(
-            BASE, [f"features.encoders=[{toml}]", f"ffd.0.alpha={alpha}", *common]
-        )
-        for name, toml in encoders.items()
-    }
+    configs = {"NCC": load_preset(BASE, that_matter(common, ()))}
+    for name, toml in encoders.items():
+        own = [f"features.encoders=[{toml}]", f"ffd.0.alpha={alpha}"]
+        configs[title.format(name)] = load_preset(BASE, [*own, *that_matter(common, own)])
+    return configs
 
 
 def report(picture: Path, numbers: dict[str, Any]) -> None:

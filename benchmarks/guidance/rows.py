@@ -57,8 +57,15 @@ class Row:
 
     def overrides(self, encoders: Mapping[str, str]) -> list[str]:
         """Return the same as `--set` of the command, the encoders being given by name."""
-        guide = [f"features.encoders=[{encoders[self.encoder]}]"] if self.encoder else []
+        guided = self.encoder and "alpha=0.0" not in self.settings
+        guide = [f"features.encoders=[{encoders[self.encoder]}]"] if self.encoder and guided else []
         return [*guide, *(f"ffd.0.{setting}" for setting in self.settings)]
+
+
+def that_matter(settings: Sequence[str], overrides: Sequence[str]) -> list[str]:
+    """Return the settings for every row without the patches, where no transformer guides."""
+    tokens = any("features.encoders" in o and '"mind"' not in o for o in overrides)
+    return [s for s in settings if tokens or not s.startswith("ffd.0.feature_grid")]
 
 
 def rows_of(experiment: str, encoders: Mapping[str, str]) -> Iterator[Row]:
