@@ -29,6 +29,7 @@ from dinoreg.settings.stages import (
     DiscreteStage,
     Ffd,
     HypothesesStart,
+    Linear,
     PublishedAdam,
     PublishedDiscrete,
     SearchStart,
@@ -52,6 +53,7 @@ __all__ = [
     "Guard",
     "HypothesesStart",
     "Intensity",
+    "Linear",
     "Millimetres",
     "Mind",
     "Output",
@@ -137,6 +139,7 @@ class Config(Settings):
     masked: bool = True  # cells without foreground do not count
     preprocess: Preprocess = Preprocess()
     features: FeatureSettings = FeatureSettings()
+    linear: Linear | None = None
     start: tuple[Start, ...] = ()
     discrete: tuple[DiscreteStage, ...] = ()
     adam: tuple[AdamStage, ...] = ()

@@ -18,6 +18,7 @@ LAYERS = (
     ("stage",),
     ("optimise",),
     ("start", "guard"),
+    ("linear",),
     ("pipeline", "warp"),
     ("report",),
     ("task", "desk"),
