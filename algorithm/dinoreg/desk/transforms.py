@@ -14,6 +14,8 @@ import torch
 from numpy.typing import NDArray
 
 from dinoreg.desk.images import to_itk
+from dinoreg.desk.linear import affine_transform, carried
+from dinoreg.linear.maps import inverse
 from dinoreg.space.sampling import sample_linear
 from regtask.atomic import atomic_path
 from regtask.errors import DataError, Fault, OutputError
@@ -38,19 +40,40 @@ class Inverse:
     residual_mm: float
 
 
-def make_transform(displacement: NDArray[np.float32], fixed: Grid, moving: Grid) -> sitk.Transform:
+def make_transform(
+    displacement: NDArray[np.float32], fixed: Grid, moving: Grid, linear: NDArray[np.float64] | None = None
+) -> sitk.Transform:
     """Return a displacement as a composite ITK transform.
 
     Args:
         displacement: (I, J, K, 3) voxels.
         fixed: its grid.
         moving: grid in whose voxels the displaced positions are.
+        linear: (4, 4) RAS mm of fixed to those of moving; where it is given the field holds only what goes
+            before it, and it follows as a transform of its own, exact everywhere.
     """
-    vectors = voxels_to_lps(displacement, fixed, moving)
-    return _composite(vectors, fixed)
+    if linear is None:
+        return _composite(voxels_to_lps(displacement, fixed, moving), fixed)
+    before = voxels_to_lps(displacement, fixed, carried(moving, inverse(linear)))
+    return after(affine_transform(linear), _field(before, fixed))
 
 
-def invert(displacement: NDArray[np.float32], fixed: Grid, read_on: Grid, moving: Grid) -> Inverse:
+def after(last: sitk.Transform, first: sitk.Transform) -> sitk.CompositeTransform:
+    """Return the transform that goes by the first and then by the last one."""
+    composite = sitk.CompositeTransform(3)
+    composite.AddTransform(last)
+    composite.AddTransform(first)  # what is added last goes first
+    composite.FlattenTransform()  # a file holds no composites within composites
+    return composite
+
+
+def invert(
+    displacement: NDArray[np.float32],
+    fixed: Grid,
+    read_on: Grid,
+    moving: Grid,
+    linear: NDArray[np.float64] | None = None,
+) -> Inverse:
     """Invert a displacement by fixed-point iteration, v(y) <- -u(y + v(y)) (Chen et al. 2008), damped.
 
     Args:
@@ -58,7 +81,14 @@ def invert(displacement: NDArray[np.float32], fixed: Grid, read_on: Grid, moving
         fixed: its grid.
         read_on: grid in whose voxels the displaced positions are.
         moving: grid of the result.
+        linear: as in `make_transform`; its inverse goes first, and then the field, on the grid of moving
+            carried along.
     """
+    if linear is not None:
+        back = inverse(linear)
+        carried_along = invert(displacement, fixed, carried(read_on, back), carried(moving, back))
+        whole = after(carried_along.transform, affine_transform(back))
+        return Inverse(whole, carried_along.residual_mm)
     forward = torch.from_numpy(np.moveaxis(voxels_to_lps(displacement, fixed, read_on), -1, 0).copy())
     points = _grid_points_lps(moving)
 
@@ -125,10 +155,13 @@ def transform_points(transform: sitk.Transform, points_lps: NDArray[np.float64])
 
 
 def _composite(vectors_lps: NDArray[np.float32], grid: Grid) -> sitk.Transform:
-    field = sitk.DisplacementFieldTransform(to_itk(vectors_lps.astype(np.float64), grid))
     composite = sitk.CompositeTransform(3)
-    composite.AddTransform(field)
+    composite.AddTransform(_field(vectors_lps, grid))
     return composite
+
+
+def _field(vectors_lps: NDArray[np.float32], grid: Grid) -> sitk.Transform:
+    return sitk.DisplacementFieldTransform(to_itk(vectors_lps.astype(np.float64), grid))
 
 
 def _grid_points_lps(grid: Grid) -> NDArray[np.float64]:

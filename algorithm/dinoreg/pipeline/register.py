@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -15,10 +15,14 @@ from dinoreg.encoders.pair import PairFeatures, cut_images
 from dinoreg.encoders.pool import EncoderPool
 from dinoreg.guard.guard import GuardFacts, guard_deformation, guard_voxels
 from dinoreg.guard.verdict import Verdict, gather_evidence, judge
+from dinoreg.linear.align import align
+from dinoreg.linear.evidence import find_rotation
+from dinoreg.linear.levels import Placed
+from dinoreg.linear.move import in_voxels, linear_part, read_through, scaling, then_map
 from dinoreg.pipeline.ensemble import average_over_blocks, encode_pair
 from dinoreg.pipeline.plan import Plan, make_plan
-from dinoreg.preprocess.pair import ImagePair, Scan
-from dinoreg.preprocess.prepare import PreparedImage, on_working_grid, prepare_image
+from dinoreg.preprocess.pair import ImagePair
+from dinoreg.preprocess.prepare import PreparedImage, on_working_grid, prepare_scan
 from dinoreg.runtime import settle_vector_math
 from dinoreg.settings.config import Config
 from dinoreg.space.deformation import Deformation
@@ -41,6 +45,8 @@ class Registration:
         device: where it was computed.
         evidence: what the encoders with a PCA saw, to be drawn or written.
         verdict: whether the result can be believed; None where no features were compared.
+        linear: (4, 4) voxels of fixed to voxels of moving, the map that the displacement ends with; None
+            where the images as a whole were not moved.
     """
 
     displacement: NDArray[np.float32]
@@ -50,6 +56,12 @@ class Registration:
     device: torch.device
     evidence: tuple[Evidence, ...] = ()
     verdict: Verdict | None = None
+    linear: NDArray[np.float64] | None = None
+
+    @property
+    def deformed(self) -> bool:
+        """Whether any stage could find a displacement beside the linear map."""
+        return bool(self.plan.start or self.plan.correct or self.plan.free)
 
     @property
     def matches(self) -> tuple[SliceMatch, ...]:
@@ -84,20 +96,10 @@ def register(
     """
     pair.check()
 
-    def prepare(scan: Scan) -> PreparedImage:
-        return prepare_image(
-            scan.values,
-            config.preprocess,
-            modality=scan.modality,
-            mask=scan.mask,
-            comes_again=scan.comes_again,
-            invalid=scan.invalid,
-        )
-
     grid = pair.fixed.grid
     return register_prepared(
-        prepare(pair.fixed),
-        prepare(pair.moving),
+        prepare_scan(pair.fixed, config.preprocess),
+        prepare_scan(pair.moving, config.preprocess),
         grid.spacing_mm,
         config,
         device=device,
@@ -131,47 +133,105 @@ def register_prepared(
         on_stage: as in `register`.
     """
     settle_vector_math()
+    clock = StageClock(device, on_stage)
+    way = _WayBack()
+    if config.linear is not None and config.linear.when == "always":
+        settings, to_mm = config.linear, scaling(spacing_mm)
+        found = clock.timed("linear", lambda: align(Placed(fixed, to_mm), Placed(moving, to_mm), settings))
+        linear = in_voxels(found.matrix, to_mm)
+        way, moving = replace(way, linear=linear), read_through(moving, linear)
     image = working_grid(fixed.values.shape, spacing_mm, orientation, max_voxels=config.features.max_voxels)
-    working = image if config.features.grid == "cubic" and not image.is_image else None
-    if working:
-        fixed, moving = on_working_grid(fixed, working), on_working_grid(moving, working)
-        spacing_mm, orientation = working.spacing_mm, RAS
+    if config.features.grid == "cubic" and not image.is_image:
+        way = replace(way, working=image)
+        fixed, moving = on_working_grid(fixed, image), on_working_grid(moving, image)
+        spacing_mm, orientation = image.spacing_mm, RAS
+    sources = pool or EncoderPool(device)
+    return _register_on_grid(fixed, moving, spacing_mm, orientation, config, sources, clock, way)
+
+
+def _register_on_grid(
+    fixed: PreparedImage,
+    moving: PreparedImage,
+    spacing_mm: tuple[float, ...],
+    orientation: str,
+    config: Config,
+    pool: EncoderPool,
+    clock: StageClock,
+    way: _WayBack,
+) -> Registration:
+    device = clock.device
     plan = make_plan(
         config, fixed.values.shape, spacing_mm, _common_box(fixed, moving, config), orientation=orientation
     )
-    course = _Course(plan, StageClock(device, on_stage), working)
-    sources = (pool or EncoderPool(device)).sources(config.features.encoders) if _encodes(plan) else ()
+    course = _Course(plan, clock, way)
+    sources = pool.sources(config.features.encoders) if _encodes(plan) else ()
     state = Deformation.identity(plan.finest, device=device)
     verdict: Verdict | None = None
     evidence: tuple[Evidence, ...] = ()
+    features = PairFeatures()
     if plan.compares_features:
-        features = course.clock.timed(
+        features = clock.timed(
             "features",
             lambda: encode_pair(sources, config.features, (fixed, moving), plan.frame, plan.finest),
         ).features
-        evidence = features.evidence
         state = course.run(plan.start, state, features)
+    if config.linear is not None and config.linear.when == "evidence" and _encodes(plan):
+        settings, mm, start = config.linear, plan.frame.spacing_mm, linear_part(state, plan.frame)
+        turn = clock.timed("rotation", lambda: find_rotation(fixed, moving, mm, start, settings))
+        if turn.matrix is not None:
+            del features, state  # what was found without the rotation is of no use with it
+            voxels = in_voxels(turn.matrix, scaling(mm))
+            turned, alone = read_through(moving, voxels), config.model_copy(update={"linear": None})
+            way = replace(way, linear=way.of_image(voxels))
+            return _register_on_grid(fixed, turned, spacing_mm, orientation, alone, pool, clock, way)
+    if plan.compares_features:
+        evidence = features.evidence
         state = average_over_blocks(features, lambda alone: course.run(plan.correct, state, alone))
         verdict = _judge(plan, features, state)
-        del features  # the guard works on whole volumes: let both not be there at once
+    del features  # the guard works on whole volumes: let both not be there at once
     if plan.free:
         images = cut_images(fixed, moving, plan.frame, masked=config.masked, device=device)
         state = course.run(plan.free, state, PairFeatures(images=images, guides=sources))
-    guarded = course.clock.timed("guard", lambda: guard_deformation(state, plan.frame, config.guard))
-    if working:
-        vectors, voxel_mm = course.to_image(guarded.vectors), working.image_spacing_mm
-        guarded = course.clock.timed("guard", lambda: guard_voxels(vectors, voxel_mm, config.guard))
-    stages = tuple(course.clock.reports)
-    return Registration(_as_file(guarded.vectors), plan, stages, guarded.facts, device, evidence, verdict)
+    guarded = clock.timed("guard", lambda: guard_deformation(state, plan.frame, config.guard))
+    if way.working:
+        vectors, voxel_mm = way.on_image(guarded.vectors), way.working.image_spacing_mm
+        guarded = clock.timed("guard", lambda: guard_voxels(vectors, voxel_mm, config.guard))
+    field, stages = _as_file(way.moved(guarded.vectors)), tuple(clock.reports)
+    return Registration(field, plan, stages, guarded.facts, device, evidence, verdict, way.linear)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _WayBack:
+    """How what is found leads back to the images as they were given.
+
+    Attributes:
+        working: the grid that is worked on; None for the image's own.
+        linear: (4, 4) voxels of the image, by which moving was turned; None where it was not.
+    """
+
+    working: WorkingGrid | None = None
+    linear: NDArray[np.float64] | None = None
+
+    def on_image(self, vectors: Tensor) -> Tensor:
+        """Bring (3, *S) voxels of the working grid to those of the image."""
+        return self.working.displacement_to_image(vectors) if self.working else vectors
+
+    def of_image(self, matrix: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Turn a map in voxels of the working grid into one in voxels of the image."""
+        return in_voxels(matrix, self.working.from_image()) if self.working else matrix
+
+    def moved(self, vectors: Tensor) -> Tensor:
+        """Let the linear map follow (3, *S) voxels of the image."""
+        return vectors if self.linear is None else then_map(vectors, self.linear)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Course:
-    """A plan under way: its clock, and how the grid that is worked on leads back to the image."""
+    """A plan under way: its clock, and the way back to the image."""
 
     plan: Plan
     clock: StageClock
-    working: WorkingGrid | None
+    way: _WayBack
 
     def run(self, stages: Sequence[Stage], state: Deformation, features: PairFeatures) -> Deformation:
         """Run stages one after the other, each from where the last one left off."""
@@ -179,15 +239,12 @@ class _Course:
             state = self._run_one(stage, state.on(stage.lattice), features)
         return state
 
-    def to_image(self, vectors: Tensor) -> Tensor:
-        """Bring (3, *S) voxels of the working grid to those of the image."""
-        return self.working.displacement_to_image(vectors) if self.working else vectors
-
     def _run_one(self, stage: Stage, start: Deformation, features: PairFeatures) -> Deformation:
         def fallback(result: StageResult) -> MakeField | None:
             if not stage.safe:
                 return None
-            return lambda: _as_file(self.to_image(result.deformation.to_voxels(self.plan.frame)))
+            way, frame = self.way, self.plan.frame
+            return lambda: _as_file(way.moved(way.on_image(result.deformation.to_voxels(frame))))
 
         result = self.clock.timed(stage.name, lambda: stage.run(start, features, self.plan.frame), fallback)
         return result.deformation
