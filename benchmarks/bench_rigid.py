@@ -1,7 +1,7 @@
 """Rigid registration from far off, beside ANTs and elastix: error of known maps, captures, seconds.
 
     python -m venv PEERS && PEERS/bin/pip install antspyx==0.6.3 itk-elastix==0.25.4
-    python benchmarks/bench_rigid.py --data ../shared/data [--peers PEERS/bin/python] [--draws 5]
+    python benchmarks/bench_rigid.py --data ../shared/data [--peers PEERS/bin/python] [--draws 4]
 
 `contrasts`: T1 and FLAIR of one head, one of them turned by 11 degrees and shifted by 14 mm, both ways round.
 `capture`: a CT and an MR, each with itself turned by up to 30 degrees about each axis and shifted by up to
@@ -167,7 +167,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--peers", type=Path, help="the Python that has antspyx and itk-elastix")
-    parser.add_argument("--draws", type=int, default=5, help="pairs of each body")
+    parser.add_argument("--draws", type=int, default=4, help="pairs of each body")
     parser.add_argument("--methods", nargs="+", choices=METHODS, help="by default, those that are there")
     parser.add_argument("--output", type=Path, default=RESULTS)
     options = parser.parse_args()

@@ -2,9 +2,9 @@
 
     python benchmarks/bench_turned.py --data ../shared/data [--output FILE]
 
-The moving image of the first pair of each task is turned by 20 degrees about a slanting axis through its centre
-and shifted by 14 mm, on its own grid. The field that is found is led back through the known map, so that the
-pair's own labels and landmarks score it. Rows that are there already are kept.
+The moving image of the first pair of each task is turned by 20 degrees about a slanting axis through its
+centre and shifted by 14 mm, on its own grid. The field that is found is led back through the known map, so
+that the pair's own labels and landmarks score it. Rows that are there already are kept.
 """
 
 from __future__ import annotations
