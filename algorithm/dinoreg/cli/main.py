@@ -15,6 +15,7 @@ from dinoreg.cli.motion import add_motion_parser, run_motion
 from dinoreg.cli.options import add_task_arguments, chosen_config, let_threads_sleep
 from dinoreg.cli.pretrain import add_pretrain_parser, run_pretrain
 from dinoreg.cli.register import add_register_parser, run_register
+from dinoreg.cli.tune import add_tune_parser, run_tune
 from dinoreg.cli.warp import add_warp_parser, run_warp
 from dinoreg.cli.weights import add_weights_parser, run_weights
 from regtask.errors import DataError, Fault, nearest
@@ -59,6 +60,7 @@ def build_parser() -> argparse.ArgumentParser:
     check.add_argument("file", type=Path)
 
     add_ablate_parser(verbs)
+    add_tune_parser(verbs)
     add_motion_parser(verbs)
     add_pretrain_parser(verbs)
     add_weights_parser(verbs)
@@ -120,6 +122,8 @@ def _dispatch(options: argparse.Namespace) -> None:
         _config(options)
     elif options.verb == "ablate":
         run_ablate(options)
+    elif options.verb == "tune":
+        run_tune(options)
     elif options.verb == "motion":
         run_motion(options)
     elif options.verb == "pretrain":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -47,7 +48,8 @@ def read_through(image: PreparedImage, matrix: Matrix) -> PreparedImage:
     share = ndimage.affine_transform(image.foreground.astype(np.float32), matrix, order=1)
     foreground = share > 0.5
     values = np.where(foreground, values, np.float32(0)).astype(np.float32)
-    return PreparedImage(values, foreground, content_box(values))
+    box = content_box(values)
+    return replace(image, values=values, foreground=foreground, content=box, identity="")
 
 
 def then_map(vectors: Tensor, matrix: Matrix) -> Tensor:

@@ -19,6 +19,7 @@ from dinoreg.linear.align import align
 from dinoreg.linear.evidence import find_rotation
 from dinoreg.linear.levels import Placed
 from dinoreg.linear.move import in_voxels, linear_part, read_through, scaling, then_map
+from dinoreg.optimise.agreement import explained_by
 from dinoreg.pipeline.ensemble import average_over_blocks, encode_pair
 from dinoreg.pipeline.plan import Plan, make_plan
 from dinoreg.preprocess.pair import ImagePair
@@ -187,7 +188,7 @@ def _register_on_grid(
     if plan.compares_features:
         evidence = features.evidence
         state = average_over_blocks(features, lambda alone: course.run(plan.correct, state, alone))
-        verdict = _judge(plan, features, state)
+        verdict = _judge(plan, features, state, fixed, moving, masked=config.masked)
     del features  # the guard works on whole volumes: let both not be there at once
     if plan.free:
         images = cut_images(fixed, moving, plan.frame, masked=config.masked, device=device)
@@ -250,11 +251,27 @@ class _Course:
         return result.deformation
 
 
-def _judge(plan: Plan, features: PairFeatures, state: Deformation) -> Verdict | None:
+def _judge(
+    plan: Plan,
+    features: PairFeatures,
+    state: Deformation,
+    fixed: PreparedImage,
+    moving: PreparedImage,
+    *,
+    masked: bool,
+) -> Verdict | None:
     if plan.judged is None:
         return None
     seen = features.on(plan.judged.lattice, plan.judged.weights)
-    return judge(gather_evidence(seen.fixed, seen.moving, state.on(plan.judged.lattice).vectors))
+    images = cut_images(fixed, moving, plan.frame, masked=masked, device=state.vectors.device)
+    evidence = gather_evidence(
+        seen.fixed,
+        seen.moving,
+        state.on(plan.judged.lattice).vectors,
+        explained=explained_by(images, state.on(plan.finest)),
+        one_family=fixed.family == moving.family,
+    )
+    return judge(evidence)
 
 
 def _encodes(plan: Plan) -> bool:
