@@ -84,9 +84,9 @@ def compile_kernels() -> dict[str, int]:
         loss = squared_difference(volume, volume, positions, torch.ones(1, *shape))
         (sample_linear(volume, positions).sum() + loss).backward()  # type: ignore[no-untyped-call]
     points, values = np.zeros((2, 3), np.float32), np.ones(2, np.float32)
-    volume, matrix, table = (np.ones(shape, np.float32) for shape in ((4, 5, 6), (3, 4), (4, 4)))
+    image, matrix, table = (np.ones(shape, np.float32) for shape in ((4, 5, 6), (3, 4), (4, 4)))
     histograms, gradients = np.zeros((1, 4, 4), np.float32), np.zeros((1, 3, 4))
-    _histogram_kernels.joint_histogram(points, values, volume, matrix, histograms, values.copy(), points)
+    _histogram_kernels.joint_histogram(points, values, image, matrix, histograms, values.copy(), points)
     _histogram_kernels.score_gradient(points, values, values, points, table, gradients)
     kernels = {
         _cpu_kernels: ("sample", "sample_position_gradient", "squared_difference"),

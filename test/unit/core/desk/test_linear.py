@@ -119,9 +119,9 @@ def test_an_initial_transform_that_is_not_linear_is_read_through(images, tmp_pat
     write_transform(tmp_path / "t.h5", bent)
     config = load_preset("auto", QUICK)
     result = dinoreg.register(*images, config=config, initial=tmp_path / "t.h5", device="cpu")
-    assert not misses(result.transform, 1.5)
+    assert not misses(result.transform, 2.5)
     write_transform(tmp_path / "whole.h5", result.transform)
-    assert not misses(read_transform(tmp_path / "whole.h5"), 1.5)
+    assert not misses(read_transform(tmp_path / "whole.h5"), 2.5)
     with pytest.raises(DataError, match="no way back"):
         result.inverse()
 
