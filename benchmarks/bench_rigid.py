@@ -35,7 +35,7 @@ from pair_rows import Row
 
 RESULTS = ROOT / "benchmarks" / "results" / "rigid.json"
 METHODS = ("dinoreg", "ants", "elastix")
-TITLES = {"dinoreg": "`rigid`", "ants": "ANTs 0.6.3, `Rigid`", "elastix": "elastix 5, `rigid`"}
+TITLES = {"dinoreg": "`rigid`", "ants": "ANTs 0.6.3, `Rigid`", "elastix": "itk-elastix 0.25.4, `rigid`"}
 CAPTURED_MM = 2.0
 _CONTRASTS = {"T1 fixed": ("brain_T1pre", "brain_FLAIR"), "FLAIR fixed": ("brain_FLAIR", "brain_T1pre")}
 _BODIES = {"CT": "ct_abdomen_3mm", "MR": "mr_abdomen_t2"}

@@ -78,7 +78,7 @@ def table(rows: list[Row]) -> str:
     lines = [f"| turned pair | {' | '.join(TITLES.values())} |", "|---" * (1 + len(TITLES)) + "|"]
     for task in TASKS:
         of_task = {row["method"]: row for row in rows if row["task"] == task}
-        if not of_task:
+        if len(of_task) < len(TITLES):
             continue
         cells = [
             f"{row['tre_mm']:.2f} mm" if row["dice"] is None else f"{row['dice']:.3f}"
