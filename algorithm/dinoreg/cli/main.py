@@ -10,11 +10,15 @@ from importlib import metadata
 from pathlib import Path
 
 from dinoreg.cli.ablate import add_ablate_parser, run_ablate
-from dinoreg.cli.apply import add_apply_parser, run_apply
+from dinoreg.cli.apply.parser import add_apply_parser
+from dinoreg.cli.apply.run import run_apply
+from dinoreg.cli.examples import add_examples
 from dinoreg.cli.motion import add_motion_parser, run_motion
 from dinoreg.cli.options import add_task_arguments, chosen_config, let_threads_sleep
 from dinoreg.cli.pretrain import add_pretrain_parser, run_pretrain
 from dinoreg.cli.register import add_register_parser, run_register
+from dinoreg.cli.transform.parser import add_transform_parser
+from dinoreg.cli.transform.run import run_transform
 from dinoreg.cli.tune import add_tune_parser, run_tune
 from dinoreg.cli.warp import add_warp_parser, run_warp
 from dinoreg.cli.weights import add_weights_parser, run_weights
@@ -50,6 +54,7 @@ def build_parser() -> argparse.ArgumentParser:
 
     add_register_parser(verbs)
     add_apply_parser(verbs)
+    add_transform_parser(verbs)
     add_warp_parser(verbs)
     verbs.add_parser("presets", help="list the presets")
     config = verbs.add_parser("config", help="show a preset, or check a configuration file")
@@ -68,6 +73,7 @@ def build_parser() -> argparse.ArgumentParser:
     phantom.add_argument("--output", type=Path, required=True, metavar="DIR")
     phantom.add_argument("--size", choices=("demo", "small"), default="demo")
     phantom.add_argument("--seed", type=int, default=0)
+    add_examples(parser)
     return parser
 
 
@@ -114,6 +120,8 @@ def _dispatch(options: argparse.Namespace) -> None:
         run_register(options)
     elif options.verb == "apply":
         run_apply(options)
+    elif options.verb == "transform":
+        run_transform(options)
     elif options.verb == "warp":
         run_warp(options)
     elif options.verb == "presets":

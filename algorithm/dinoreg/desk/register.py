@@ -140,8 +140,8 @@ def register(
     settings = with_head(config or load_preset(preset, overrides))
     begin_from = read_transform(Path(initial)) if isinstance(initial, str | Path) else initial
     scans = (
-        read_any(fixed, series=fixed_series, what="fixed image"),
-        read_any(moving, series=moving_series, what="moving image"),
+        read_any(fixed, series=fixed_series, what="fixed image", option="--fixed-series"),
+        read_any(moving, series=moving_series, what="moving image", option="--moving-series"),
     )
     pair = (
         _scan(scans[0], fixed_mask, fixed_modality, "fixed"),
