@@ -22,8 +22,10 @@ import bench_evaluation
 import bench_guidance
 import bench_motion
 import bench_registration
+import bench_rigid
 import bench_sampling
 import bench_stages
+import bench_turned
 import encoder_table
 from common import ROOT
 from dinoreg.study.ablation_table import CaseResult, format_means
@@ -147,6 +149,8 @@ TABLES: Mapping[str, Callable[[], str]] = {
     "registration": lambda: bench_registration.table(_read("registration")["rows"]),
     "encoder": lambda: encoder_table.format_overview(_read("encoder")["rows"]),
     "encoder-gains": lambda: encoder_table.format_gains(_read("encoder")["rows"]),
+    "rigid": lambda: bench_rigid.table(_read("rigid")["rows"]),
+    "turned": lambda: bench_turned.table(_read("turned")["rows"]),
     "stages": lambda: bench_stages.format_tables(_read("stages")["rows"]),
     "ablation": ablation,
     "evaluation": lambda: bench_evaluation.table(_read("evaluation")["rows"]),

@@ -122,7 +122,7 @@ class StageClock:
     """Times steps one after the other, on a GPU too, and lets no freed memory pile up between them."""
 
     def __init__(self, device: torch.device, on_stage: OnStage) -> None:
-        self._device, self.on_stage = device, on_stage
+        self.device, self.on_stage = device, on_stage
         self.reports: list[StageReport] = []
 
     def timed(
@@ -138,8 +138,8 @@ class StageClock:
         self.on_stage(StageBegins(name))
         begin = time.perf_counter()
         result = step()
-        if self._device.type == "cuda":
-            torch.cuda.synchronize(self._device)
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
         return_freed_memory()
         widened = getattr(result, "widened", 1)
         report = StageReport(name, round(time.perf_counter() - begin, 4), result.facts, widened)

@@ -36,6 +36,15 @@ def add_register_parser(verbs: Any) -> None:
     source = parser.add_mutually_exclusive_group()
     source.add_argument("--preset", default="auto", help="see: dinoreg presets (default: auto)")
     source.add_argument("--config", type=Path, metavar="FILE.toml")
+    parser.add_argument(
+        "--transform",
+        choices=("rigid", "affine", "deformable"),
+        default="",
+        help="what is looked for; rigid and affine are presets too (default: what the preset does)",
+    )
+    parser.add_argument(
+        "--initial", type=Path, metavar="T", help="transform to begin from, fixed to moving (.h5, .tfm, .mat)"
+    )
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda:N")
     parser.add_argument(
@@ -89,6 +98,7 @@ def run_register(options: argparse.Namespace) -> None:
     from dinoreg.warp.outside import refuse_points_outside
     from regtask.physical import from_voxels, to_voxels
 
+    _choose_by_transform(options)
     config = chosen_config(options)
     named = _names(options)
     # What comes along is read first: a wrong file is to be known before the minutes of a registration.
@@ -115,6 +125,7 @@ def run_register(options: argparse.Namespace) -> None:
         moving_mask=options.moving_mask,
         fixed_modality=options.fixed_modality,
         moving_modality=options.moving_modality,
+        initial=options.initial,
         device=options.device,
         on_stage=lambda event: log.info("%s", event.name) if isinstance(event, StageBegins) else None,
     )
@@ -134,6 +145,7 @@ def run_register(options: argparse.Namespace) -> None:
         options.output,
         result,
         inputs={"fixed": options.fixed, "moving": options.moving}
+        | ({"initial": options.initial} if options.initial else {})
         | {name: path for path, name in named.items()},
         settings=config.model_dump(mode="json"),
         written=list(named.values()),
@@ -161,6 +173,23 @@ def run_register(options: argparse.Namespace) -> None:
         raise VerdictError(
             Fault("the registration failed", str(options.output), got="; ".join(verdict.reasons))
         )
+
+
+def _choose_by_transform(options: argparse.Namespace) -> None:
+    """Take the preset that a kind of transform stands for.
+
+    Raises:
+        ConfigError: another preset, or a file, was asked for at the same time.
+    """
+    kind, linear = options.transform, ("rigid", "affine")
+    if kind in linear and (options.config or options.preset not in ("auto", kind)):
+        got = str(options.config or options.preset)
+        remedy = "a preset or file of your own says itself what it looks for"
+        raise ConfigError(Fault("two registrations asked for", f"--transform {kind}", kind, got, remedy))
+    if kind == "deformable" and not options.config and options.preset in linear:
+        raise ConfigError(Fault("two registrations asked for", "--transform deformable", got=options.preset))
+    if kind in linear:
+        options.preset = kind
 
 
 def _names(options: argparse.Namespace) -> dict[Path, str]:

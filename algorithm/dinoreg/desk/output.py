@@ -128,6 +128,8 @@ def write_result(
         "config": dict(settings),
         "machine": describe_machine(result.registration.device),
     }
+    if result.linear is not None:
+        facts["linear_ras"] = result.linear.tolist()
     if result.verdict is not None:
         facts |= result.verdict.as_dict()
     if inverse is not None:

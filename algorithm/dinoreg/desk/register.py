@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +12,13 @@ import numpy as np
 import SimpleITK as sitk
 from numpy.typing import NDArray
 
+from dinoreg.desk.head import find_head, put_together
 from dinoreg.desk.images import from_itk, read_any, to_itk
-from dinoreg.desk.transforms import Inverse, invert, make_transform
+from dinoreg.desk.linear import affine_transform, with_head
+from dinoreg.desk.transforms import Inverse, after, invert, make_transform, read_transform
 from dinoreg.encoders.pool import EncoderPool
 from dinoreg.guard.verdict import Verdict
+from dinoreg.linear.maps import inverse
 from dinoreg.pipeline.register import Registration
 from dinoreg.pipeline.register import register as register_pair
 from dinoreg.preprocess.pair import Scan
@@ -24,7 +27,7 @@ from dinoreg.runtime import choose_device
 from dinoreg.settings.config import Config
 from dinoreg.settings.load import load_preset
 from dinoreg.stage import OnStage
-from regtask.errors import Fault, SpaceError
+from regtask.errors import DataError, Fault, SpaceError
 from regtask.grid import Grid
 from regtask.images import Volume
 
@@ -41,6 +44,9 @@ class Result:
         transform: fixed to moving, LPS mm, for ITK, SimpleITK and 3D Slicer.
         registration: stages, plan, evidence.
         seconds: for the registration alone.
+        linear: (4, 4) RAS mm of fixed to RAS mm of moving, the linear part of the transform; None where there
+            is none.
+        before: transform that moving was read through first, where one was given that is not linear.
     """
 
     fixed: Volume
@@ -50,6 +56,8 @@ class Result:
     transform: sitk.Transform
     registration: Registration
     seconds: float
+    linear: NDArray[np.float64] | None = None
+    before: sitk.Transform | None = None
 
     @property
     def verdict(self) -> Verdict | None:
@@ -71,8 +79,23 @@ class Result:
         return resample(read_any(source), self.fixed.grid, self.transform, labels=labels)
 
     def inverse(self) -> Inverse:
-        """Return the way from moving to fixed, and how exact it is."""
-        return invert(self.displacement, self.fixed.grid, self.read_on, self.moving.grid)
+        """Return the way from moving to fixed, and how exact it is.
+
+        Raises:
+            DataError: the registration began from a transform that has no inverse.
+        """
+        if self.before is not None:
+            raise DataError(
+                Fault(
+                    "no way back through the initial transform",
+                    "inverse",
+                    "an initial transform that is linear",
+                    self.before.GetName(),
+                )
+            )
+        if self.linear is not None and not self.registration.deformed:
+            return Inverse(affine_transform(inverse(self.linear)), 0.0)
+        return invert(self.displacement, self.fixed.grid, self.read_on, self.moving.grid, self.linear)
 
     def show(
         self,
@@ -123,6 +146,7 @@ def register(
     moving_modality: str = "",
     fixed_series: str = "",
     moving_series: str = "",
+    initial: Any = None,
     device: str = "auto",
     on_stage: OnStage = lambda event: None,
 ) -> Result:
@@ -140,28 +164,48 @@ def register(
         moving_modality: likewise.
         fixed_series: UID of the series that is meant, of a DICOM folder with several.
         moving_series: likewise.
+        initial: transform to begin from, an ITK one or the path of one, from points of fixed to points of
+            moving.
         device: "auto", "cpu" or "cuda:N".
         on_stage: told when each stage begins and ends.
 
     Raises:
         TaskError: see its kinds; a message says what was wrong, where, and what to do.
     """
-    settings = config or load_preset(preset, overrides)
+    settings = with_head(config or load_preset(preset, overrides))
+    begin_from = read_transform(Path(initial)) if isinstance(initial, str | Path) else initial
     scans = (
         read_any(fixed, series=fixed_series, what="fixed image", option="--fixed-series"),
         read_any(moving, series=moving_series, what="moving image", option="--moving-series"),
     )
-    together = bring_together(
+    pair = (
         _scan(scans[0], fixed_mask, fixed_modality, "fixed"),
         _scan(scans[1], moving_mask, moving_modality, "moving"),
     )
     pool = EncoderPool(choose_device(device))
     begin = time.perf_counter()
-    found = register_pair(together.pair, settings, device=pool.device, pool=pool, on_stage=on_stage)
-    displacement = np.ascontiguousarray(together.crop(found.displacement))
-    transform = make_transform(displacement, scans[0].grid, together.read_on)
+    head = find_head(*pair, settings, begin_from, on_stage)
+    together = bring_together(pair[0], head.moving)
+    found = register_pair(together.pair, head.config, device=pool.device, pool=pool, on_stage=on_stage)
+    found = replace(found, stages=(*head.stages, *found.stages))
+    way = put_together(together, found, head.matrix, head.moving_grid)
+    transform = make_transform(way.displacement, scans[0].grid, way.read_on, way.linear)
+    if way.linear is not None and not found.deformed:
+        transform = affine_transform(way.linear)
+    if head.before is not None:
+        transform = after(head.before, transform)
     seconds = time.perf_counter() - begin
-    return Result(scans[0], scans[1], displacement, together.read_on, transform, found, seconds)
+    return Result(
+        scans[0],
+        scans[1],
+        way.displacement,
+        way.read_on,
+        transform,
+        found,
+        seconds,
+        way.linear,
+        head.before,
+    )
 
 
 def resample(

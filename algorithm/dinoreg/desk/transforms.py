@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 from dinoreg.desk.exchange.inverse import invert as invert_transform
 from dinoreg.desk.exchange.lattice import field_transform
 from dinoreg.desk.exchange.parts import joined
+from dinoreg.desk.linear import affine_transform, carried
+from dinoreg.linear.maps import inverse
 from regtask.atomic import atomic_path
 from regtask.errors import DataError, Fault, OutputError
 from regtask.grid import Grid
@@ -37,18 +39,36 @@ class Inverse:
     largest_mm: float = 0.0
 
 
-def make_transform(displacement: NDArray[np.float32], fixed: Grid, moving: Grid) -> sitk.Transform:
+def make_transform(
+    displacement: NDArray[np.float32], fixed: Grid, moving: Grid, linear: NDArray[np.float64] | None = None
+) -> sitk.Transform:
     """Return a displacement as a composite ITK transform.
 
     Args:
         displacement: (I, J, K, 3) voxels.
         fixed: its grid.
         moving: grid in whose voxels the displaced positions are.
+        linear: (4, 4) RAS mm of fixed to those of moving; where it is given the field holds only what goes
+            before it, and it follows as a transform of its own, exact everywhere.
     """
-    return joined([field_transform(voxels_to_lps(displacement, fixed, moving), fixed)])
+    if linear is None:
+        return joined([field_transform(voxels_to_lps(displacement, fixed, moving), fixed)])
+    before = voxels_to_lps(displacement, fixed, carried(moving, inverse(linear)))
+    return after(affine_transform(linear), field_transform(before, fixed))
 
 
-def invert(displacement: NDArray[np.float32], fixed: Grid, read_on: Grid, moving: Grid) -> Inverse:
+def after(last: sitk.Transform, first: sitk.Transform) -> sitk.CompositeTransform:
+    """Return the transform that goes by the first and then by the last one."""
+    return joined([first, last])
+
+
+def invert(
+    displacement: NDArray[np.float32],
+    fixed: Grid,
+    read_on: Grid,
+    moving: Grid,
+    linear: NDArray[np.float64] | None = None,
+) -> Inverse:
     """Invert a displacement; see `dinoreg.desk.exchange.inverse`.
 
     Args:
@@ -56,9 +76,16 @@ def invert(displacement: NDArray[np.float32], fixed: Grid, read_on: Grid, moving
         fixed: its grid.
         read_on: grid in whose voxels the displaced positions are.
         moving: grid of the result.
+        linear: as in `make_transform`; its inverse goes first, and then the field, on the grid of moving
+            carried along.
     """
-    found = invert_transform(make_transform(displacement, fixed, read_on), fixed, moving)
-    return Inverse(joined([found.transform]), found.most_mm, found.largest_mm)
+    if linear is not None:
+        back = inverse(linear)
+        found = invert(displacement, fixed, carried(read_on, back), carried(moving, back))
+        whole = after(found.transform, affine_transform(back))
+        return Inverse(whole, found.residual_mm, found.largest_mm)
+    made = invert_transform(make_transform(displacement, fixed, read_on), fixed, moving)
+    return Inverse(joined([made.transform]), made.most_mm, made.largest_mm)
 
 
 def write_transform(path: Path, transform: sitk.Transform) -> None:

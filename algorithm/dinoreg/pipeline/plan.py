@@ -8,6 +8,7 @@ from dataclasses import dataclass, fields
 from typing import Any, assert_never
 
 from dinoreg.facts import plain
+from dinoreg.guard.judged import Judged
 from dinoreg.optimise.discrete import ConvexSearch
 from dinoreg.optimise.free_form import FreeForm
 from dinoreg.optimise.instance import InstanceOptimisation
@@ -38,14 +39,6 @@ from dinoreg.start.slices import SlicesStage
 
 # Along an axis, below which a stage is not made coarser for lack of memory.
 _FEWEST_CELLS = 4
-
-
-@dataclass(frozen=True, slots=True)
-class Judged:
-    """What a verdict is made from: features on a lattice where anatomy outweighs noise, and their weights."""
-
-    lattice: Lattice
-    weights: tuple[float, ...]
 
 
 @dataclass(frozen=True, slots=True)

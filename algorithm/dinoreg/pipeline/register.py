@@ -14,17 +14,21 @@ from dinoreg.encoders.evidence import Evidence
 from dinoreg.encoders.pair import PairFeatures, cut_images
 from dinoreg.encoders.pool import EncoderPool
 from dinoreg.guard.guard import Guarded, GuardFacts, guard_deformation, guard_voxels
-from dinoreg.guard.verdict import Verdict, gather_evidence, judge
-from dinoreg.optimise.agreement import explained_by
+from dinoreg.guard.verdict import Verdict
+from dinoreg.linear.align import align
+from dinoreg.linear.evidence import find_rotation
+from dinoreg.linear.levels import Placed
+from dinoreg.linear.move import in_voxels, linear_part, read_through, scaling
+from dinoreg.linear.way_back import WayBack
 from dinoreg.pipeline.ensemble import EncodedPair, EncodingFacts, average_over_blocks, encode_pair
 from dinoreg.pipeline.plan import Plan, coarser_stage, make_plan
-from dinoreg.preprocess.pair import ImagePair, Scan
-from dinoreg.preprocess.prepare import PreparedImage, on_working_grid, prepare_image
+from dinoreg.preprocess.pair import ImagePair
+from dinoreg.preprocess.prepare import PreparedImage, on_working_grid, prepare_scan
 from dinoreg.runtime import settle_vector_math
 from dinoreg.settings.config import Config
 from dinoreg.space.deformation import Deformation
 from dinoreg.space.orientation import RAS, orientation_of
-from dinoreg.space.working import WorkingGrid, working_grid
+from dinoreg.space.working import working_grid
 from dinoreg.stage import (
     MakeField,
     OnStage,
@@ -53,6 +57,8 @@ class Registration:
         device: where it was computed.
         evidence: what the encoders with a PCA saw, to be drawn or written.
         verdict: whether the result can be believed; None where no features were compared.
+        linear: (4, 4) voxels of fixed to voxels of moving, the map that the displacement ends with; None
+            where the images as a whole were not moved.
     """
 
     displacement: NDArray[np.float32]
@@ -62,6 +68,12 @@ class Registration:
     device: torch.device
     evidence: tuple[Evidence, ...] = ()
     verdict: Verdict | None = None
+    linear: NDArray[np.float64] | None = None
+
+    @property
+    def deformed(self) -> bool:
+        """Whether any stage could find a displacement beside the linear map."""
+        return bool(self.plan.start or self.plan.correct or self.plan.free)
 
     @property
     def matches(self) -> tuple[SliceMatch, ...]:
@@ -96,20 +108,10 @@ def register(
     """
     pair.check()
 
-    def prepare(scan: Scan) -> PreparedImage:
-        return prepare_image(
-            scan.values,
-            config.preprocess,
-            modality=scan.modality,
-            mask=scan.mask,
-            comes_again=scan.comes_again,
-            invalid=scan.invalid,
-        )
-
     grid = pair.fixed.grid
     return register_prepared(
-        prepare(pair.fixed),
-        prepare(pair.moving),
+        prepare_scan(pair.fixed, config.preprocess),
+        prepare_scan(pair.moving, config.preprocess),
         grid.spacing_mm,
         config,
         device=device,
@@ -143,18 +145,39 @@ def register_prepared(
         on_stage: as in `register`.
     """
     settle_vector_math()
+    clock = StageClock(device, on_stage)
+    way = WayBack()
+    if config.linear is not None and config.linear.when == "always":
+        settings, to_mm = config.linear, scaling(spacing_mm)
+        found = clock.timed("linear", lambda: align(Placed(fixed, to_mm), Placed(moving, to_mm), settings))
+        linear = in_voxels(found.matrix, to_mm)
+        way, moving = replace(way, linear=linear), read_through(moving, linear)
     image = working_grid(fixed.values.shape, spacing_mm, orientation, max_voxels=config.features.max_voxels)
-    working = image if config.features.grid == "cubic" and not image.is_image else None
-    if working:
-        fixed, moving = on_working_grid(fixed, working), on_working_grid(moving, working)
-        spacing_mm, orientation = working.spacing_mm, RAS
+    if config.features.grid == "cubic" and not image.is_image:
+        way = replace(way, working=image)
+        fixed, moving = on_working_grid(fixed, image), on_working_grid(moving, image)
+        spacing_mm, orientation = image.spacing_mm, RAS
+    sources = pool or EncoderPool(device)
+    return _register_on_grid(fixed, moving, spacing_mm, orientation, config, sources, clock, way)
+
+
+def _register_on_grid(
+    fixed: PreparedImage,
+    moving: PreparedImage,
+    spacing_mm: tuple[float, ...],
+    orientation: str,
+    config: Config,
+    pool: EncoderPool,
+    clock: StageClock,
+    way: WayBack,
+) -> Registration:
+    device = clock.device
     box, shape = _common_box(fixed, moving, config), fixed.values.shape
     plan = make_plan(config, shape, spacing_mm, box, orientation=orientation)
-    clock = StageClock(device, on_stage)
-    sources = (pool or EncoderPool(device)).sources(config.features.encoders) if _encodes(plan) else ()
+    sources = pool.sources(config.features.encoders) if _encodes(plan) else ()
     verdict: Verdict | None = None
     evidence: tuple[Evidence, ...] = ()
-    encoded: EncodedPair | None = None
+    features = PairFeatures()
     if plan.compares_features:
 
         def encode(widened: int) -> _Encoded:
@@ -166,37 +189,47 @@ def register_prepared(
 
         wider = lambda widened: 2 * widened if widened < _WIDEST else None  # noqa: E731
         found = clock.timed("features", lambda: until_it_fits("features", encode, 1, wider)).value
-        plan, encoded = found.plan, found.pair
+        plan, features = found.plan, found.pair.features
         del found
-    course = _Course(plan, clock, working, config)
-    state = Deformation.identity(plan.finest, device=device)
-    if encoded is not None:
-        features = encoded.features
+    course = _Course(plan, clock, way, config)
+    state = course.run(plan.start, Deformation.identity(plan.finest, device=device), features)
+    if config.linear is not None and config.linear.when == "evidence" and _encodes(plan):
+        settings, mm, start = config.linear, plan.frame.spacing_mm, linear_part(state, plan.frame)
+        turn = clock.timed("rotation", lambda: find_rotation(fixed, moving, mm, start, settings))
+        if turn.matrix is not None:
+            del features, state  # what was found without the rotation is of no use with it
+            voxels = in_voxels(turn.matrix, scaling(mm))
+            turned, alone = read_through(moving, voxels), config.model_copy(update={"linear": None})
+            way = replace(way, linear=way.of_image(voxels))
+            return _register_on_grid(fixed, turned, spacing_mm, orientation, alone, pool, clock, way)
+    if plan.compares_features:
         evidence = features.evidence
-        state = course.run(plan.start, state, features)
         state = average_over_blocks(features, lambda alone: course.run(plan.correct, state, alone))
-        verdict = _judge(plan, features, state, fixed, moving, masked=config.masked)
-        del features, encoded  # the guard works on whole volumes: let both not be there at once
+        if plan.judged:
+            images = cut_images(fixed, moving, plan.frame, masked=config.masked, device=device)
+            alike = fixed.family == moving.family
+            verdict = plan.judged.verdict(features, state, plan.finest, images, one_family=alike)
+    del features  # the guard works on whole volumes: let both not be there at once
     if plan.free:
         images = cut_images(fixed, moving, plan.frame, masked=config.masked, device=device)
         state = course.run(plan.free, state, PairFeatures(images=images, guides=sources))
     guarded = course.guard(
         state.vectors, lambda u: guard_deformation(replace(state, vectors=u), plan.frame, config.guard)
     )
-    if working:
-        vectors, voxel_mm = course.to_image(guarded.vectors), working.image_spacing_mm
+    if way.working:
+        vectors, voxel_mm = way.on_image(guarded.vectors), way.working.image_spacing_mm
         guarded = course.guard(vectors, lambda u: guard_voxels(u, voxel_mm, config.guard))
-    stages = tuple(course.clock.reports)
-    return Registration(_as_file(guarded.vectors), plan, stages, guarded.facts, device, evidence, verdict)
+    field, stages = _as_file(way.moved(guarded.vectors)), tuple(clock.reports)
+    return Registration(field, plan, stages, guarded.facts, device, evidence, verdict, way.linear)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Course:
-    """A plan under way: its clock, and how the grid that is worked on leads back to the image."""
+    """A plan under way: its clock, and the way back to the image."""
 
     plan: Plan
     clock: StageClock
-    working: WorkingGrid | None
+    way: WayBack
     config: Config
 
     def run(self, stages: Sequence[Stage], state: Deformation, features: PairFeatures) -> Deformation:
@@ -205,21 +238,17 @@ class _Course:
             state = self._run_one(stage, state, features)
         return state
 
-    def to_image(self, vectors: Tensor) -> Tensor:
-        """Bring (3, *S) voxels of the working grid to those of the image."""
-        return self.working.displacement_to_image(vectors) if self.working else vectors
-
     def guard(self, vectors: Tensor, guard: Callable[[Tensor], Guarded]) -> Guarded:
         """Guard a displacement."""
         return self.clock.timed("guard", lambda: here_or_on_the_host("guard", guard, vectors))
 
     def _run_one(self, stage: Stage, state: Deformation, features: PairFeatures) -> Deformation:
-        frame = self.plan.frame
+        way, frame = self.way, self.plan.frame
 
         def fallback(result: StageResult) -> MakeField | None:
             if not stage.safe:
                 return None
-            return lambda: _as_file(self.to_image(result.deformation.to_voxels(self.plan.frame)))
+            return lambda: _as_file(way.moved(way.on_image(result.deformation.to_voxels(frame))))
 
         result = self.clock.timed(
             stage.name,
@@ -244,29 +273,6 @@ class _Encoded:
     @property
     def facts(self) -> EncodingFacts:
         return self.pair.facts
-
-
-def _judge(
-    plan: Plan,
-    features: PairFeatures,
-    state: Deformation,
-    fixed: PreparedImage,
-    moving: PreparedImage,
-    *,
-    masked: bool,
-) -> Verdict | None:
-    if plan.judged is None:
-        return None
-    seen = features.on(plan.judged.lattice, plan.judged.weights)
-    images = cut_images(fixed, moving, plan.frame, masked=masked, device=state.vectors.device)
-    evidence = gather_evidence(
-        seen.fixed,
-        seen.moving,
-        state.on(plan.judged.lattice).vectors,
-        explained=explained_by(images, state.on(plan.finest)),
-        one_family=fixed.family == moving.family,
-    )
-    return judge(evidence)
 
 
 def _encodes(plan: Plan) -> bool:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from dinoreg.preprocess.foreground import content_box, ct_body, threshold_foreground
 from dinoreg.preprocess.intensity import Family, clip_mr, image_family, image_kind, window_ct
 from dinoreg.preprocess.measured import fill_missing, missing_voxels
+from dinoreg.preprocess.pair import Scan
 from dinoreg.preprocess.tissue import brightness_of_tissues, find_hu_scale, shows_lung
 from dinoreg.settings.config import Preprocess
 from dinoreg.space.working import WorkingGrid
@@ -36,6 +37,18 @@ class PreparedImage:
     content: tuple[slice, ...]
     identity: str = ""
     family: Family = "unknown"
+
+
+def prepare_scan(scan: Scan, settings: Preprocess) -> PreparedImage:
+    """Normalise a scan; see `prepare_image`."""
+    return prepare_image(
+        scan.values,
+        settings,
+        modality=scan.modality,
+        mask=scan.mask,
+        comes_again=scan.comes_again,
+        invalid=scan.invalid,
+    )
 
 
 def prepare_image(

@@ -30,6 +30,7 @@ from dinoreg.settings.stages import (
     DiscreteStage,
     Ffd,
     HypothesesStart,
+    Linear,
     PublishedAdam,
     PublishedDiscrete,
     SearchStart,
@@ -53,6 +54,7 @@ __all__ = [
     "Guard",
     "HypothesesStart",
     "Intensity",
+    "Linear",
     "Millimetres",
     "Mind",
     "Output",
@@ -140,6 +142,7 @@ class Config(Settings):
     masked: bool = True  # cells without foreground do not count
     preprocess: Preprocess = Preprocess()
     features: FeatureSettings = FeatureSettings()
+    linear: Linear | None = None
     start: tuple[Start, ...] = ()
     discrete: tuple[DiscreteStage, ...] = ()
     adam: tuple[AdamStage, ...] = ()

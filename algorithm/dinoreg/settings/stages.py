@@ -12,6 +12,23 @@ from dinoreg.settings.base import Count, Millimetres, Range, Settings, Share, Sl
 StageWeights = tuple[Annotated[float, Field(ge=0, le=1000)], ...]
 
 
+class Linear(Settings):
+    """Rigid or affine registration of the images as a whole, by mutual information."""
+
+    model: Literal["rigid", "affine"] = "rigid"
+    # "always": before everything else; "evidence": after the starts, and only where the images are clearly
+    # closer with a rotation than without one.
+    when: Literal["always", "evidence"] = "always"
+    range_degrees: Annotated[float, Field(ge=0, le=60)] = 24.0  # of the starts, about each axis, both ways
+    # Of the starts, along each axis, both ways, as a share of the size of the smaller foreground.
+    range_share: Annotated[float, Field(ge=0, le=1)] = 0.4
+    min_overlap: Share = 0.35  # share of the samples of either image that have to lie inside the other
+    # With "evidence", what a rotation needs to be taken: so many degrees, and what a small deformable
+    # registration leaves smaller by this share.
+    least_degrees: Annotated[float, Field(ge=0, le=180)] = 10.0
+    least_gain: Share = 0.04
+
+
 class CentresStart(Settings):
     """Bring the centres of mass of the foregrounds together."""
 

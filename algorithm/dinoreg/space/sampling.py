@@ -95,7 +95,8 @@ def _needs_torch(volume: Tensor) -> bool:
     return volume.requires_grad or volume.device.type != "cpu" or volume.dtype != torch.float32
 
 
-def _set_threads() -> None:
+def follow_torch_threads() -> None:
+    """Have the compiled kernels use as many threads as torch does."""
     numba.set_num_threads(min(torch.get_num_threads(), _MOST_THREADS))
 
 
@@ -108,7 +109,7 @@ class _CpuSample(torch.autograd.Function):
         positions = positions.detach().contiguous()
         ctx.save_for_backward(volume, positions)
         out = torch.empty(positions.shape[1], volume.shape[0])
-        _set_threads()
+        follow_torch_threads()
         _cpu_kernels.sample(volume.movedim(0, -1).numpy(), positions.numpy(), out.numpy())
         return out.T
 
@@ -132,7 +133,7 @@ class _CpuSquaredDifference(torch.autograd.Function):
     def forward(ctx: Any, fixed: Tensor, moving: Tensor, positions: Tensor, weight: Tensor) -> Tensor:
         count = positions.shape[1]
         loss, gradient = torch.empty(count), torch.empty(3, count)
-        _set_threads()
+        follow_torch_threads()
         _cpu_kernels.squared_difference(
             channels_last(fixed).movedim(0, -1).reshape(count, -1).numpy(),
             channels_last(moving).movedim(0, -1).numpy(),

@@ -11,8 +11,10 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from jaxtyping import Float
+from numpy.typing import NDArray
 from torch import Tensor
 
 from dinoreg.space.orientation import RAS, from_ras, ras_axes, to_ras, turn_vectors_from_ras
@@ -72,6 +74,18 @@ class WorkingGrid:
             displacement = apply_along_axes(displacement, matrices)
         scale = torch.tensor(ratios, dtype=displacement.dtype, device=displacement.device).view(-1, 1, 1, 1)
         return from_ras(turn_vectors_from_ras(displacement * scale, self.orientation), self.orientation)
+
+    def from_image(self) -> NDArray[np.float64]:
+        """Return the map from voxels of the image to voxels of this grid, (4, 4)."""
+        axes, falls = ras_axes(self.orientation)
+        matrix = np.zeros((4, 4))
+        matrix[3, 3] = 1
+        rows = zip(axes, falls, self._ras_mm, self.spacing_mm, strict=True)
+        for row, (axis, fall, image_mm, mm) in enumerate(rows):
+            ratio, last = image_mm / mm, self.image_shape[axis] - 1
+            matrix[row, axis] = -ratio if fall else ratio
+            matrix[row, 3] = ((last if fall else 0) + 0.5) * ratio - 0.5
+        return matrix
 
     @property
     def _ras_mm(self) -> list[float]:

@@ -18,6 +18,7 @@ LAYERS = (
     ("stage", "step_down"),
     ("optimise",),
     ("start", "guard"),
+    ("linear",),
     ("pipeline", "warp"),
     ("report",),
     ("task", "desk"),

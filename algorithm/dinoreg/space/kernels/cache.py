@@ -71,9 +71,11 @@ def build_kernels(folder: Path) -> None:
 
 def compile_kernels() -> dict[str, int]:
     """Call every kernel once as the registration does; returns how many times each had to be compiled."""
+    import numpy as np
     import torch
 
     from dinoreg.space.kernels import cpu as _cpu_kernels
+    from dinoreg.space.kernels import histogram as _histogram_kernels
     from dinoreg.space.sampling import sample_linear, squared_difference
 
     for shape in ((4, 5), (4, 5, 6)):
@@ -81,5 +83,17 @@ def compile_kernels() -> dict[str, int]:
         positions = torch.zeros(len(shape), *shape, requires_grad=True)
         loss = squared_difference(volume, volume, positions, torch.ones(1, *shape))
         (sample_linear(volume, positions).sum() + loss).backward()  # type: ignore[no-untyped-call]
-    names = ("sample", "sample_position_gradient", "squared_difference")
-    return {name: sum(getattr(_cpu_kernels, name).stats.cache_misses.values()) for name in names}
+    points, values = np.zeros((2, 3), np.float32), np.ones(2, np.float32)
+    image, matrix, table = (np.ones(shape, np.float32) for shape in ((4, 5, 6), (3, 4), (4, 4)))
+    histograms, gradients = np.zeros((1, 4, 4), np.float32), np.zeros((1, 3, 4))
+    _histogram_kernels.joint_histogram(points, values, image, matrix, histograms, values.copy(), points)
+    _histogram_kernels.score_gradient(points, values, values, points, table, gradients)
+    kernels = {
+        _cpu_kernels: ("sample", "sample_position_gradient", "squared_difference"),
+        _histogram_kernels: ("joint_histogram", "score_gradient"),
+    }
+    return {
+        name: sum(getattr(module, name).stats.cache_misses.values())
+        for module, names in kernels.items()
+        for name in names
+    }

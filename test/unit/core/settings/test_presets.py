@@ -9,6 +9,7 @@ from dinoreg.settings.config import Config
 from dinoreg.settings.load import config_hash, load_config, load_preset, parse_config, preset_names
 
 EXPECTED = (
+    "affine",
     "auto",
     "convexadam",
     "convexadam-published",
@@ -29,6 +30,7 @@ EXPECTED = (
     "identity",
     "mind",
     "mind+intensity",
+    "rigid",
     "ssd",
     "start-only",
 )

@@ -1,0 +1,47 @@
+"""How a result is judged: on which cells, by which features, and by what the images themselves show."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from dinoreg.encoders.pair import BoxImages, PairFeatures
+from dinoreg.guard.verdict import Verdict, gather_evidence, judge
+from dinoreg.optimise.agreement import explained_by
+from dinoreg.space.deformation import Deformation
+from dinoreg.space.lattice import Lattice
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """What a verdict is made from: features on a lattice where anatomy outweighs noise, and their weights."""
+
+    lattice: Lattice
+    weights: tuple[float, ...]
+
+    def verdict(
+        self,
+        features: PairFeatures,
+        found: Deformation,
+        finest: Lattice,
+        images: BoxImages,
+        *,
+        one_family: bool,
+    ) -> Verdict:
+        """Grade what was found.
+
+        Args:
+            features: that it was found by.
+            found: the deformation, on any lattice of the frame.
+            finest: on whose cells intensities are compared.
+            images: themselves.
+            one_family: whether both are of one family of modalities.
+        """
+        seen = features.on(self.lattice, self.weights)
+        evidence = gather_evidence(
+            seen.fixed,
+            seen.moving,
+            found.on(self.lattice).vectors,
+            explained=explained_by(images, found.on(finest)),
+            one_family=one_family,
+        )
+        return judge(evidence)

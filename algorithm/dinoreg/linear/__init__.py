@@ -1,0 +1,1 @@
+"""Rigid and affine registration of whole images, in millimetres: by mutual information, from many starts."""

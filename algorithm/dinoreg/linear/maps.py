@@ -1,0 +1,96 @@
+"""Linear maps between two scanner spaces, and the parameters that a search moves them by.
+
+Convention: a map is a (4, 4) matrix from mm of fixed to mm of moving. Parameters are millimetres too: a
+rotation or a stretch counts by how far it moves a point at a radius from a centre, so that a step is worth
+the same along every parameter.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+Model = Literal["rigid", "affine"]
+Matrix = NDArray[np.float64]
+PARAMETERS: dict[Model, int] = {"rigid": 6, "affine": 12}
+_STEP_MM = 1e-4  # of a difference quotient
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class About:
+    """What rotations and stretches go about.
+
+    Attributes:
+        centre_mm: (3,), in fixed.
+        radius_mm: distance from it at which a parameter of 1 mm moves a point by 1 mm.
+    """
+
+    centre_mm: NDArray[np.float64]
+    radius_mm: float
+
+
+def inverse(matrix: Matrix) -> Matrix:
+    """Return the map from moving back to fixed."""
+    return np.asarray(np.linalg.inv(matrix), dtype=np.float64)
+
+
+def rotation(vector: Sequence[float] | NDArray[np.float64]) -> Matrix:
+    """Return the (3, 3) rotation about a vector by its length in radians (Rodrigues)."""
+    x, y, z = (float(v) for v in vector)
+    angle = math.sqrt(x * x + y * y + z * z)
+    cross = np.array([[0, -z, y], [z, 0, -x], [-y, x, 0]])
+    if angle < 1e-9:
+        return np.asarray(np.eye(3) + cross, dtype=np.float64)
+    turn = math.sin(angle) / angle * cross + (1 - math.cos(angle)) / angle**2 * (cross @ cross)
+    return np.asarray(np.eye(3) + turn, dtype=np.float64)
+
+
+def angle_degrees(matrix: Matrix) -> float:
+    """Return the angle of the rotation that is nearest to the linear part of a map."""
+    left, _, right = np.linalg.svd(matrix[:3, :3])
+    cosine = (float(np.trace(left @ right)) - 1) / 2
+    return math.degrees(math.acos(min(1.0, max(-1.0, cosine))))
+
+
+def map_points(matrix: Matrix, points: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Return where points lead, (N, 3) mm."""
+    return np.asarray(points @ matrix[:3, :3].T + matrix[:3, 3], dtype=np.float64)
+
+
+def about_centre(linear: Matrix, centre_mm: NDArray[np.float64], leads_to_mm: NDArray[np.float64]) -> Matrix:
+    """Return the map with a (3, 3) linear part that brings a centre to a place."""
+    matrix = np.eye(4)
+    matrix[:3, :3] = linear
+    matrix[:3, 3] = leads_to_mm - linear @ centre_mm
+    return matrix
+
+
+def moved(start: Matrix, parameters: NDArray[np.float64], about: About) -> Matrix:
+    """Return the map that goes by parameters first and then by the start.
+
+    Args:
+        start: (4, 4).
+        parameters: three of a translation and three of a rotation; six more of a symmetric stretch.
+        about: what the latter go about.
+    """
+    linear = rotation(parameters[3:6] / about.radius_mm)
+    if len(parameters) == 12:
+        a, b, c, d, e, f = parameters[6:] / about.radius_mm
+        linear = linear @ (np.eye(3) + np.array([[a, d, e], [d, b, f], [e, f, c]]))
+    return start @ about_centre(linear, about.centre_mm, about.centre_mm + parameters[:3])
+
+
+def derivative(start: Matrix, parameters: NDArray[np.float64], about: About) -> NDArray[np.float64]:
+    """Return the derivative of the matrix of `moved` by each parameter, (parameters, 4, 4)."""
+    slopes = []
+    for n in range(len(parameters)):
+        step = np.zeros(len(parameters))
+        step[n] = _STEP_MM
+        ahead, behind = (moved(start, parameters + s, about) for s in (step, -step))
+        slopes.append((ahead - behind) / (2 * _STEP_MM))
+    return np.stack(slopes)

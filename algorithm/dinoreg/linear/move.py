@@ -1,0 +1,99 @@
+"""A linear map put to use: an image read through it, and a displacement that goes before it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from dinoreg.linear.maps import Matrix, inverse
+from dinoreg.preprocess.foreground import content_box
+from dinoreg.preprocess.prepare import PreparedImage
+from dinoreg.space.coords import identity_positions
+from dinoreg.space.deformation import Deformation
+from dinoreg.space.frame import Frame
+
+_FIT_POINTS = 4_000  # that a map is fitted to
+
+
+def scaling(spacing_mm: Sequence[float]) -> Matrix:
+    """Return the map from voxels to mm along the array axes, (4, 4)."""
+    return np.diag([*spacing_mm, 1.0])
+
+
+def in_voxels(matrix: Matrix, to_mm: Matrix) -> Matrix:
+    """Return a map in mm as one in voxels, where both images have the same voxels.
+
+    Args:
+        matrix: (4, 4), mm.
+        to_mm: (4, 4), voxels to mm.
+    """
+    return np.asarray(np.linalg.solve(to_mm, matrix @ to_mm))
+
+
+def read_through(image: PreparedImage, matrix: Matrix) -> PreparedImage:
+    """Read an image at the voxels that a map leads to; beyond it nothing is foreground.
+
+    Args:
+        image: (I, J, K).
+        matrix: (4, 4), voxels.
+    """
+    from scipy import ndimage
+
+    values = ndimage.affine_transform(image.values, matrix, order=1, mode="constant", cval=0.0)
+    share = ndimage.affine_transform(image.foreground.astype(np.float32), matrix, order=1)
+    foreground = share > 0.5
+    values = np.where(foreground, values, np.float32(0)).astype(np.float32)
+    box = content_box(values)
+    return replace(image, values=values, foreground=foreground, content=box, identity="")
+
+
+def then_map(vectors: Tensor, matrix: Matrix) -> Tensor:
+    """Return the displacement that moves by vectors and then by a map: M (x + u(x)) - x.
+
+    Args:
+        vectors: (3, *S) voxels.
+        matrix: (4, 4), voxels.
+    """
+    there = identity_positions(vectors.shape[1:], device=vectors.device) + vectors
+    change = torch.from_numpy(matrix[:3] - np.eye(4)[:3]).to(vectors)
+    return vectors + torch.einsum("ab,b...->a...", change[:, :3], there) + change[:, 3].view(3, 1, 1, 1)
+
+
+def before_map(displacement: NDArray[np.float32], matrix: Matrix) -> NDArray[np.float32]:
+    """Return what comes before the map in a displacement of `then_map`: M^-1 (x + d(x)) - x.
+
+    Args:
+        displacement: (I, J, K, 3) voxels.
+        matrix: (4, 4), voxels.
+    """
+    vectors = torch.from_numpy(np.moveaxis(displacement, -1, 0).copy())
+    before = then_map(vectors, inverse(matrix)).movedim(0, -1).contiguous().numpy()
+    return np.asarray(before, dtype=np.float32)
+
+
+def linear_part(deformation: Deformation, frame: Frame) -> Matrix:
+    """Return the linear map that is closest to a deformation, (4, 4), mm along the array axes.
+
+    Args:
+        deformation: on a lattice over the box of the frame.
+        frame: of the pair.
+    """
+    lattice = deformation.lattice
+    cells = identity_positions(lattice.shape).flatten(1).T.double()
+    vectors = deformation.vectors.flatten(1).T.double().cpu()
+    every = max(1, len(cells) // _FIT_POINTS)
+    mm = torch.tensor(lattice.spacing_mm, dtype=torch.float64)
+    voxel_mm = torch.tensor(frame.spacing_mm, dtype=torch.float64)
+    # The centre of the first cell of the box, counted from the centre of the first voxel of the image.
+    first = voxel_mm * torch.tensor(frame.origin, dtype=torch.float64) + (mm - voxel_mm) / 2
+    points = first + cells[::every] * mm
+    known = torch.cat([points, torch.ones_like(points[:, :1])], dim=1).numpy()
+    found, *_ = np.linalg.lstsq(known, (vectors[::every] * mm).numpy(), rcond=None)
+    matrix = np.eye(4)
+    matrix[:3] += found.T
+    return matrix

@@ -1,0 +1,37 @@
+"""How a displacement that was found leads back to the images as they were given."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from dinoreg.linear.move import in_voxels, then_map
+from dinoreg.space.working import WorkingGrid
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class WayBack:
+    """What was done to the images before they were registered.
+
+    Attributes:
+        working: the grid that is worked on; None for the image's own.
+        linear: (4, 4) voxels of the image, by which moving was turned; None where it was not.
+    """
+
+    working: WorkingGrid | None = None
+    linear: NDArray[np.float64] | None = None
+
+    def on_image(self, vectors: Tensor) -> Tensor:
+        """Bring (3, *S) voxels of the working grid to those of the image."""
+        return self.working.displacement_to_image(vectors) if self.working else vectors
+
+    def of_image(self, matrix: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Turn a map in voxels of the working grid into one in voxels of the image."""
+        return in_voxels(matrix, self.working.from_image()) if self.working else matrix
+
+    def moved(self, vectors: Tensor) -> Tensor:
+        """Let the linear map follow (3, *S) voxels of the image."""
+        return vectors if self.linear is None else then_map(vectors, self.linear)

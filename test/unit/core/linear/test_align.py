@@ -1,0 +1,57 @@
+import numpy as np
+import pytest
+from linear_scans import error_mm, pair, rigid
+
+from dinoreg.linear.align import align
+from dinoreg.linear.levels import Placed
+from dinoreg.linear.maps import angle_degrees
+from dinoreg.preprocess.prepare import PreparedImage
+from dinoreg.settings.stages import Linear
+from regtask.errors import DataError
+
+INVERTED = [lambda v: v, lambda v: 1.05 - v]
+
+
+@pytest.mark.parametrize("contrast", INVERTED, ids=["alike", "inverted"])
+@pytest.mark.parametrize(
+    ("degrees", "shift"),
+    [((3, -5, 7), (3, -5, 7)), ((-18, 25, -22), (38, -30, 22)), ((26, 9, 28), (-44, 25, -8))],
+)
+def test_a_known_rigid_map_is_found(degrees, shift, contrast):
+    truth = rigid(degrees, shift)
+    fixed, moving = pair(truth, contrast)
+    found = align(fixed, moving, Linear())
+    assert error_mm(found.matrix, truth, fixed) < 0.5
+    np.testing.assert_allclose(found.matrix[:3, :3] @ found.matrix[:3, :3].T, np.eye(3), atol=1e-9)
+    assert found.facts.information > found.facts.information_before
+    assert found.facts.degrees == pytest.approx(angle_degrees(truth), abs=1)
+
+
+def test_an_affine_is_found_with_its_scales():
+    truth = rigid((4, -12, 10), (9, -8, 7))
+    truth[:3, :3] = truth[:3, :3] @ np.array([[1.08, 0.03, 0], [0.03, 0.94, -0.02], [0, -0.02, 1.05]])
+    fixed, moving = pair(truth)
+    assert error_mm(align(fixed, moving, Linear()).matrix, truth, fixed) > 2
+    assert error_mm(align(fixed, moving, Linear(model="affine")).matrix, truth, fixed) < 0.5
+
+
+def test_a_start_is_climbed_from_however_far_it_lies():
+    truth = rigid((0, 0, 170), (150, -160, 170))
+    fixed, moving = pair(rigid((0, 0, 0), (0, 0, 0)))
+    moved = Placed(moving.image, truth @ moving.to_mm)
+    near = rigid((0, 0, 163), (146, -155, 173))
+    assert error_mm(align(fixed, moved, Linear(), starts=[near]).matrix, truth, fixed) < 0.5
+
+
+def test_the_same_voxels_under_other_headers_give_the_same_map():
+    truth = rigid((3, -5, 7), (3, -5, 7))
+    fixed, moving = pair(truth)
+    carried = rigid((0, 0, 0), (400, -300, 900))
+    found = align(fixed, Placed(moving.image, carried @ moving.to_mm), Linear())
+    assert error_mm(found.matrix, carried @ truth, fixed) < 0.5
+
+
+def test_a_plane_is_refused():
+    plane = PreparedImage(np.ones((8, 9, 1), np.float32), np.ones((8, 9, 1), bool), (slice(0, 8),) * 3)
+    with pytest.raises(DataError, match="a plane cannot be turned in space"):
+        align(Placed(plane, np.eye(4)), Placed(plane, np.eye(4)), Linear())
