@@ -147,4 +147,4 @@ LABEL org.opencontainers.image.title="dinoreg" \
 
 WORKDIR /oncoreg
 USER 10001:10001
-ENTRYPOINT ["python", "-m", "dinoreg.cli.batch"]
+ENTRYPOINT ["python", "-m", "dinoreg.cli.platforms.entry"]
