@@ -79,18 +79,20 @@ gpus() { if docker info 2>/dev/null | grep -q 'Runtimes:.*nvidia'; then echo "--
 options=()
 if (($#)); then options=(--env "DINOREG_ARGUMENTS=$(printf '%q ' "$@")"); fi
 
-# The first pairs of the phantom, a line each: fixed and moving as their case numbers.
+# The first pairs of the phantom, a line each: fixed and moving as their case numbers. The task is cut down to
+# them, and described as LUMIR does beside it.
 few_pairs() {
-    docker run "${restrictions[@]}" --interactive --volume "$task:/task" --entrypoint python "$tag" - "$PAIRS" "$@" <<'PY'
+    mkdir -p "$work/lumir"
+    chmod 777 "$work/lumir"
+    docker run "${restrictions[@]}" --interactive --volume "$task:/task" --volume "$work/lumir:/lumir" \
+        --entrypoint python "$tag" - "$PAIRS" <<'PY'
 import json, pathlib, sys
-count, *copies = sys.argv[1:]
 path = pathlib.Path("/task/Phantom_dataset.json")
 content = json.loads(path.read_text())
-pairs = content["registration_val"] = content["registration_val"][:int(count)]
+pairs = content["registration_val"] = content["registration_val"][:int(sys.argv[1])]
 path.write_text(json.dumps(content))
-if copies:
-    validation = {"name": "LUMIR", "validation": pairs, "numValidation": len(pairs)}
-    pathlib.Path("/task", copies[0]).write_text(json.dumps(validation))
+lumir = {"name": "LUMIR", "validation": pairs, "numValidation": len(pairs)}
+pathlib.Path("/lumir/LUMIR25_dataset.json").write_text(json.dumps(lumir))
 for pair in pairs:
     print(*(pair[role][-16:-7] for role in ("fixed", "moving")))
 PY
@@ -205,10 +207,10 @@ run_l2r2026() {
 }
 
 run_lumir() {
-    few_pairs LUMIR25_dataset.json >/dev/null
+    few_pairs >/dev/null
     docker run --rm --ipc=host --memory 256g $(gpus device=0) --user "$(id -u):$(id -g)" --network=none \
         ${options[@]+"${options[@]}"} \
-        --mount "type=bind,source=$task/LUMIR25_dataset.json,target=/app/LUMIR25_dataset.json" \
+        --mount "type=bind,source=$work/lumir/LUMIR25_dataset.json,target=/app/LUMIR25_dataset.json" \
         --mount "type=bind,source=$task,target=/app/input" \
         --mount "type=bind,source=$output,target=/app/output" "$tag"
 }
