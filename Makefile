@@ -2,6 +2,7 @@
 # PYTHON=...       the Python (3.11 or later) that .venv is made from
 # TORCH_INDEX=...  the torch variant, e.g. https://download.pytorch.org/whl/cu126 for NVIDIA GPUs
 # DEMO=...         the folder of the demo
+# JOBS=...         how many test modules run side by side
 
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
@@ -12,6 +13,7 @@ PYTHON ?= python3
 TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 DEMO ?= demo-output
 PRESET ?= auto
+JOBS ?= 2
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -48,7 +50,7 @@ demo: env  ## Register the phantom's pairs: Dice, TRE and pictures (no data need
 	@echo; echo "Pictures:"; find $(DEMO)/fields/pictures -name '*.png' | sort | sed 's/^/  /'
 
 test: env  ## Run all tests
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadgroup
 
 hostile: env  ## Run the whole campaign of broken inputs (minutes; make test runs a share)
 	$(BIN)/python test/hostile/run.py

@@ -3,6 +3,9 @@
     pytest test/unit --write-times     # measures, and renews the file of times: a few minutes
 
 A module that the file does not know counts as fast until it is measured.
+
+`pytest -n 2 --dist loadgroup` runs modules side by side: one process for a module, whose fixtures are then
+made once, and one for all of test/container, which build and run the same images.
 """
 
 from __future__ import annotations
@@ -16,6 +19,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 TIMES = ROOT / "test" / "times.json"  # module -> seconds of all its tests
 SLOW_SECONDS = 1.0
+CONTAINER = ROOT / "test" / "container"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -32,6 +36,17 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
     if not config.getoption("--fast"):
         return None
     return True if is_slow(collection_path, read_times(TIMES)) else None
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if config.pluginmanager.has_plugin("xdist"):
+        for item in items:
+            item.add_marker(pytest.mark.xdist_group(group_of(item.path)))
+
+
+def group_of(path: Path) -> str:
+    """Which tests belong into one process: those of a module, and all that use the images."""
+    return "container" if path.is_relative_to(CONTAINER) else path.as_posix()
 
 
 def is_slow(path: Path, times: dict[str, float]) -> bool:

@@ -51,3 +51,12 @@ def test_measuring_keeps_what_was_not_measured_and_drops_what_is_gone(selection,
         watch.pytest_runtest_logreport(SimpleNamespace(nodeid="a.py::test_it[1]", duration=seconds))
     watch.pytest_sessionfinish()
     assert json.loads(path.read_text()) == {"a.py": 0.8, "b.py": 2.0}
+
+
+def test_a_module_stays_in_one_process_and_so_do_all_that_use_the_images(selection):
+    tests = [
+        ROOT / "test" / name
+        for name in ("unit/test_docs.py", "container/test_run.py", "container/test_image.py")
+    ]
+    groups = [selection.group_of(path) for path in tests]
+    assert groups[0] != groups[1] == groups[2]

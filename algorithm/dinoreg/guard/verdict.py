@@ -2,8 +2,9 @@
 
 A field can be smooth, finite and free of folds and still be wrong: the other body part, a mirrored scan, a
 start that missed. What gives that away is how much of the fixed image the moving one covers, how much closer
-the matched features are than unrelated ones, and how far the field stretches. docs/verdict.md has the pairs,
-right and wrong, that the limits were set on.
+the matched features are than unrelated ones, how far the field stretches, and whether the brightness of one
+image then says anything of that of the other. docs/verdict.md has the pairs, right and wrong, that the limits
+were set on.
 """
 
 from __future__ import annotations
@@ -22,6 +23,9 @@ Grade = Literal["good", "doubtful", "failed"]
 # (doubtful, failed): beyond the first a person should look, beyond the second the field is of no use.
 _COVERED = 0.5, 0.2
 _MISMATCH = 0.64, 0.75
+# Of images of one family of modalities, and of two. Features alone cannot tell: between a CT and the MR of
+# another person they leave as much as between an MR and its mirror image.
+_LIKENESS, _LIKENESS_OF_TWO = (0.07, -0.4), (-0.5, -0.65)
 # A cell that shrinks or grows by more than this factor is implausible for most tissue.
 _LARGEST_CHANGE = 4.0
 _PERMUTATION_SEED = 0
@@ -36,16 +40,26 @@ class Evidence:
         residual: mean squared feature distance of matched places over that of unrelated ones; near 0 where
             the images are alike everywhere, 1 where the match is as good as chance.
         implausible: share of the covered cells whose volume changes by more than a factor of 4.
+        explained: share of the variance of the fixed image that the best function of the moving one explains
+            where the field brought it, 0 to 1; None where too little was seen to say.
+        one_family: whether both images are of one family of modalities.
     """
 
     covered: float
     residual: float
     implausible: float
+    explained: float | None = None
+    one_family: bool = True
 
     @property
     def mismatch(self) -> float:
         """The residual, and what it was bought with: a wrong match lowers it by stretching the field."""
         return self.residual + 2 * self.implausible
+
+    @property
+    def likeness(self) -> float | None:
+        """What speaks for the match in the intensities, less what speaks against it in the features."""
+        return None if self.explained is None else self.explained - self.mismatch
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,24 +75,36 @@ class Verdict:
         return {
             "verdict": self.grade,
             "verdict_reasons": list(self.reasons),
-            "verdict_evidence": {name: round(value, 4) for name, value in asdict(self.evidence).items()},
+            "verdict_evidence": {
+                name: round(value, 4) if isinstance(value, float) else value
+                for name, value in asdict(self.evidence).items()
+            },
         }
 
 
-def gather_evidence(fixed: Features, moving: Features, displacement: Tensor) -> Evidence:
+def gather_evidence(
+    fixed: Features,
+    moving: Features,
+    displacement: Tensor,
+    *,
+    explained: float | None = None,
+    one_family: bool = True,
+) -> Evidence:
     """Measure a displacement on the features that it was found by.
 
     Args:
         fixed: on a lattice.
         moving: on the same lattice.
         displacement: (rank, *S) cells, pull.
+        explained: as in `Evidence`.
+        one_family: as in `Evidence`.
     """
     warped = warp_features(moving, displacement)
     here, there = fixed.weight[0] > 0.5, warped.weight[0] > 0.5
     common = here & there
     covered = float(common.sum()) / max(1.0, float(here.sum()))
     if not bool(common.any()):
-        return Evidence(covered, 1.0, 1.0)
+        return Evidence(covered, 1.0, 1.0, explained, one_family)
     matched = fixed.values[:, common]
     found = warped.values[:, common]
     generator = torch.Generator().manual_seed(_PERMUTATION_SEED)
@@ -87,19 +113,27 @@ def gather_evidence(fixed: Features, moving: Features, displacement: Tensor) -> 
     residual = float((matched - found).square().sum(dim=0).mean()) / unrelated if unrelated > 0 else 1.0
     determinant = jacobian_determinant(displacement)[common]
     implausible = (determinant < 1 / _LARGEST_CHANGE) | (determinant > _LARGEST_CHANGE)
-    return Evidence(covered, residual, float(implausible.float().mean()))
+    return Evidence(covered, residual, float(implausible.float().mean()), explained, one_family)
 
 
 def judge(evidence: Evidence) -> Verdict:
     """Grade a registration by the worst of what its evidence says."""
-    says = (
-        (1 - evidence.covered, [1 - limit for limit in _COVERED],
+    differ = (
+        f"matched places differ by {100 * evidence.residual:.0f} % of what unrelated ones do, and"
+        f" {100 * evidence.implausible:.1f} % of the field changes volume {_LARGEST_CHANGE:g}-fold"
+    )
+    says = [
+        (-evidence.covered, [-limit for limit in _COVERED],
          f"the moving image covers {100 * evidence.covered:.0f} % of the fixed one"),
-        (evidence.mismatch, _MISMATCH,
-         f"matched places differ by {100 * evidence.residual:.0f} % of what unrelated ones do, and"
-         f" {100 * evidence.implausible:.1f} % of the field changes volume {_LARGEST_CHANGE:g}-fold"),
-    )  # fmt: skip
+        (evidence.mismatch, _MISMATCH, differ),
+    ]  # fmt: skip
+    if evidence.likeness is not None and evidence.explained is not None:
+        limits = _LIKENESS if evidence.one_family else _LIKENESS_OF_TWO
+        told = f"the brightness of one image tells {100 * evidence.explained:.0f} % of that of the other"
+        says.append((-evidence.likeness, [-limit for limit in limits], f"{told}, while {differ}"))
     worst = max((value > doubtful) + (value > failed) for value, (doubtful, failed), _ in says)
     grades: tuple[Grade, ...] = ("good", "doubtful", "failed")
-    reasons = tuple(text for value, (doubtful, _), text in says if value > doubtful)
-    return Verdict(grades[worst], reasons, evidence)
+    reasons = [text for value, (doubtful, _), text in says if value > doubtful]
+    if len(reasons) > 1 and reasons[-1].endswith(differ):  # what it repeats need not stand there twice
+        reasons = [text for text in reasons if text != differ]
+    return Verdict(grades[worst], tuple(reasons), evidence)

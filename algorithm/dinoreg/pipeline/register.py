@@ -15,6 +15,7 @@ from dinoreg.encoders.pair import PairFeatures, cut_images
 from dinoreg.encoders.pool import EncoderPool
 from dinoreg.guard.guard import GuardFacts, guard_deformation, guard_voxels
 from dinoreg.guard.verdict import Verdict, gather_evidence, judge
+from dinoreg.optimise.agreement import explained_by
 from dinoreg.pipeline.ensemble import average_over_blocks, encode_pair
 from dinoreg.pipeline.plan import Plan, make_plan
 from dinoreg.preprocess.pair import ImagePair, Scan
@@ -152,7 +153,7 @@ def register_prepared(
         evidence = features.evidence
         state = course.run(plan.start, state, features)
         state = average_over_blocks(features, lambda alone: course.run(plan.correct, state, alone))
-        verdict = _judge(plan, features, state)
+        verdict = _judge(plan, features, state, fixed, moving, masked=config.masked)
         del features  # the guard works on whole volumes: let both not be there at once
     if plan.free:
         images = cut_images(fixed, moving, plan.frame, masked=config.masked, device=device)
@@ -193,11 +194,27 @@ class _Course:
         return result.deformation
 
 
-def _judge(plan: Plan, features: PairFeatures, state: Deformation) -> Verdict | None:
+def _judge(
+    plan: Plan,
+    features: PairFeatures,
+    state: Deformation,
+    fixed: PreparedImage,
+    moving: PreparedImage,
+    *,
+    masked: bool,
+) -> Verdict | None:
     if plan.judged is None:
         return None
     seen = features.on(plan.judged.lattice, plan.judged.weights)
-    return judge(gather_evidence(seen.fixed, seen.moving, state.on(plan.judged.lattice).vectors))
+    images = cut_images(fixed, moving, plan.frame, masked=masked, device=state.vectors.device)
+    evidence = gather_evidence(
+        seen.fixed,
+        seen.moving,
+        state.on(plan.judged.lattice).vectors,
+        explained=explained_by(images, state.on(plan.finest)),
+        one_family=fixed.family == moving.family,
+    )
+    return judge(evidence)
 
 
 def _encodes(plan: Plan) -> bool:

@@ -54,6 +54,19 @@ def stated_kind(modality: str) -> StatedKind:
     return StatedKind(families.pop(), contrast)
 
 
+def image_family(modality: str, image: NDArray[np.float32]) -> Family:
+    """Decide whose intensities an image could be compared with; a cone beam gives a CT.
+
+    Args:
+        modality: as for `stated_kind`; where it states nothing the values decide.
+        image: (I, J, K).
+    """
+    stated = stated_kind(modality).family
+    if stated == "unknown":
+        return image_kind(modality, image)
+    return "ct" if stated == "cone-beam ct" else stated
+
+
 def image_kind(modality: str, image: NDArray[np.float32]) -> Kind:
     """Decide how an image is normalised from its modality's name, else from its values.
 

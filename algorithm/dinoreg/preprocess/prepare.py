@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from dinoreg.preprocess.foreground import content_box, ct_body, threshold_foreground
-from dinoreg.preprocess.intensity import clip_mr, image_kind, window_ct
+from dinoreg.preprocess.intensity import Family, clip_mr, image_family, image_kind, window_ct
 from dinoreg.preprocess.measured import fill_missing, missing_voxels
 from dinoreg.preprocess.tissue import brightness_of_tissues, find_hu_scale, shows_lung
 from dinoreg.settings.config import Preprocess
@@ -27,12 +27,14 @@ class PreparedImage:
         content: the smallest box outside which `values` is constant.
         identity: digest of values and foreground, by which features of images that come again are remembered;
             empty: they are not.
+        family: of modalities, whose intensities can be compared with one another.
     """
 
     values: NDArray[np.float32]
     foreground: NDArray[np.bool_]
     content: tuple[slice, ...]
     identity: str = ""
+    family: Family = "unknown"
 
 
 def prepare_image(
@@ -56,7 +58,7 @@ def prepare_image(
         comes_again: whether other pairs have this image too, so that its features are worth keeping.
         invalid: (I, J, K), where the file has no value (`regtask.Volume.invalid`).
     """
-    kind = image_kind(modality, image)
+    kind, family = image_kind(modality, image), image_family(modality, image)
     missing = missing_voxels(image, kind, invalid)
     if missing is not None:
         image = fill_missing(image, missing)
@@ -86,7 +88,7 @@ def prepare_image(
     if not shown.all():
         values = np.where(shown, values, np.float32(0))
     identity = _digest(values, inside) if comes_again else ""
-    return PreparedImage(values, inside, content_box(values), identity)
+    return PreparedImage(values, inside, content_box(values), identity, family)
 
 
 def on_working_grid(image: PreparedImage, grid: WorkingGrid) -> PreparedImage:
@@ -97,7 +99,7 @@ def on_working_grid(image: PreparedImage, grid: WorkingGrid) -> PreparedImage:
     if not foreground.all():
         values = np.where(foreground, values, np.float32(0))
     identity = f"{image.identity} on {grid}" if image.identity else ""
-    return PreparedImage(values, foreground, content_box(values), identity)
+    return PreparedImage(values, foreground, content_box(values), identity, image.family)
 
 
 def _digest(*arrays: NDArray[np.generic]) -> str:

@@ -1,4 +1,7 @@
+import json
+
 import numpy as np
+import pytest
 import torch
 from core_reference import SHAPE, SHIFT, SPACING, shifted_pair
 
@@ -57,3 +60,30 @@ def test_the_worst_evidence_decides_and_is_named():
     assert len(verdict.reasons) == 1
     assert judge(Evidence(covered=0.9, residual=0.1, implausible=0.0)).reasons == ()
     assert set(verdict.as_dict()) == {"verdict", "verdict_reasons", "verdict_evidence"}
+
+
+@pytest.mark.parametrize(
+    ("explained", "one_family", "grade"),
+    [
+        (0.8, True, "good"),
+        (0.3, True, "doubtful"),
+        (0.1, True, "failed"),
+        (0.1, False, "good"),
+        (0.03, False, "doubtful"),
+        (None, True, "good"),
+    ],
+)
+def test_intensities_have_to_agree_as_far_as_their_modalities_do(explained, one_family, grade):
+    """With features that leave as much as they do between two people."""
+    verdict = judge(Evidence(0.9, 0.5, 0.03, explained, one_family))
+    assert verdict.grade == grade
+    assert len(verdict.reasons) == (grade != "good")
+    if verdict.reasons:
+        assert f"tells {100 * explained:.0f} %" in verdict.reasons[0]
+    assert json.loads(json.dumps(verdict.as_dict()))["verdict_evidence"]["one_family"] is one_family
+
+
+def test_what_two_reasons_share_is_said_once():
+    verdict = judge(Evidence(0.9, 0.7, 0.1, 0.1, True))
+    assert verdict.grade == "failed"
+    assert len(verdict.reasons) == 1

@@ -3,7 +3,10 @@ import pytest
 import torch
 from core_reference import smooth_noise
 
-from dinoreg.optimise.agreement import measure_agreement
+from dinoreg.encoders.pair import BoxImages
+from dinoreg.optimise.agreement import explained_by, measure_agreement
+from dinoreg.space.deformation import Deformation
+from dinoreg.space.lattice import Lattice
 
 SHAPE = (24, 30, 38)
 
@@ -61,3 +64,21 @@ def test_flat_images_are_not_trusted(moving):
         found = measure_agreement(fixed, other, ONES)
         assert found.trust == 0
         assert torch.equal(found.map(moving), moving)
+
+
+def test_two_images_explain_each_other_where_they_are_brought_together(rng):
+    """On cells of (2, 3, 1) voxels; the shift is whole cells along each axis."""
+    shape, stride, cells = (40, 54, 30), (2, 3, 1), (3, -5, 7)
+    scene = np.clip(0.5 + 0.2 * smooth_noise(shape, rng), 0, 1).astype(np.float32)
+    moving = torch.from_numpy(np.roll(scene, np.multiply(cells, stride), (0, 1, 2)))[None]
+    weight = torch.zeros(1, *shape)
+    weight[:, 8:-8, 18:-18, 9:-9] = 1  # what is rolled round the edge does not count
+    images = BoxImages(torch.from_numpy(1 - scene)[None], moving, (weight, torch.ones_like(weight)))
+    lattice = Lattice(shape, stride, (2.0, 3.0, 1.0))
+    vectors = torch.tensor(cells, dtype=torch.float32).view(3, 1, 1, 1).expand(3, *lattice.shape).contiguous()
+    right = explained_by(images, Deformation(vectors, lattice))
+    wrong = explained_by(images, Deformation(-vectors, lattice))
+    assert right > 0.95
+    assert wrong < 0.5
+    weight[:] = 0
+    assert explained_by(images, Deformation(vectors, lattice)) is None

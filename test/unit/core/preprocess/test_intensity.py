@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from dinoreg.preprocess.intensity import clip_mr, image_kind, window_ct
+from dinoreg.preprocess.intensity import clip_mr, image_family, image_kind, window_ct
 
 
 @pytest.mark.parametrize(
@@ -92,3 +92,19 @@ def test_kinds_of_ct(modality):
 def test_a_name_that_contains_ct_is_not_ct():
     # SPECT counts photons: nothing in Hounsfield units.
     assert image_kind("SPECT", np.array([0, 100], np.float32)) == "mr"
+
+
+@pytest.mark.parametrize(
+    ("modality", "low", "family"),
+    [
+        ("CBCT", 0, "ct"),
+        ("fixed-ct", 0, "ct"),
+        ("cone beam CT", 0, "ct"),
+        ("T2w MR", -900, "mr"),
+        ("TRUS", 0, "ultrasound"),
+        ("", -1000, "ct"),
+        ("", 0, "mr"),
+    ],
+)
+def test_whose_intensities_can_be_compared(modality, low, family):
+    assert image_family(modality, np.array([low, 100], np.float32)) == family
