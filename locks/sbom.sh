@@ -31,6 +31,9 @@ requirements() {
     sed -n 's,^ *"purl": "pkg:pypi/\([^@"]*\)@\([^"+]*\).*,\1==\2,p' "$1" | grep -v '^dinoreg=='
 }
 
+# How often a text is in a file, 0 where there is none.
+count() { { grep -o -- "$1" "$2" 2>/dev/null || true; } | wc -l; }
+
 for image; do
     file="$folder/$(echo "$image" | tr '/:' '__').cdx.json"
     unfinished="$file.part"
@@ -43,15 +46,21 @@ for image; do
         continue
     fi
     requirements "$file" >"$work/requirements.txt"
+    rm -f -- "$work/found.json"
     code=0
     pip-audit --disable-pip --no-deps --requirement "$work/requirements.txt" --format json \
         --output "$work/found.json" 2>"$work/errors" || code=$?
-    if [ -s "$work/found.json" ] && ((code <= 1)); then
-        mv -- "$work/found.json" "${file%.cdx.json}.vulnerabilities.json"
-        if ((code)); then known=1; fi
-        echo "sbom.sh: ${file%.cdx.json}.vulnerabilities.json: $(tail -n 1 "$work/errors")"
-    else
-        echo "sbom.sh: $image NOT scanned: pip-audit could not ask PyPI: $(tail -n 1 "$work/errors")"
+    asked="$(count '"name"' "$work/found.json")"
+    skipped="$(count '"skip_reason"' "$work/found.json")"
+    if ((asked == skipped)); then   # what PyPI gives no answer about is skipped, and counts as clean
+        reason="$(tail -n 1 "$work/errors")"
+        if ((asked)); then reason="no answer about any of $asked packages"; fi
+        echo "sbom.sh: $image NOT scanned: pip-audit could not ask PyPI: $reason"
+        continue
     fi
+    mv -- "$work/found.json" "${file%.cdx.json}.vulnerabilities.json"
+    if ((code)); then known=1; fi
+    echo "sbom.sh: ${file%.cdx.json}.vulnerabilities.json: $(tail -n 1 "$work/errors")"
+    if ((skipped)); then echo "sbom.sh: $skipped of $asked packages NOT scanned, see skip_reason there"; fi
 done
 exit "$known"

@@ -22,13 +22,14 @@ esac
 AUDIT = """#!/bin/sh
 if [ -n "$OFFLINE" ]; then echo 'connection refused' >&2; exit 1; fi
 while [ $# -gt 0 ]; do
-    [ "$1" = --output ] && echo '{}' > "$2"
+    [ "$1" = --output ] && echo "$FOUND" > "$2"
     [ "$1" = --requirement ] && cat "$2" >> "$CALLS"
     shift
 done
 echo "Found $KNOWN known vulnerabilities" >&2
 exit "$KNOWN"
 """
+CLEAN, SKIPPED = '{"name": "numpy", "vulns": []}', '{"name": "torch", "skip_reason": "not found"}'
 
 
 @pytest.fixture
@@ -121,14 +122,14 @@ def test_what_the_tag_of_the_base_means_is_said(build, said):
 def test_a_list_and_a_scan_of_both_images(build, said, tmp_path):
     folder = tmp_path / "lists"
     call = ("--tag", "a/dinoreg:1", "--evaluation-tag", "regeval:1", "--sbom", str(folder))
-    code, calls, left = build(*call, audit=True, KNOWN="1")
+    code, calls, left = build(*call, audit=True, KNOWN="1", FOUND=CLEAN)
     assert (code, left) == (1, [])
     assert "numpy==1.0" in calls
     names = ["a_dinoreg_1", "regeval_1"]
     kinds = ["cdx.json", "vulnerabilities.json"]
     assert sorted(path.name for path in folder.iterdir()) == [f"{n}.{k}" for n in names for k in kinds]
     assert "Found 1 known" in said[0]
-    assert build(*call, audit=True, KNOWN="0")[0] == 0
+    assert build(*call, audit=True, KNOWN="0", FOUND=CLEAN)[0] == 0
 
 
 def test_what_was_not_scanned_is_said(build, said, tmp_path):
@@ -136,6 +137,15 @@ def test_what_was_not_scanned_is_said(build, said, tmp_path):
     assert (code, left) == (0, [])
     assert "NOT scanned: pip-audit could not ask PyPI: connection refused" in said[0]
     assert len(list((tmp_path / "lists").iterdir())) == 1
+
+
+def test_packages_that_the_index_does_not_know_are_not_said_to_be_clean(build, said, tmp_path):
+    call = ("--only", "evaluation", "--sbom", str(tmp_path / "lists"))
+    assert build(*call, audit=True, KNOWN="0", FOUND=SKIPPED)[0] == 0
+    assert "NOT scanned: pip-audit could not ask PyPI: no answer about any of 1 packages" in said[0]
+    assert len(list((tmp_path / "lists").iterdir())) == 1
+    assert build(*call, audit=True, KNOWN="0", FOUND=CLEAN + SKIPPED)[0] == 0
+    assert "1 of 2 packages NOT scanned" in said[1]
 
 
 def test_a_list_that_fails_leaves_nothing(build, tmp_path):
