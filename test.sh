@@ -11,8 +11,8 @@
 #   lumir      LUMIR 2025: description, images and fields mounted in /app
 #
 # Environment: TAG (default dinoreg:VERSION), EVALUATION_TAG (default regeval:VERSION), OUTPUT (folder that keeps
-# the fields; default: a temporary one), REQUIRE (what the scores must fulfil; default DSC.mean>=0.5). All but the
-# first register two pairs of the phantom.
+# the fields; default: a temporary one), TASK (folder of a phantom that was written before), REQUIRE (what the
+# scores must fulfil; default DSC.mean>=0.5). All but the first register two pairs of the phantom.
 set -euo pipefail
 
 readonly PIDS_LIMIT=256
@@ -215,9 +215,14 @@ run_lumir() {
         --mount "type=bind,source=$output,target=/app/output" "$tag"
 }
 
-echo "test.sh: writing the small phantom task"
-docker run "${restrictions[@]}" --volume "$task:/output" --entrypoint dinoreg "$tag" \
-    phantom --output /output --size small
+if [ -n "${TASK:-}" ]; then
+    cp -r "$TASK/." "$task/"
+    chmod -R a+rwX "$task"
+else
+    echo "test.sh: writing the small phantom task"
+    docker run "${restrictions[@]}" --volume "$task:/output" --entrypoint dinoreg "$tag" \
+        phantom --output /output --size small
+fi
 
 echo "test.sh: registering it as $platform does"
 start=$SECONDS

@@ -47,13 +47,16 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         descriptions = make_challenge(folder)
-        rows: dict[str, list[ProcessCost]] = {"few": [], "more": [], "official": [], "rank": []}
+        kinds = ("few", "more", "task few", "task more", "official", "rank")
+        rows: dict[str, list[ProcessCost]] = {kind: [] for kind in kinds}
         for repetition in range(options.repetitions):
             for kind, count in (("few", FEW), ("more", MORE)):
                 site = folder / f"site-{kind}-{repetition}"
                 call = ("--submissions", str(folder / f"teams-{count}"), "--output", str(site))
                 call = ("leaderboard", "--dataset", str(descriptions[count]), *call, "--bootstrap", "0")
                 rows[kind].append(_run(folder, sys.executable, "-m", "regeval", *call, "--method", "l2r"))
+                check = ("check", "--task", str(descriptions[count]))
+                rows[f"task {kind}"].append(_run(folder, sys.executable, "-m", "regeval", *check))
             if options.official is not None:
                 rows["official"] += [_official(folder, team, options) for team in MEASURED_TEAMS]
         metrics = next((folder / "site-more-0/Bench/results").glob("one-*.json"))
@@ -69,19 +72,23 @@ def summary(rows: dict[str, list[ProcessCost]]) -> dict[str, Any]:
     """Return what was measured, and what follows from it for all teams and cases.
 
     Args:
-        rows: costs of leaderboards of FEW and MORE cases, of the official script with MORE cases (may be
-            empty), and of ranking all.
+        rows: costs of leaderboards of FEW and MORE cases, of checking these tasks, of the official script with
+            MORE cases (may be empty), and of ranking all.
     """
     teams = len(MEASURED_TEAMS)
-    few, more = (_median(rows[kind]) for kind in ("few", "more"))
-    # What a further case costs: its check in the task once, and its score once a team.
-    per_case = (more - few) / (MORE - FEW) / teams
-    fixed = max(0.0, few - FEW * teams * per_case) / teams
+    few, more, task_few, task_more = (
+        _median(rows[kind]) for kind in ("few", "more", "task few", "task more")
+    )
+    # A further case is checked once in the task, and checked and scored once a team.
+    of_task = (task_more - task_few) / (MORE - FEW)
+    per_case = ((more - few) / (MORE - FEW) - of_task) / teams
+    fixed = max(0.0, few - FEW * (teams * per_case + of_task)) / teams
     measured = {kind: [_numbers(cost) for cost in costs] for kind, costs in rows.items() if costs}
-    ours = TEAMS * (fixed + CASES * per_case) + _median(rows["rank"])
+    ours = TEAMS * (fixed + CASES * per_case) + CASES * of_task + _median(rows["rank"])
     found = {
         "measured": measured,
         "cpu_seconds_per_team": round(fixed, 2),
+        "cpu_seconds_per_case_of_the_task": round(of_task, 2),
         "cpu_seconds_per_case": round(per_case, 2),
         "cpu_seconds_estimated": round(ours),
         "peak_memory_mib": round(max(cost.peak_memory_mib for cost in rows["more"])),

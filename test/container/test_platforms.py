@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from regtask import read_field, read_header
+from regtask import read_dataset, read_field, read_header
+from regtask.names import field_names
 
 pytestmark = pytest.mark.container
 
@@ -27,11 +28,12 @@ def plain_run(phantom, run_image):
 
 
 @pytest.fixture
-def as_platform(evaluation_image, tmp_path):
+def as_platform(evaluation_image, phantom, tmp_path):
     """Call test.sh for a platform; returns the folder of its output."""
 
     def call(platform, tag):
-        environment = os.environ | {"TAG": tag, "EVALUATION_TAG": evaluation_image, "OUTPUT": str(tmp_path)}
+        tags = {"TAG": tag, "EVALUATION_TAG": evaluation_image}
+        environment = os.environ | tags | {"OUTPUT": str(tmp_path), "TASK": str(phantom.folder)}
         done = subprocess.run(
             [str(ROOT / "test.sh"), "--platform", platform, *OPTIONS],
             env=environment,
@@ -106,9 +108,12 @@ def test_learn2reg_2026(as_platform, image, phantom, plain_run):
 
 def test_lumir(as_platform, image, phantom, plain_run):
     output, _ = as_platform("lumir", image)
-    assert sorted(path.name for path in output.glob("disp_*")) == sorted(phantom.fields)
-    for name in phantom.fields:
-        np.testing.assert_array_equal(read_field(output / name), read_field(plain_run.output / name))
+    pairs = read_dataset(phantom.description).pairs("auto")
+    names = [field_names(pair.fixed_id, pair.moving_id, "2024")[0] for pair in pairs]
+    assert names != phantom.fields
+    assert sorted(path.name for path in output.glob("disp_*")) == sorted(names)
+    for ours, plain in zip(names, phantom.fields, strict=True):
+        np.testing.assert_array_equal(read_field(output / ours), read_field(plain_run.output / plain))
 
 
 def test_the_image_has_no_label_but_by_option(docker, image):
