@@ -30,7 +30,7 @@ from regtask import Grid, write_field, write_landmarks, write_volume
 SHAPE, SPACING_MM = (192, 160, 192), (2.0, 1.8, 2.2)
 LABELS, LANDMARKS = 4, 50
 TEAMS, CASES = 20, 30  # what is estimated
-FEW, MORE = 1, 3  # cases that are measured
+FEW, MORE = 1, 2  # cases that are measured
 MEASURED_TEAMS = ("one", "other")
 
 
@@ -72,7 +72,7 @@ def summary(rows: dict[str, list[ProcessCost]]) -> dict[str, Any]:
     """Return what was measured, and what follows from it for all teams and cases.
 
     Args:
-        rows: costs of leaderboards of FEW and MORE cases, of checking these tasks, of the official script with
+        rows: costs of leaderboards of FEW and MORE cases, of checking the tasks, of the official script with
             MORE cases (may be empty), and of ranking all.
     """
     teams = len(MEASURED_TEAMS)
@@ -133,7 +133,7 @@ def make_challenge(folder: Path) -> dict[int, Path]:
         at = np.indices(SHAPE, np.float32) + np.moveaxis(field, -1, 0)
         fixed = ndimage.map_coordinates(moving, at, order=0, mode="nearest")
         texture = ndimage.gaussian_filter(rng.normal(size=SHAPE).astype(np.float32), 2) * 300
-        points = rng.uniform(20, 140, (LANDMARKS, 3))
+        points = rng.choice(np.argwhere(fixed), LANDMARKS, replace=False).astype(float)
         there = points + np.stack(
             [ndimage.map_coordinates(field[..., axis], points.T, order=1) for axis in range(3)], axis=-1
         )
