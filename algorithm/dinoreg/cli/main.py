@@ -18,6 +18,7 @@ from dinoreg.cli.motion import add_motion_parser, run_motion
 from dinoreg.cli.pretrain import add_pretrain_parser, run_pretrain
 from dinoreg.cli.register import add_register_parser, run_register
 from dinoreg.cli.task_run import add_run_arguments, run
+from dinoreg.cli.tune import add_tune_parser, run_tune
 from dinoreg.cli.warp import add_warp_parser, run_warp
 from dinoreg.cli.weights import add_weights_parser, run_weights
 
@@ -54,6 +55,7 @@ def build_parser() -> argparse.ArgumentParser:
     check.add_argument("file", type=Path)
 
     add_ablate_parser(verbs)
+    add_tune_parser(verbs)
     add_motion_parser(verbs)
     add_pretrain_parser(verbs)
     add_weights_parser(verbs)
@@ -105,6 +107,7 @@ VERBS: Mapping[str, Callable[[argparse.Namespace], None]] = MappingProxyType(
         "presets": _list_presets,
         "config": _config,
         "ablate": run_ablate,
+        "tune": run_tune,
         "motion": run_motion,
         "pretrain": run_pretrain,
         "weights": run_weights,

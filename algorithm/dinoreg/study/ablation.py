@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
@@ -21,6 +20,7 @@ from dinoreg.settings.load import config_hash
 from dinoreg.study.ablation_rows import Row
 from dinoreg.study.ablation_table import CaseResult, format_csv, format_markdown
 from dinoreg.task.manifest import Manifest
+from dinoreg.task.progress import RunProgress
 from dinoreg.task.run_task import RunOptions, run_task
 from regeval.metrics.landmark_error import tre_mm
 from regeval.scoring.quick_scores import Field, score_case
@@ -32,8 +32,6 @@ from regtask.fields import read_field
 from regtask.images import read_header
 from regtask.landmarks import read_landmark_pair
 from regtask.pair import Pair
-
-log = logging.getLogger(__name__)
 
 TABLE_NAME = "ablation"
 _SCORES_NAME = "scores.json"
@@ -58,6 +56,7 @@ def run_ablation(
     *,
     load: Load = load_encoder,
     run: Run = run_task,
+    keep_fields: bool = True,
 ) -> Mapping[str, Mapping[str, CaseResult]]:
     """Run every row, and write `ablation.csv` and `ablation.md` into the output folder.
 
@@ -71,6 +70,7 @@ def run_ablation(
         options: for all rows; `output` is the folder of the tables.
         load: makes the encoders that the settings name.
         run: registers the pairs of a task.
+        keep_fields: otherwise a field is removed once it is scored.
 
     Returns:
         Row name -> case -> result.
@@ -82,17 +82,26 @@ def run_ablation(
         row.name: _finished(options.output / row.name, row) for row in rows
     }
     load_once = _load_once(load)
-    for pair in dataset.pairs(options.split):
-        for row in rows:
-            if pair.case_key in results[row.name]:
-                continue
-            log.info("%s, row %s", pair.case_key, row.name)
+    open_runs = [
+        (pair, row)
+        for pair in dataset.pairs(options.split)
+        for row in rows
+        if pair.case_key not in results[row.name]
+    ]
+    with RunProgress(len(open_runs)) as progress:
+        for pair, row in open_runs:
+            progress.stage(pair.case_key, row.name)
             folder = options.output / row.name
             one_pair = replace(options, output=folder, resume=True)
             manifest = run(dataset, row.config, one_pair, pairs=[pair], load=load_once)
-            results[row.name][pair.case_key] = _result(pair, folder, manifest.pairs[pair.case_key])
+            entry = manifest.pairs[pair.case_key]
+            results[row.name][pair.case_key] = _result(pair, folder, entry)
             _keep(folder, row, results[row.name])
+            if not keep_fields:
+                for name in entry["files"]:
+                    (folder / name).unlink(missing_ok=True)
             _write_tables(options.output, rows, results)
+            progress.pair_done(pair.case_key, f"row {row.name}")
     _write_tables(options.output, rows, results)
     return results
 
