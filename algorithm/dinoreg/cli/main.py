@@ -11,13 +11,17 @@ from pathlib import Path
 from types import MappingProxyType
 
 from dinoreg.cli.ablate import add_ablate_parser, run_ablate
-from dinoreg.cli.apply import add_apply_parser, run_apply
+from dinoreg.cli.apply.parser import add_apply_parser
+from dinoreg.cli.apply.run import run_apply
 from dinoreg.cli.edge import EXIT_CODES, guarded
+from dinoreg.cli.examples import add_examples
 from dinoreg.cli.job import add_job_parser, run_job
 from dinoreg.cli.motion import add_motion_parser, run_motion
 from dinoreg.cli.pretrain import add_pretrain_parser, run_pretrain
 from dinoreg.cli.register import add_register_parser, run_register
 from dinoreg.cli.task_run import add_run_arguments, run
+from dinoreg.cli.transform.parser import add_transform_parser
+from dinoreg.cli.transform.run import run_transform
 from dinoreg.cli.tune import add_tune_parser, run_tune
 from dinoreg.cli.warp import add_warp_parser, run_warp
 from dinoreg.cli.weights import add_weights_parser, run_weights
@@ -45,6 +49,7 @@ def build_parser() -> argparse.ArgumentParser:
 
     add_register_parser(verbs)
     add_apply_parser(verbs)
+    add_transform_parser(verbs)
     add_warp_parser(verbs)
     verbs.add_parser("presets", help="list the presets")
     config = verbs.add_parser("config", help="show a preset, or check a configuration file")
@@ -64,6 +69,7 @@ def build_parser() -> argparse.ArgumentParser:
     phantom.add_argument("--output", type=Path, required=True, metavar="DIR")
     phantom.add_argument("--size", choices=("demo", "small"), default="demo")
     phantom.add_argument("--seed", type=int, default=0)
+    add_examples(parser)
     return parser
 
 
@@ -103,6 +109,7 @@ VERBS: Mapping[str, Callable[[argparse.Namespace], None]] = MappingProxyType(
         "run": run,
         "register": run_register,
         "apply": run_apply,
+        "transform": run_transform,
         "warp": run_warp,
         "presets": _list_presets,
         "config": _config,

@@ -15,15 +15,14 @@ log = logging.getLogger(__name__)
 
 _DESCRIPTION = """Register the moving scan to the fixed one, whatever their formats, grids and orientations,
 and bring along what belongs to moving. Read are NIfTI, MetaImage, NRRD and DICOM folders."""
-_EXAMPLE = """example: dinoreg register --fixed plan.nii.gz --moving ct2.mha --labels organs.mha --output OUT
-writes OUT/transform.h5 (opens in 3D Slicer and SimpleITK), warped.nii.gz, labels_organs.nii.gz, report.html,
-register.json."""
+_WRITTEN = """Written are OUT/transform.h5 (opens in 3D Slicer and SimpleITK), warped.nii.gz, report.html,
+register.json, and labels_*, image_* and points_* of what comes along."""
 
 
 def add_register_parser(verbs: Any) -> None:
     """Add the verb to the subparsers of the command."""
     parser = verbs.add_parser(
-        "register", help="register two scans", description=_DESCRIPTION, epilog=_EXAMPLE
+        "register", help="register two scans", description=_DESCRIPTION, epilog=_WRITTEN
     )
     parser.add_argument("--fixed", type=Path, required=True, metavar="SCAN")
     parser.add_argument("--moving", type=Path, required=True, metavar="SCAN")
@@ -54,6 +53,11 @@ def add_register_parser(verbs: Any) -> None:
         help="points of fixed (.csv, .fcsv, .mrk.json)",
     )
     parser.add_argument("--space", choices=("lps", "ras", "voxel"), help="of the points in csv files")
+    parser.add_argument(
+        "--other-header",
+        action="store_true",
+        help="take images and labels whose header differs from that of moving though their shape is the same",
+    )
     parser.add_argument("--inverse", action="store_true", help="also write inverse.h5, from moving to fixed")
     parser.add_argument("--no-report", action="store_true", help="no picture and no report.html")
     parser.add_argument("--overwrite", action="store_true", help="replace an earlier result in DIR")
@@ -69,32 +73,53 @@ def run_register(options: argparse.Namespace) -> None:
     """
     let_threads_sleep()
     from dinoreg.desk.images import read_any, read_typed
-    from dinoreg.desk.output import open_folder, read_label_map, write_image, write_labels, write_result
+    from dinoreg.desk.output import (
+        TRANSFORM,
+        open_folder,
+        read_label_map,
+        write_image,
+        write_labels,
+        write_result,
+    )
     from dinoreg.desk.points import read_points, write_points
     from dinoreg.desk.register import register
-    from dinoreg.desk.transforms import transform_points
+    from dinoreg.desk.resampling import refuse_apart, refuse_other_header
+    from dinoreg.desk.transforms import transform_points, write_transform
     from dinoreg.stage import StageBegins
+    from dinoreg.warp.outside import refuse_points_outside
+    from regtask.physical import from_voxels, to_voxels
 
     config = chosen_config(options)
     named = _names(options)
     # What comes along is read first: a wrong file is to be known before the minutes of a registration.
+    moving = read_any(
+        options.moving, series=options.moving_series, what="moving image", option="--moving-series"
+    )
     images = {path: read_typed(path) for path in options.image}
     maps = {path: read_label_map(path) for path in options.labels}
-    fixed = read_any(options.fixed, series=options.fixed_series, what="fixed image")
+    fixed = read_any(options.fixed, series=options.fixed_series, what="fixed image", option="--fixed-series")
+    for path, (volume, _) in (images | maps).items():
+        refuse_apart(volume.grid, moving.grid, str(path), "moving")
+        if not options.other_header:
+            refuse_other_header(volume.grid, moving.grid, str(path), "moving")
     points = {path: read_points(path, options.space, fixed.grid) for path in options.points}
+    for path, read in points.items():
+        given = from_voxels(to_voxels(read.lps, fixed.grid, "lps"), fixed.grid, read.space)
+        refuse_points_outside(given, fixed.grid, read.space, path)
     open_folder(options.output, overwrite=options.overwrite)
     result = register(
         fixed,
-        options.moving,
+        moving,
         config=config,
         fixed_mask=options.fixed_mask,
         moving_mask=options.moving_mask,
         fixed_modality=options.fixed_modality,
         moving_modality=options.moving_modality,
-        moving_series=options.moving_series,
         device=options.device,
         on_stage=lambda event: log.info("%s", event.name) if isinstance(event, StageBegins) else None,
     )
+    # First of all: whatever goes wrong with what comes along, the registration is not lost.
+    write_transform(options.output / TRANSFORM, result.transform)
     grid, labels = result.fixed.grid, None
     for path, (volume, dtype) in images.items():
         write_image(options.output / named[path], volume, dtype, grid, result)
@@ -116,7 +141,11 @@ def run_register(options: argparse.Namespace) -> None:
         report=not options.no_report,
     )
     if inverse is not None:
-        log.info("inverse: 99 %% of the voxels return within %.3f mm", inverse.residual_mm)
+        log.info(
+            "inverse: 99 %% of moving returns within %.3f mm, all of it within %.3f mm",
+            inverse.residual_mm,
+            inverse.largest_mm,
+        )
     verdict = result.verdict
     if verdict is None:
         return

@@ -12,10 +12,6 @@ from dinoreg.cli.options import add_task_arguments, chosen_config, let_threads_s
 if TYPE_CHECKING:
     Verbs = argparse._SubParsersAction[argparse.ArgumentParser]
 
-_EXAMPLE = """example:
-  dinoreg tune --dataset Task_dataset.json --output task.toml --trials 20
-  dinoreg run --dataset Task_dataset.json --output fields --config task.toml"""
-
 
 def add_tune_parser(verbs: Verbs) -> None:
     """Add the verb."""
@@ -25,8 +21,6 @@ def add_tune_parser(verbs: Verbs) -> None:
         description="Try settings on the pairs of a task, rank them as Learn2Reg ranks (accuracy, the hardest"
         " 30 %%, smoothness), cross-validate the choice over people, and write the configuration. The base"
         " stays where choosing does not pay. What is finished is not run again.",
-        epilog=_EXAMPLE,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--dataset", type=Path, required=True, metavar="JSON", help="TASK_dataset.json")
     parser.add_argument("--output", type=Path, required=True, metavar="FILE.toml", help="the configuration")

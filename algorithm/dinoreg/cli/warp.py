@@ -8,14 +8,13 @@ from typing import TYPE_CHECKING, Any, get_args
 
 from dinoreg.errors import ConfigError
 from regtask.errors import DataError, Fault
-from regtask.physical import PointSpace, to_voxels
+from regtask.physical import PointSpace
 
 if TYPE_CHECKING:
     import numpy as np
     import torch
     from numpy.typing import NDArray
 
-    from regtask.grid import Grid
     from regtask.images import ImageHeader
 
 _DESCRIPTION = """Apply a displacement field to a moving image, a moving label map, or landmarks of the fixed
@@ -26,9 +25,6 @@ at that place by its own header, so any image of the same scanner space will do:
 mirrored. The fields of `dinoreg run` note the grid of the registered image. For a field without the note name
 that image with --moving, or say --learn2reg: voxel indices are joined whatever the headers say, and shapes
 must be equal. An .mha field is in LPS millimetres and needs neither, but for landmarks in voxels --moving."""
-# A landmark may lie so far beyond the edge of the fixed image, voxels.
-_MARGIN_VOXELS = 1.0
-_LISTED = 3
 
 
 def add_warp_parser(verbs: Any) -> None:
@@ -110,6 +106,7 @@ def _check(options: argparse.Namespace) -> None:
 
 def _warp_landmarks(options: argparse.Namespace) -> None:
     from dinoreg.warp.apply import warp_landmarks
+    from dinoreg.warp.outside import refuse_points_outside
     from dinoreg.warp.transform_file import read_transform
     from regtask.landmarks import read_landmarks, write_landmarks
 
@@ -120,7 +117,7 @@ def _warp_landmarks(options: argparse.Namespace) -> None:
         learn2reg=options.learn2reg,
         indices_only=options.space == "voxel",
     )
-    _refuse_points_outside(points, transform.fixed, options.space, options.landmarks)
+    refuse_points_outside(points, transform.fixed, options.space, options.landmarks)
     write_landmarks(options.output, warp_landmarks(points, transform, options.space))
 
 
@@ -177,37 +174,3 @@ def _refuse_nothing(positions: torch.Tensor, header: ImageHeader, by_header: boo
         else "is it the field of this image?"
     )
     raise DataError(Fault("the field leads to no voxel of this image", str(header.path), remedy=remedy))
-
-
-def _refuse_points_outside(points: NDArray[np.float64], fixed: Grid, space: PointSpace, path: Path) -> None:
-    """Raise where points are more than a voxel outside the fixed image, with the spaces they would fit."""
-    outside = _outside(points, fixed, space)
-    if not outside.any():
-        return
-    rows = outside.nonzero()[0]
-    first = "; ".join(
-        f"point {row + 1} at " + ", ".join(f"{number:.6g}" for number in points[row].tolist())
-        for row in rows[:_LISTED]
-    )
-    others: list[PointSpace] = [
-        other for other in get_args(PointSpace) if other != space and not _outside(points, fixed, other).any()
-    ]
-    raise DataError(
-        Fault(
-            "landmarks outside the fixed image",
-            str(path),
-            f"points in --space {space} within a voxel of a grid of {fixed.shape} voxels",
-            f"{len(rows)} of {len(points)} outside, the first: {first}",
-            "they would fit --space " + " or --space ".join(others)
-            if others
-            else "they fit in no space: are they of the fixed image?",
-        )
-    )
-
-
-def _outside(points: NDArray[np.float64], fixed: Grid, space: PointSpace) -> NDArray[np.bool_]:
-    import numpy as np
-
-    voxels = to_voxels(points, fixed, space)
-    low, high = -0.5 - _MARGIN_VOXELS, np.array(fixed.shape) - 0.5 + _MARGIN_VOXELS
-    return np.asarray(((voxels < low) | (voxels > high)).any(axis=1))

@@ -2,29 +2,34 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import SimpleITK as sitk
 from numpy.typing import NDArray
 
+from dinoreg.desk.dicom.series import choose_series, read_series
 from regtask.atomic import atomic_path
 from regtask.errors import DataError, Fault, OutputError
 from regtask.grid import Grid
 from regtask.images import Volume, read_header, read_volume
-from regtask.values import as_float32, fill_invalid
+from regtask.nifti import read_nifti
+from regtask.values import as_float32, fill_invalid, nonfinite_fault
 
 _RAS_FROM_LPS = np.diag((-1.0, -1.0, 1.0, 1.0))
 _NIFTI = (".nii", ".nii.gz")
 
 
-def read_any(source: Any, *, series: str = "", what: str = "image") -> Volume:
+def read_any(source: Any, *, series: str = "", what: str = "image", option: str = "--series") -> Volume:
     """Read an image from wherever it is; see `read_typed`."""
-    return read_typed(source, series=series, what=what)[0]
+    return read_typed(source, series=series, what=what, option=option)[0]
 
 
-def read_typed(source: Any, *, series: str = "", what: str = "image") -> tuple[Volume, np.dtype[np.generic]]:
+def read_typed(
+    source: Any, *, series: str = "", what: str = "image", option: str = "--series"
+) -> tuple[Volume, np.dtype[np.generic]]:
     """Read an image from wherever it is, and tell the type that its voxels are stored in.
 
     Args:
@@ -32,6 +37,7 @@ def read_typed(source: Any, *, series: str = "", what: str = "image") -> tuple[V
             volume, or a pair (array of shape (I, J, K), 4 x 4 affine to RAS mm).
         series: of a DICOM folder with several, the UID of the one that is meant.
         what: it is, for messages.
+        option: that names a series, for messages.
 
     Returns:
         (I, J, K) float32 and its grid, and the stored type.
@@ -53,7 +59,32 @@ def read_typed(source: Any, *, series: str = "", what: str = "image") -> tuple[V
         raise DataError(Fault("no such file or folder", str(path), expected=f"the {what}"))
     if path.name.lower().endswith(_NIFTI):
         return read_volume(path), np.dtype(read_header(path).dtype)
-    return _from_itk(_read_folder(path, series) if path.is_dir() else _read_file(path), str(path))
+    return _from_itk(_read_folder(path, series, option) if path.is_dir() else _read_file(path), str(path))
+
+
+def read_stored(
+    source: Path, *, series: str = "", what: str = "image", option: str = "--series"
+) -> tuple[NDArray[np.generic], Grid]:
+    """Read an image in the type that its voxels are stored in; with a slope or an intercept as float32.
+
+    Raises:
+        DataError: see `read_typed`; or a voxel is NaN or infinite.
+    """
+    if not source.exists():
+        raise DataError(Fault("no such file or folder", str(source), expected=f"the {what}"))
+    if source.name.lower().endswith(_NIFTI):
+        header = read_header(source)
+        array = read_nifti(source)[0].reshape(header.grid.shape, order="F")
+        values = as_float32(array) if header.scaled else array.astype(array.dtype.newbyteorder("="))
+        grid = header.grid
+    else:
+        image = _read_folder(source, series, option) if source.is_dir() else _read_file(source)
+        values, grid = _single(image, str(source))
+    if values.dtype.kind not in "biuf":
+        raise DataError(Fault("not one volume of grey values", str(source), got=str(values.dtype)))
+    if values.dtype.kind == "f" and (fault := nonfinite_fault(values, str(source))):
+        raise DataError(fault)
+    return values, grid
 
 
 def to_itk(values: NDArray[np.generic], grid: Grid) -> sitk.Image:
@@ -61,12 +92,49 @@ def to_itk(values: NDArray[np.generic], grid: Grid) -> sitk.Image:
     vectors = values.ndim == 4
     order = (2, 1, 0, 3) if vectors else (2, 1, 0)
     image = sitk.GetImageFromArray(np.ascontiguousarray(values.transpose(order)), isVector=vectors)
+    frame = itk_frame(grid)
+    image.SetSpacing(frame.spacing)
+    image.SetOrigin(frame.origin)
+    image.SetDirection(frame.direction)
+    return image
+
+
+def read_grid(source: Any, *, series: str = "", what: str = "image", option: str = "--series") -> Grid:
+    """Read where an image lies; the voxels of NIfTI files are not read. See `read_typed`."""
+    if isinstance(source, str | Path) and str(source).lower().endswith(_NIFTI) and Path(source).exists():
+        return read_header(Path(source)).grid
+    return read_typed(source, series=series, what=what, option=option)[0].grid
+
+
+class ItkFrame(NamedTuple):
+    """A grid as ITK has it, LPS mm; the direction matrix row by row."""
+
+    size: list[int]
+    origin: list[float]
+    spacing: list[float]
+    direction: list[float]
+
+
+def itk_frame(grid: Grid) -> ItkFrame:
+    """Return a grid as ITK has it."""
     lps = _RAS_FROM_LPS @ grid.affine
     spacing = np.array(grid.spacing_mm)
-    image.SetSpacing(spacing.tolist())
-    image.SetOrigin(lps[:3, 3].tolist())
-    image.SetDirection((lps[:3, :3] / spacing).flatten().tolist())
-    return image
+    direction = (lps[:3, :3] / spacing).flatten()
+    return ItkFrame(list(grid.shape), lps[:3, 3].tolist(), spacing.tolist(), direction.tolist())
+
+
+def grid_of(
+    size: Sequence[int], origin: Sequence[float], spacing: Sequence[float], direction: Sequence[float]
+) -> Grid:
+    """Return a grid that ITK describes; the inverse of `itk_frame`.
+
+    Raises:
+        SpaceError: the numbers do not make a grid.
+    """
+    lps = np.eye(4)
+    lps[:3, :3] = np.reshape(direction, (3, 3)) * np.asarray(spacing)
+    lps[:3, 3] = origin
+    return Grid(tuple(size), _RAS_FROM_LPS @ lps)
 
 
 def from_itk(image: sitk.Image, where: str) -> Volume:
@@ -79,6 +147,12 @@ def from_itk(image: sitk.Image, where: str) -> Volume:
 
 
 def _from_itk(image: sitk.Image, where: str) -> tuple[Volume, np.dtype[np.generic]]:
+    values, grid = _single(image, where)
+    return _checked(values, grid.affine, where)
+
+
+def _single(image: sitk.Image, where: str) -> tuple[NDArray[Any], Grid]:
+    """The (I, J, K) values of an image of one volume, as they are, and its grid."""
     if image.GetDimension() == 4 and image.GetSize()[3] == 1:
         image = image[:, :, :, 0]
     if image.GetDimension() == 2:
@@ -86,11 +160,8 @@ def _from_itk(image: sitk.Image, where: str) -> tuple[Volume, np.dtype[np.generi
     if image.GetDimension() != 3 or image.GetNumberOfComponentsPerPixel() != 1:
         got = f"{image.GetSize()} with {image.GetNumberOfComponentsPerPixel()} values per voxel"
         raise DataError(Fault("not one volume of grey values", where, "three axes, one value per voxel", got))
-    lps = np.eye(4)
-    direction = np.array(image.GetDirection()).reshape(3, 3)
-    lps[:3, :3] = direction * np.array(image.GetSpacing())
-    lps[:3, 3] = image.GetOrigin()
-    return _checked(sitk.GetArrayFromImage(image).transpose(2, 1, 0), _RAS_FROM_LPS @ lps, where)
+    grid = grid_of(image.GetSize(), image.GetOrigin(), image.GetSpacing(), image.GetDirection())
+    return sitk.GetArrayFromImage(image).transpose(2, 1, 0), grid
 
 
 def write_any(path: Path, values: NDArray[np.generic], grid: Grid) -> None:
@@ -118,37 +189,8 @@ def _read_file(path: Path) -> sitk.Image:
         ) from error
 
 
-def _read_folder(folder: Path, series: str) -> sitk.Image:
-    found = sitk.ImageSeriesReader.GetGDCMSeriesIDs(str(folder))
-    if not found:
-        raise DataError(Fault("no DICOM series", str(folder), "a folder of DICOM slices"))
-    if (series and series not in found) or (not series and len(found) > 1):
-        raise DataError(
-            Fault(
-                "several DICOM series" if not series else "no such DICOM series",
-                str(folder),
-                expected="one series, or its UID",
-                got=", ".join(_described(folder, uid) for uid in found),
-                remedy="name one with --fixed-series or --moving-series",
-            )
-        )
-    reader = sitk.ImageSeriesReader()
-    reader.SetFileNames(reader.GetGDCMSeriesFileNames(str(folder), series or found[0]))
-    try:
-        return reader.Execute()
-    except RuntimeError as error:
-        raise DataError(Fault("cannot read the DICOM series", str(folder), got=_last(error))) from error
-
-
-def _described(folder: Path, uid: str) -> str:
-    """A series with its description and number of slices."""
-    names = sitk.ImageSeriesReader.GetGDCMSeriesFileNames(str(folder), uid)
-    reader = sitk.ImageFileReader()
-    reader.SetFileName(names[0])
-    reader.ReadImageInformation()
-    key = "0008|103e"
-    text = reader.GetMetaData(key).strip() if reader.HasMetaDataKey(key) else "no description"
-    return f"{uid} ({text}, {len(names)} slices)"
+def _read_folder(folder: Path, series: str, option: str) -> sitk.Image:
+    return read_series(choose_series(folder, series, option=option), folder)
 
 
 def _checked(

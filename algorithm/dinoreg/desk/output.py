@@ -112,6 +112,10 @@ def write_result(
     facts = {
         "inputs": {role: {"path": str(path), "sha256": _digest(path)} for role, path in inputs.items()},
         "files": names,
+        "grids": {
+            name: {"shape": list(grid.shape), "affine": grid.affine.tolist()}
+            for name, grid in (("fixed", fixed), ("moving", result.moving.grid))
+        },
         "grids_differ": fixed.differences(result.moving.grid),
         "seconds": round(result.seconds, 3),
         "folding_percent": result.registration.guard.folding_percent,
@@ -125,6 +129,7 @@ def write_result(
         facts |= result.verdict.as_dict()
     if inverse is not None:
         facts["inverse_residual_mm"] = round(inverse.residual_mm, 4)
+        facts["inverse_largest_mm"] = round(inverse.largest_mm, 4)
     atomic_write_text(folder / FACTS, json.dumps(plain(facts), indent=1, allow_nan=False) + "\n")
     if report:
         _draw(folder / PICTURE, result, labels)

@@ -18,8 +18,10 @@ from regtask.atomic import atomic_write_text
 from regtask.errors import DataError, Fault
 from regtask.grid import Grid
 from regtask.physical import PointSpace, from_voxels, to_voxels
+from regtask.untrusted.opening import open_regular
 
 _RAS_FROM_LPS = np.array((-1.0, -1.0, 1.0))
+_LARGEST_FILE = 1 << 28
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -28,10 +30,12 @@ class Points:
 
     Attributes:
         lps: (N, 3) LPS mm.
+        space: what the numbers in the file are.
         render: gives the text of the same file with other points, (N, 3) LPS mm of another grid.
     """
 
     lps: NDArray[np.float64]
+    space: PointSpace
     render: Callable[[NDArray[np.float64], Grid | None], str]
 
 
@@ -48,8 +52,9 @@ def read_points(path: Path, space: PointSpace | None, grid: Grid | None) -> Poin
         DataError: no points, or not such a file.
     """
     try:
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
+        with open_regular(path) as stream:
+            text = stream.read(_LARGEST_FILE).decode("utf-8-sig")
+    except UnicodeDecodeError as error:
         raise DataError(Fault("cannot read the points", str(path), got=str(error))) from error
     if path.name.endswith(".mrk.json"):
         return _markups(path, text)
@@ -97,7 +102,7 @@ def _table(path: Path, text: str, space: PointSpace, grid: Grid | None) -> Point
             writer.writerow(new)
         return out.getvalue()
 
-    return Points(_to_lps(values, space, grid), render)
+    return Points(_to_lps(values, space, grid), space, render)
 
 
 def _fiducials(path: Path, text: str) -> Points:
@@ -120,7 +125,7 @@ def _fiducials(path: Path, text: str) -> Points:
             new[n] = ",".join(cells)
         return "\n".join(new) + "\n"
 
-    return Points(_to_lps(values, space, None), render)
+    return Points(_to_lps(values, space, None), space, render)
 
 
 def _markups(path: Path, text: str) -> Points:
@@ -141,7 +146,7 @@ def _markups(path: Path, text: str) -> Points:
             point["position"] = [round(float(value), 6) for value in position]
         return json.dumps(content, indent=1) + "\n"
 
-    return Points(_to_lps(values, space, None), render)
+    return Points(_to_lps(values, space, None), space, render)
 
 
 def _numbers(row: list[str]) -> list[int] | None:

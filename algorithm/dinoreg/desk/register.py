@@ -112,8 +112,8 @@ def register(
     """
     settings = config or load_preset(preset, overrides)
     scans = (
-        read_any(fixed, series=fixed_series, what="fixed image"),
-        read_any(moving, series=moving_series, what="moving image"),
+        read_any(fixed, series=fixed_series, what="fixed image", option="--fixed-series"),
+        read_any(moving, series=moving_series, what="moving image", option="--moving-series"),
     )
     together = bring_together(
         _scan(scans[0], fixed_mask, fixed_modality, "fixed"),

@@ -10,18 +10,15 @@ from pathlib import Path
 
 import numpy as np
 import SimpleITK as sitk
-import torch
 from numpy.typing import NDArray
 
-from dinoreg.desk.images import to_itk
-from dinoreg.space.sampling import sample_linear
+from dinoreg.desk.exchange.inverse import invert as invert_transform
+from dinoreg.desk.exchange.lattice import field_transform
+from dinoreg.desk.exchange.parts import joined
 from regtask.atomic import atomic_path
 from regtask.errors import DataError, Fault, OutputError
 from regtask.grid import Grid
-from regtask.physical import from_voxels, to_voxels, voxels_to_lps
-
-_LPS_FROM_RAS = np.array((-1.0, -1.0, 1.0))
-_ITERATIONS, _CLOSE_ENOUGH_MM = 40, 0.01
+from regtask.physical import voxels_to_lps
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -30,12 +27,14 @@ class Inverse:
 
     Attributes:
         transform: on the grid of moving.
-        residual_mm: where it lies inside fixed, how far a point of moving that goes to fixed and back ends
-            from where it was: the 99th percentile. Folds and anything that left the image have no inverse.
+        residual_mm: how far a place of moving that goes to fixed and back ends from where it was, among those
+            that lead into fixed: the 99th percentile.
+        largest_mm: the largest of these.
     """
 
     transform: sitk.Transform
     residual_mm: float
+    largest_mm: float = 0.0
 
 
 def make_transform(displacement: NDArray[np.float32], fixed: Grid, moving: Grid) -> sitk.Transform:
@@ -46,12 +45,11 @@ def make_transform(displacement: NDArray[np.float32], fixed: Grid, moving: Grid)
         fixed: its grid.
         moving: grid in whose voxels the displaced positions are.
     """
-    vectors = voxels_to_lps(displacement, fixed, moving)
-    return _composite(vectors, fixed)
+    return joined([field_transform(voxels_to_lps(displacement, fixed, moving), fixed)])
 
 
 def invert(displacement: NDArray[np.float32], fixed: Grid, read_on: Grid, moving: Grid) -> Inverse:
-    """Invert a displacement by fixed-point iteration, v(y) <- -u(y + v(y)) (Chen et al. 2008), damped.
+    """Invert a displacement; see `dinoreg.desk.exchange.inverse`.
 
     Args:
         displacement: (I, J, K, 3) voxels.
@@ -59,34 +57,8 @@ def invert(displacement: NDArray[np.float32], fixed: Grid, read_on: Grid, moving
         read_on: grid in whose voxels the displaced positions are.
         moving: grid of the result.
     """
-    forward = torch.from_numpy(np.moveaxis(voxels_to_lps(displacement, fixed, read_on), -1, 0).copy())
-    points = _grid_points_lps(moving)
-
-    def at_fixed(lps: NDArray[np.float64]) -> torch.Tensor:
-        return torch.from_numpy(to_voxels(lps, fixed, "lps").T).float()
-
-    def missed(found: NDArray[np.float64]) -> NDArray[np.float64]:
-        return found + sample_linear(forward, at_fixed(points + found)).T.double().numpy()
-
-    start = (read_on.affine[:3, 3] - fixed.affine[:3, 3]) * _LPS_FROM_RAS
-    found = np.broadcast_to(-start, points.shape).copy()
-    error = missed(found)
-    pace = np.ones(len(points))
-    for _ in range(_ITERATIONS):
-        tried = found - pace[:, None] * error
-        new = missed(tried)
-        better = np.linalg.norm(new, axis=1) < np.linalg.norm(error, axis=1)
-        found[better], error[better] = tried[better], new[better]
-        # Where the field grows by more than its own length a full step overshoots.
-        pace = np.where(better, np.minimum(1.0, 1.3 * pace), 0.5 * pace)
-        if float(np.quantile(np.linalg.norm(error, axis=1), 0.99)) < _CLOSE_ENOUGH_MM:
-            break
-    index = at_fixed(points + found).T.numpy()
-    inside = ((index >= 0) & (index <= np.array(fixed.shape) - 1)).all(axis=1)
-    errors = np.linalg.norm(error, axis=1)[inside]
-    residual = float(np.quantile(errors, 0.99)) if len(errors) else 0.0
-    vectors = found.reshape(*moving.shape, 3).astype(np.float32)
-    return Inverse(_composite(vectors, moving), residual)
+    found = invert_transform(make_transform(displacement, fixed, read_on), fixed, moving)
+    return Inverse(joined([found.transform]), found.most_mm, found.largest_mm)
 
 
 def write_transform(path: Path, transform: sitk.Transform) -> None:
@@ -122,14 +94,3 @@ def read_transform(path: Path) -> sitk.Transform:
 def transform_points(transform: sitk.Transform, points_lps: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return where points lead, (N, 3) LPS mm."""
     return np.array([transform.TransformPoint(point) for point in points_lps.tolist()]).reshape(-1, 3)
-
-
-def _composite(vectors_lps: NDArray[np.float32], grid: Grid) -> sitk.Transform:
-    field = sitk.DisplacementFieldTransform(to_itk(vectors_lps.astype(np.float64), grid))
-    composite = sitk.CompositeTransform(3)
-    composite.AddTransform(field)
-    return composite
-
-
-def _grid_points_lps(grid: Grid) -> NDArray[np.float64]:
-    return from_voxels(np.indices(grid.shape).reshape(3, -1).T, grid, "lps")

@@ -29,6 +29,9 @@ from dinoreg.start.translate import in_mm, translated
 _COARSE_CELLS, _FINE_CELLS = 3_000, 24_000
 _COARSE_RADIUS, _FINE_RADIUS = 1, 3
 _STEP = 2.0  # cells of the finer lattice between neighbours
+# A candidate whose distance on the coarse lattice is larger than the best one's by this share is not looked
+# at again: where the images already agree, that is nearly all of them.
+_HOPELESS = 0.25
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +43,8 @@ class SearchResult:
         tried: candidates on the coarse lattice.
         finalists: judged on the finer one, best first; translations in its cells.
         identity: the one without a translation.
-        margin: by how much the best is better than the best that lies elsewhere, as a share of its distance.
+        margin: by how much the best is better than the best that lies elsewhere, as a share of its distance;
+            1 where nothing else was worth a look on the finer lattice.
     """
 
     translation: tuple[float, ...]
@@ -144,6 +148,7 @@ def search_start(
     judged = [coarse.judge(c) for c in candidates]
     enough = [h for h in judged if h.overlap >= min_overlap] or judged
     best = _apart(sorted(enough, key=lambda h: h.distance), steps)[:keep]
+    best = [h for h in best if h.distance <= (1 + _HOPELESS) * best[0].distance]
 
     fine = _Level(fixed, moving, base, _FINE_CELLS, _FINE_RADIUS, less_along=longest)
     ratio = [c / f for c, f in zip(coarse.mm, fine.mm, strict=True)]

@@ -72,6 +72,7 @@ class Calls:
             job: raises what goes wrong.
         """
         self.ready.set()
+        log.info("ready")
         while True:
             call = self._waiting.get()
             try:
@@ -96,9 +97,7 @@ def serve(load: Callable[[], Callable[[], None]], host: str = "0.0.0.0", port: i
         threading.Thread(target=server.serve_forever, name="http", daemon=True).start()
         log.info("listening on port %d", server.server_address[1])
         try:
-            job = load()
-            log.info("ready")
-            calls.work(job)
+            calls.work(load())
         finally:
             server.shutdown()
 

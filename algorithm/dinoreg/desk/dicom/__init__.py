@@ -1,0 +1,1 @@
+"""DICOM of radiotherapy: series of slices, structure sets, doses."""

@@ -1,0 +1,186 @@
+"""Folders of DICOM slices: what makes a volume is read whole, what does not is refused by name."""
+
+import numpy as np
+import pytest
+from dicom_files import ENHANCED_CT, MR, dataset, pixels, uid, write_dose, write_series, write_structures
+from exchange_fields import GRIDS
+from pydicom.dataset import Dataset
+from pydicom.sequence import Sequence
+
+from dinoreg.cli.main import main
+from dinoreg.desk.images import read_any
+from regtask.errors import DataError
+
+GRID = GRIDS["oblique"]
+STORED = np.random.default_rng(0).integers(0, 2000, GRID.shape).astype(np.int16)
+
+
+@pytest.mark.parametrize("grid", ["oblique", "anisotropic", "flipped"])
+@pytest.mark.parametrize(("slope", "intercept"), [(1, -1024), (2, 5), (0.37, 0)])
+def test_a_series_is_read_in_its_place(grid, slope, intercept, tmp_path):
+    grid = GRIDS[grid]
+    stored = np.random.default_rng(1).integers(-900, 2000, grid.shape).astype(np.int16)
+    read = read_any(write_series(tmp_path / "ct", stored, grid, slope=slope, intercept=intercept))
+    at = np.random.default_rng(2).integers(0, grid.shape, (50, 3))
+    # Slices run with the normal of their rows and columns: a left-handed grid comes the other way round.
+    index = np.rint(read.grid.ras_to_index(grid.index_to_ras(at))).astype(int)
+    np.testing.assert_allclose(read.grid.index_to_ras(index), grid.index_to_ras(at), atol=1e-4)
+    expected = stored[tuple(at.T)] * slope + intercept
+    np.testing.assert_allclose(read.data[tuple(index.T)], expected, atol=1e-3)
+
+
+def test_slopes_may_differ_from_slice_to_slice(tmp_path):
+    import pydicom
+
+    folder = write_series(tmp_path / "pet", STORED, GRID, slope=1, intercept=0)
+    for path in folder.iterdir():
+        made = pydicom.dcmread(path)
+        made.RescaleSlope = 1 + 0.25 * made.InstanceNumber
+        made.save_as(path)
+    expected = STORED * (1 + 0.25 * np.arange(1, GRID.shape[2] + 1))
+    np.testing.assert_allclose(read_any(folder).data, expected, rtol=1e-5)
+
+
+def test_other_files_beside_a_series_are_no_series(tmp_path):
+    folder = write_series(tmp_path / "ct", STORED, GRID)
+    square = np.array([[3.0, 3], [8, 3], [8, 8], [3, 8]])
+    write_structures(folder / "RS.dcm", "ct", GRID, {"liver": ((9, 9, 9), [(4, square)])})
+    write_dose(folder / "RD.dcm", np.ones(GRID.shape, np.uint32), GRID, 1e-3)
+    (folder / "notes.txt").write_text("nothing")
+    (folder / "broken.dcm").write_bytes(b"\0" * 128 + b"DICM" + b"\xff" * 50)
+    assert read_any(folder).grid.matches(GRID)
+
+
+def test_several_series_are_listed(tmp_path):
+    folder = write_series(tmp_path / "scans", STORED, GRID, "early")
+    write_series(folder, STORED // 2, GRID, "late", sop_class=MR)
+    with pytest.raises(DataError) as caught:
+        read_any(folder, option="--fixed-series")
+    message = str(caught.value)
+    assert "--fixed-series UID" in message
+    for name, kind in (("early", "CT"), ("late", "MR")):
+        assert f"{uid(name)} ({kind} {name} series, 14 files)" in message
+    np.testing.assert_array_equal(read_any(folder, series=uid("late")).data, STORED // 2 - 1024.0)
+    with pytest.raises(DataError, match="no such DICOM series"):
+        read_any(folder, series="1.2.3")
+
+
+def missing(folder):
+    write_series(folder, STORED, GRID, slices=[k for k in range(14) if k not in (6, 7)])
+
+
+def uneven(folder):
+    write_series(folder, STORED, GRID, places={k: k if k < 7 else k + 0.4 * (k - 7) for k in range(14)})
+
+
+def doubled(folder):
+    write_series(folder, STORED, GRID)
+    write_again(folder)
+
+
+def tilted(folder):
+    change(folder, lambda made, k: move(made, 0.3 * k))
+
+
+def turned(folder):
+    change(folder, lambda made, k: k != 3 or setattr(made, "ImageOrientationPatient", [1, 0, 0, 0, 1, 0]))
+
+
+def resized(folder):
+    change(folder, lambda made, k: k != 3 or setattr(made, "PixelSpacing", [3, 3]))
+
+
+def placeless(folder):
+    change(folder, lambda made, k: delattr(made, "ImagePositionPatient"))
+
+
+def move(made, mm):
+    row = np.array(made.ImageOrientationPatient[:3], float)
+    made.ImagePositionPatient = (np.array(made.ImagePositionPatient, float) + mm * row).tolist()
+
+
+def change(folder, how):
+    import pydicom
+
+    write_series(folder, STORED, GRID)
+    for path in folder.iterdir():
+        made = pydicom.dcmread(path)
+        how(made, made.InstanceNumber - 1)
+        made.save_as(path)
+
+
+def write_again(folder):
+    import pydicom
+
+    for number, path in enumerate(sorted(folder.iterdir())):
+        made = pydicom.dcmread(path)
+        made.file_meta.MediaStorageSOPInstanceUID = made.SOPInstanceUID = uid(f"again {number}")
+        made.save_as(folder / f"again_{number}.dcm")
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (missing, "2 missing slices"),
+        (uneven, "slices unevenly spaced"),
+        (doubled, "several slices at one place"),
+        (tilted, "gantry tilt"),
+        (turned, "slices turned"),
+        (resized, "several sizes"),
+        (placeless, "do not say where they lie"),
+    ],
+)
+def test_what_is_not_one_volume_is_refused(make, message, tmp_path, capsys):
+    make(tmp_path / "ct")
+    words = ["register", "--fixed", str(tmp_path / "ct"), "--moving", str(tmp_path / "ct")]
+    assert main([*words, "--output", str(tmp_path / "out")]) == 3
+    printed = capsys.readouterr().err
+    assert message in printed
+    assert "Traceback" not in printed
+
+
+def test_a_missing_slice_is_named(tmp_path):
+    missing(tmp_path / "ct")
+    first = GRID.index_to_ras([[0, 0, 5]])[0] * (-1, -1, 1)
+    lps = GRID.affine[:3, :3] * np.array([[-1], [-1], [1]]) / GRID.spacing_mm
+    place = first @ np.cross(lps[:, 0], lps[:, 1])
+    with pytest.raises(DataError, match=f"{place:.2f} to {place + 3 * 2.5:.2f} mm"):
+        read_any(tmp_path / "ct")
+
+
+def test_a_multi_frame_file(tmp_path):
+    """Enhanced CT: position, spacing and rescaling in functional groups."""
+    made = dataset(ENHANCED_CT, "enhanced", "CT")
+    made.SeriesInstanceUID, made.FrameOfReferenceUID = uid("enhanced"), uid("frame")
+    made.SeriesDescription = "enhanced"
+    pixels(made, STORED.astype(np.uint16))
+    shared, per_frame = Dataset(), []
+    one = Dataset()
+    write_series(tmp_path / "single", STORED, GRID)
+    from dicom_files import place
+
+    frames = []
+    for k in range(GRID.shape[2]):
+        flat = Dataset()
+        place(flat, GRID, k)
+        frames.append(flat)
+    one.PixelSpacing, one.SliceThickness = frames[0].PixelSpacing, GRID.spacing_mm[2]
+    one.SpacingBetweenSlices = GRID.spacing_mm[2]
+    shared.PixelMeasuresSequence = Sequence([one])
+    orientation, rescale = Dataset(), Dataset()
+    orientation.ImageOrientationPatient = frames[0].ImageOrientationPatient
+    shared.PlaneOrientationSequence = Sequence([orientation])
+    rescale.RescaleSlope, rescale.RescaleIntercept, rescale.RescaleType = 2, -1000, "HU"
+    shared.PixelValueTransformationSequence = Sequence([rescale])
+    for flat in frames:
+        frame, position = Dataset(), Dataset()
+        position.ImagePositionPatient = flat.ImagePositionPatient
+        frame.PlanePositionSequence = Sequence([position])
+        per_frame.append(frame)
+    made.SharedFunctionalGroupsSequence = Sequence([shared])
+    made.PerFrameFunctionalGroupsSequence = Sequence(per_frame)
+    (tmp_path / "ct").mkdir()
+    made.save_as(tmp_path / "ct" / "a.dcm", enforce_file_format=True)
+    read = read_any(tmp_path / "ct")
+    assert read.grid.matches(GRID, tolerance_mm=0.01)
+    np.testing.assert_array_equal(read.data, 2.0 * STORED - 1000)
