@@ -39,3 +39,9 @@ class PairsFailedError(TaskError):
     """Some pairs failed; the others, and a safe field for each failed one, were written."""
 
     exit_code = 7
+
+
+class OutOfRoomError(TaskError):
+    """Memory does not suffice, however coarsely it is computed."""
+
+    exit_code = 3  # as wherever memory does not suffice

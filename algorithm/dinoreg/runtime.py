@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import gc
 import logging
 import os
 import platform
@@ -14,6 +15,7 @@ import torch
 
 from dinoreg.errors import DeviceError
 from regtask.errors import Fault
+from regtask.untrusted.memory import free_bytes, in_words
 
 log = logging.getLogger(__name__)
 
@@ -27,6 +29,7 @@ _REPORTED_PACKAGES = (
     "nibabel",
     "numba",
 )
+SHARE_OF_FREE = 0.8  # of the memory, that an estimate may take
 _REVISION_VARIABLE = "DINOREG_REVISION"  # set by the image: the commit that it was built from
 
 
@@ -124,3 +127,39 @@ def reset_peak_memory(device: torch.device) -> None:
     """Begin a new measurement where the platform can (GPU only)."""
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
+
+
+def free_memory(device: torch.device) -> int:
+    """Return the bytes that can still be taken on a device; of a CPU, within the container's limit."""
+    if device.type == "cuda":
+        free, _ = torch.cuda.mem_get_info(device)
+        return int(free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device))
+    return free_bytes()
+
+
+def check_memory(what: str, needed: int, device: torch.device) -> None:
+    """Refuse, before it is begun, what would take more than four fifths of the free memory.
+
+    A machine that has less than it promised ends the process instead of giving an error.
+
+    Raises:
+        torch.OutOfMemoryError: `needed` bytes are too many.
+    """
+    free = free_memory(device)
+    if needed > SHARE_OF_FREE * free:
+        raise torch.OutOfMemoryError(f"{what} take {in_words(needed)}, {in_words(free)} are free")
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Tell whether an error says that memory ran out; for the host's, torch has no class of its own."""
+    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+        return True
+    return isinstance(error, RuntimeError) and "DefaultCPUAllocator" in str(error)
+
+
+def release_memory() -> None:
+    """Give back what was freed, on every device, after memory ran out."""
+    gc.collect()
+    return_freed_memory()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()

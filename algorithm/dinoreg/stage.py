@@ -59,15 +59,24 @@ class Stage(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class StageReport:
-    """What a stage did: its name, how long it took and what it found."""
+    """What a stage did.
+
+    Attributes:
+        name: of the stage.
+        seconds: that it took.
+        facts: that it found.
+        widened: how many times as wide as planned its cells were, for lack of memory.
+    """
 
     name: str
     seconds: float
     facts: Any = None
+    widened: int = 1
 
     def as_dict(self) -> dict[str, Any]:
-        """Return plain JSON values."""
-        return {"name": self.name, "seconds": self.seconds, "details": plain(self.facts) or {}}
+        """Return plain JSON values; "cells_widened" only where memory did not suffice."""
+        less = {"cells_widened": self.widened} if self.widened > 1 else {}
+        return {"name": self.name, "seconds": self.seconds, **less, "details": plain(self.facts) or {}}
 
 
 # -> a displacement in the form of the result, (I, J, K, 3) voxels of the fixed image.
@@ -132,7 +141,8 @@ class StageClock:
         if self._device.type == "cuda":
             torch.cuda.synchronize(self._device)
         return_freed_memory()
-        report = StageReport(name, round(time.perf_counter() - begin, 4), result.facts)
+        widened = getattr(result, "widened", 1)
+        report = StageReport(name, round(time.perf_counter() - begin, 4), result.facts, widened)
         self.reports.append(report)
         self.on_stage(StageEnded(report, fallback(result)))
         return result

@@ -16,7 +16,7 @@ def test_one_table(tiny, quick, tmp_path, dinoreg):
     with (tmp_path / "out" / "ablation.csv").open(newline="", encoding="utf-8") as stream:
         lines = {(line["row"], line["case"]): line for line in csv.DictReader(stream)}
     assert set(lines) == {
-        (row, case) for row in ("full", "no-discrete", "identity") for case in (*tiny.cases, "mean")
+        (row, case) for row in ("full", "no-discrete", "identity") for case in (*tiny.cases, "mean", "sd")
     }
     assert float(lines["full", "mean"]["tre_mm"]) < 0.7 * float(lines["identity", "mean"]["tre_mm"])
     assert float(lines["full", "mean"]["dice"]) > float(lines["identity", "mean"]["dice"])

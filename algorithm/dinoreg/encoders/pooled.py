@@ -52,6 +52,7 @@ class PooledSource:
         """
         self.settings, self._encoder, self._cache, self._device = settings, encoder, cache, device
         self._for_rank, self._can_guide = for_rank, can_guide
+        self.channels = encoder.channels
         self.digests = {}
 
     def encode(self, images: tuple[PreparedImage, PreparedImage], frame: Frame, lattice: Lattice) -> Encoded:

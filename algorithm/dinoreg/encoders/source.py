@@ -45,6 +45,10 @@ class FeatureSource(Protocol):
         """What it was made from."""
 
     @property
+    def channels(self) -> int:
+        """Of its features, at most."""
+
+    @property
     def weights(self) -> WeightsFile | None:
         """Where its weights come from; None for an encoder without weights."""
 

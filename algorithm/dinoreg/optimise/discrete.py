@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar
 
+import torch
 from torch import Tensor
 
 from dinoreg.encoders.pair import PairFeatures
@@ -13,6 +15,7 @@ from dinoreg.facts import INLINE
 from dinoreg.optimise.agreement import AgreementFacts, weigh_intensities
 from dinoreg.optimise.cost_volume import make_cost_volume
 from dinoreg.optimise.coupled_convex import solve_coupled_convex
+from dinoreg.runtime import check_memory
 from dinoreg.settings.config import Discrete
 from dinoreg.space.compose import compose, symmetrise
 from dinoreg.space.deformation import Deformation
@@ -51,7 +54,12 @@ class ConvexSearch:
     safe: ClassVar[bool] = False
 
     def run(self, start: Deformation, features: PairFeatures, frame: Frame) -> StageResult:
-        """Search; see `Stage`."""
+        """Search; see `Stage`.
+
+        Raises:
+            torch.OutOfMemoryError: the cost volume does not fit into memory.
+        """
+        _check_room(self.lattice, self.radius, start.vectors.device)
         seen, agreement = features.on(self.lattice, self.settings.weights), None
         if self.measured:
             seen, agreement = weigh_intensities(seen, start.vectors)
@@ -64,6 +72,14 @@ class ConvexSearch:
             masked=self.masked,
         )
         return StageResult(Deformation(vectors, self.lattice), ConvexFacts(self.radius, agreement))
+
+
+def _check_room(lattice: Lattice, radius: Sequence[int], device: torch.device) -> None:
+    """The cost volume, and beside it a slab of candidates with what each is penalised by."""
+    cells, candidates = math.prod(lattice.shape), math.prod(2 * r + 1 for r in radius)
+    slab = candidates // (2 * radius[0] + 1)
+    needed = 4 * cells * (candidates + 3 * slab + 30)
+    check_memory(f"{candidates} candidates on {lattice.shape} cells", needed, device)
 
 
 def search_convex(

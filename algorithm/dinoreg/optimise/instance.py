@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-import torch
 from torch import Tensor
 
 from dinoreg.encoders.pair import PairFeatures
 from dinoreg.facts import INLINE
 from dinoreg.optimise.adam import refine_adam
 from dinoreg.optimise.agreement import AgreementFacts, weigh_intensities
-from dinoreg.optimise.data_term import DataTerm, ssd_term, warp_and_compare
+from dinoreg.optimise.blocks.room import RoomFacts, find_room
+from dinoreg.optimise.blocks.terms import lcc_by_blocks, ssd_by_blocks
+from dinoreg.optimise.data_term import DataTerm
 from dinoreg.optimise.parameterise import SmoothedDense
-from dinoreg.optimise.similarity import Similarity, lcc
+from dinoreg.runtime import free_memory
 from dinoreg.settings.config import Adam
 from dinoreg.space.deformation import Deformation
-from dinoreg.space.features import FeaturePair, Part, warp_weight
+from dinoreg.space.features import FeaturePair, warp_weight
 from dinoreg.space.frame import Frame
 from dinoreg.space.lattice import Lattice
 from dinoreg.stage import StageResult
@@ -32,6 +32,7 @@ class AdamFacts:
     losses: tuple[float, ...]
     regularity_weight: float
     agreement: AgreementFacts | None = field(default=None, metadata=INLINE)
+    memory: RoomFacts | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,15 +54,20 @@ class InstanceOptimisation:
     safe: ClassVar[bool] = False
 
     def run(self, start: Deformation, features: PairFeatures, frame: Frame) -> StageResult:
-        """Optimise; see `Stage`."""
+        """Optimise; see `Stage`.
+
+        Raises:
+            torch.OutOfMemoryError: not even one channel at a time fits into memory.
+        """
         settings = self.settings
         seen, agreement = features.on(self.lattice, settings.weights), None
         if self.measured:
             seen, agreement = weigh_intensities(seen, start.vectors)
         regularity = self._regularity(agreement)
+        term, room = self._term(seen, start.vectors)
         vectors, trace = refine_adam(
             SmoothedDense(start.vectors, width=settings.smoothing_width, repeats=settings.smoothing_repeats),
-            self._term(seen, start.vectors),
+            term,
             regularity_weight=regularity,
             spacing_mm=self.lattice.spacing_mm,
             iterations=settings.iterations,
@@ -71,7 +77,7 @@ class InstanceOptimisation:
             # Half the box: what is further away was for the start to find, and a wrong turn ends here.
             reach=[n / 2 for n in self.lattice.shape],
         )
-        facts = AdamFacts(trace.iterations, trace.losses, regularity, agreement)
+        facts = AdamFacts(trace.iterations, trace.losses, regularity, agreement, room)
         return StageResult(Deformation(vectors, self.lattice), facts)
 
     def _regularity(self, agreement: AgreementFacts | None) -> float:
@@ -82,22 +88,15 @@ class InstanceOptimisation:
         share = min(1.0, agreement.intensity_trust)
         return float(weight ** (1 - share) * trusted**share)
 
-    def _term(self, seen: FeaturePair, start: Tensor) -> DataTerm:
-        fixed, moving = seen.fixed, seen.moving
-        weight = fixed.weight * warp_weight(moving, start) if self.masked else None
-        if self.settings.similarity == "ssd":
-            return ssd_term(fixed.values, moving.values, weight=weight)
-        similarity = _lcc_of_parts(fixed.values, seen.parts, self.settings.lcc_window)
-        return warp_and_compare(similarity, moving.values, weight=weight)
-
-
-def _lcc_of_parts(fixed: Tensor, parts: Sequence[Part], window: int) -> Similarity:
-    """Weighted mean of the parts' local correlations, which do not see the scale that a part was given."""
-    counts = [part.channels for part in parts]
-    terms = [lcc(channels, window=window) for channels in torch.split(fixed, counts)]
-
-    def distance(warped: Tensor, weight: Tensor | None) -> Tensor:
-        each = zip(parts, terms, torch.split(warped, counts), strict=True)
-        return torch.stack([part.share * term(channels, weight) for part, term, channels in each]).sum()
-
-    return distance
+    def _term(self, seen: FeaturePair, start: Tensor) -> tuple[DataTerm, RoomFacts]:
+        settings, device = self.settings, start.device
+        largest = max(part.channels for part in seen.parts)
+        weight = seen.fixed.weight * warp_weight(seen.moving, start) if self.masked else None
+        room = find_room(
+            settings.similarity, seen.channels, largest, self.lattice, device, free_memory(device)
+        )
+        block = room.channels_at_a_time
+        if settings.similarity == "ssd":
+            return ssd_by_blocks(seen, block, weight=weight), room
+        keep = room.keeps_statistics
+        return lcc_by_blocks(seen, block, window=settings.lcc_window, weight=weight, keep=keep), room

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
+
+import torch
 
 from dinoreg.encoders.energy import measured_energy, scale_pair
 from dinoreg.encoders.evidence import Evidence
@@ -12,6 +15,7 @@ from dinoreg.encoders.pair import PairFeatures
 from dinoreg.encoders.source import FeatureSource
 from dinoreg.facts import INLINE
 from dinoreg.preprocess.prepare import PreparedImage
+from dinoreg.runtime import check_memory
 from dinoreg.settings.config import FeatureSettings
 from dinoreg.space.deformation import Deformation, mean_deformation
 from dinoreg.space.features import FeaturePair, Part, concatenate
@@ -58,6 +62,7 @@ def encode_pair(
     images: tuple[PreparedImage, PreparedImage],
     frame: Frame,
     lattice: Lattice,
+    device: torch.device,
 ) -> EncodedPair:
     """Encode a pair by every encoder of a configuration.
 
@@ -67,11 +72,17 @@ def encode_pair(
         images: fixed and moving, (I, J, K) each.
         frame: of the pair.
         lattice: the finest, over the box of the frame.
+        device: where the features are kept.
 
     Raises:
         ConfigError: images that an encoder does not take.
         NumericalError: features that are not finite.
+        torch.OutOfMemoryError: the features do not fit into memory.
     """
+    channels = sum(source.channels for source in sources)
+    # Of both images, twice while they are scaled or joined, with their weights.
+    needed = 2 * 4 * math.prod(lattice.shape) * (2 * channels + 2)
+    check_memory(f"{channels} channels on {lattice.shape} cells", needed, device)
     total = sum(source.settings.weight for source in sources)
     blocks: list[FeaturePair] = []
     facts: list[EncoderFacts] = []

@@ -18,6 +18,7 @@ from dinoreg.settings.config import (
     CentresStart,
     Config,
     Discrete,
+    Ffd,
     HypothesesStart,
     PublishedAdam,
     PublishedDiscrete,
@@ -34,6 +35,9 @@ from dinoreg.start.centres import CentresStage
 from dinoreg.start.hypotheses import HypothesesStage
 from dinoreg.start.search import SearchStage
 from dinoreg.start.slices import SlicesStage
+
+# Along an axis, below which a stage is not made coarser for lack of memory.
+_FEWEST_CELLS = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +89,7 @@ def make_plan(
     content: Sequence[slice] | None = None,
     *,
     orientation: str = RAS,
+    widened: int = 1,
 ) -> Plan:
     """Turn millimetres into cells.
 
@@ -94,6 +99,7 @@ def make_plan(
         spacing_mm: of fixed.
         content: the smallest box that holds what varies in either image; by default the whole image.
         orientation: of the image.
+        widened: take the finest cells so many times as wide, for lack of memory; lengths stay.
     """
     shape = tuple(image_shape)
     spacing = (1.0,) * len(shape) if config.voxel_lengths else tuple(float(s) for s in spacing_mm)
@@ -102,6 +108,7 @@ def make_plan(
     if config.features.max_cells is not None:
         finest, cell_mm = finest_lattice_within(shape, spacing, config.features.max_cells)
         scale = cell_mm / config.features.cell_mm
+    finest = _widen(finest, widened)
 
     def stride(settings: Any) -> tuple[int, ...]:
         cell_mm = getattr(settings, "cell_mm", config.features.cell_mm)
@@ -125,6 +132,33 @@ def make_plan(
     )
 
 
+def coarser_stage(stage: Stage, frame: Frame, config: Config) -> Stage | None:
+    """Return a stage on cells twice as wide, its lengths in millimetres as before.
+
+    None where hardly any cells would be left, and for published numerics, which are compared with others'.
+    """
+    settings: Any = stage.settings  # type: ignore[attr-defined]
+    lattice = frame.lattice(_widen(stage.lattice, 2).stride)
+    counts = [n for n in lattice.shape if n > 1]
+    if getattr(settings, "kind", "") == "published" or not counts or min(counts) < _FEWEST_CELLS:
+        return None
+    if isinstance(settings, Ffd):
+        guided = settings.model_copy(update={"feature_grid": max(1, settings.feature_grid // 2)})
+        return FreeForm(guided, lattice, settings.control_mm * frame.length_scale)
+    if isinstance(settings, Discrete | Adam):
+        return _correction(settings, lattice, frame, config)
+    return plan_start(settings, lattice, frame)
+
+
+def _widen(lattice: Lattice, times: int) -> Lattice:
+    factors = [times if n > 1 else 1 for n in lattice.image_shape]
+    return Lattice(
+        lattice.image_shape,
+        tuple(s * f for s, f in zip(lattice.stride, factors, strict=True)),
+        tuple(mm * f for mm, f in zip(lattice.spacing_mm, factors, strict=True)),
+    )
+
+
 def cells_within(length_mm: float, lattice: Lattice) -> tuple[int, ...]:
     """Return a length as whole cells per axis, at least 1, and 0 along an axis of size 1."""
     return tuple(
@@ -139,7 +173,7 @@ def plan_start(settings: Start, lattice: Lattice, frame: Frame) -> Stage:
         case CentresStart():
             return CentresStage(settings, lattice)
         case SlicesStart():
-            return SlicesStage(settings, lattice)
+            return SlicesStage.planned(settings, lattice, frame.orientation)
         case AffineStart():
             return AffineStage(settings, lattice)
         case HypothesesStart():

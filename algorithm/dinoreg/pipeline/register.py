@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -13,11 +13,11 @@ from torch import Tensor
 from dinoreg.encoders.evidence import Evidence
 from dinoreg.encoders.pair import PairFeatures, cut_images
 from dinoreg.encoders.pool import EncoderPool
-from dinoreg.guard.guard import GuardFacts, guard_deformation, guard_voxels
+from dinoreg.guard.guard import Guarded, GuardFacts, guard_deformation, guard_voxels
 from dinoreg.guard.verdict import Verdict, gather_evidence, judge
 from dinoreg.optimise.agreement import explained_by
-from dinoreg.pipeline.ensemble import average_over_blocks, encode_pair
-from dinoreg.pipeline.plan import Plan, make_plan
+from dinoreg.pipeline.ensemble import EncodedPair, EncodingFacts, average_over_blocks, encode_pair
+from dinoreg.pipeline.plan import Plan, coarser_stage, make_plan
 from dinoreg.preprocess.pair import ImagePair, Scan
 from dinoreg.preprocess.prepare import PreparedImage, on_working_grid, prepare_image
 from dinoreg.runtime import settle_vector_math
@@ -25,9 +25,20 @@ from dinoreg.settings.config import Config
 from dinoreg.space.deformation import Deformation
 from dinoreg.space.orientation import RAS, orientation_of
 from dinoreg.space.working import WorkingGrid, working_grid
-from dinoreg.stage import MakeField, OnStage, Stage, StageClock, StageReport, StageResult
+from dinoreg.stage import (
+    MakeField,
+    OnStage,
+    Stage,
+    StageClock,
+    StageReport,
+    StageResult,
+)
 from dinoreg.start.slice_matching import SliceMatch
 from dinoreg.start.slices import SlicesFacts
+from dinoreg.step_down import here_or_on_the_host, until_it_fits
+
+# Times as wide as planned that the cells of the features may become for lack of memory.
+_WIDEST = 8
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -137,31 +148,44 @@ def register_prepared(
     if working:
         fixed, moving = on_working_grid(fixed, working), on_working_grid(moving, working)
         spacing_mm, orientation = working.spacing_mm, RAS
-    plan = make_plan(
-        config, fixed.values.shape, spacing_mm, _common_box(fixed, moving, config), orientation=orientation
-    )
-    course = _Course(plan, StageClock(device, on_stage), working)
+    box, shape = _common_box(fixed, moving, config), fixed.values.shape
+    plan = make_plan(config, shape, spacing_mm, box, orientation=orientation)
+    clock = StageClock(device, on_stage)
     sources = (pool or EncoderPool(device)).sources(config.features.encoders) if _encodes(plan) else ()
-    state = Deformation.identity(plan.finest, device=device)
     verdict: Verdict | None = None
     evidence: tuple[Evidence, ...] = ()
+    encoded: EncodedPair | None = None
     if plan.compares_features:
-        features = course.clock.timed(
-            "features",
-            lambda: encode_pair(sources, config.features, (fixed, moving), plan.frame, plan.finest),
-        ).features
+
+        def encode(widened: int) -> _Encoded:
+            made = make_plan(config, shape, spacing_mm, box, orientation=orientation, widened=widened)
+            images = fixed, moving
+            return _Encoded(
+                made, encode_pair(sources, config.features, images, made.frame, made.finest, device)
+            )
+
+        wider = lambda widened: 2 * widened if widened < _WIDEST else None  # noqa: E731
+        found = clock.timed("features", lambda: until_it_fits("features", encode, 1, wider)).value
+        plan, encoded = found.plan, found.pair
+        del found
+    course = _Course(plan, clock, working, config)
+    state = Deformation.identity(plan.finest, device=device)
+    if encoded is not None:
+        features = encoded.features
         evidence = features.evidence
         state = course.run(plan.start, state, features)
         state = average_over_blocks(features, lambda alone: course.run(plan.correct, state, alone))
         verdict = _judge(plan, features, state, fixed, moving, masked=config.masked)
-        del features  # the guard works on whole volumes: let both not be there at once
+        del features, encoded  # the guard works on whole volumes: let both not be there at once
     if plan.free:
         images = cut_images(fixed, moving, plan.frame, masked=config.masked, device=device)
         state = course.run(plan.free, state, PairFeatures(images=images, guides=sources))
-    guarded = course.clock.timed("guard", lambda: guard_deformation(state, plan.frame, config.guard))
+    guarded = course.guard(
+        state.vectors, lambda u: guard_deformation(replace(state, vectors=u), plan.frame, config.guard)
+    )
     if working:
         vectors, voxel_mm = course.to_image(guarded.vectors), working.image_spacing_mm
-        guarded = course.clock.timed("guard", lambda: guard_voxels(vectors, voxel_mm, config.guard))
+        guarded = course.guard(vectors, lambda u: guard_voxels(u, voxel_mm, config.guard))
     stages = tuple(course.clock.reports)
     return Registration(_as_file(guarded.vectors), plan, stages, guarded.facts, device, evidence, verdict)
 
@@ -173,25 +197,53 @@ class _Course:
     plan: Plan
     clock: StageClock
     working: WorkingGrid | None
+    config: Config
 
     def run(self, stages: Sequence[Stage], state: Deformation, features: PairFeatures) -> Deformation:
         """Run stages one after the other, each from where the last one left off."""
         for stage in stages:
-            state = self._run_one(stage, state.on(stage.lattice), features)
+            state = self._run_one(stage, state, features)
         return state
 
     def to_image(self, vectors: Tensor) -> Tensor:
         """Bring (3, *S) voxels of the working grid to those of the image."""
         return self.working.displacement_to_image(vectors) if self.working else vectors
 
-    def _run_one(self, stage: Stage, start: Deformation, features: PairFeatures) -> Deformation:
+    def guard(self, vectors: Tensor, guard: Callable[[Tensor], Guarded]) -> Guarded:
+        """Guard a displacement."""
+        return self.clock.timed("guard", lambda: here_or_on_the_host("guard", guard, vectors))
+
+    def _run_one(self, stage: Stage, state: Deformation, features: PairFeatures) -> Deformation:
+        frame = self.plan.frame
+
         def fallback(result: StageResult) -> MakeField | None:
             if not stage.safe:
                 return None
             return lambda: _as_file(self.to_image(result.deformation.to_voxels(self.plan.frame)))
 
-        result = self.clock.timed(stage.name, lambda: stage.run(start, features, self.plan.frame), fallback)
-        return result.deformation
+        result = self.clock.timed(
+            stage.name,
+            lambda: until_it_fits(
+                stage.name,
+                lambda one: one.run(state.on(one.lattice), features, frame),
+                stage,
+                lambda one: coarser_stage(one, frame, self.config),
+            ),
+            lambda found: fallback(found.value),
+        )
+        return result.value.deformation
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Encoded:
+    """Features on the cells of a plan."""
+
+    plan: Plan
+    pair: EncodedPair
+
+    @property
+    def facts(self) -> EncodingFacts:
+        return self.pair.facts
 
 
 def _judge(

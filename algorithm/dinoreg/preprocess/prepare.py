@@ -76,16 +76,17 @@ def prepare_image(
     else:
         foreground = threshold_foreground(image, kind, missing)
     inside = foreground if missing is None else foreground & ~missing
+    kept = settings.background == "kept"
     values = image
     if settings.normalise and kind == "ct" and settings.ct == "tissues" and shows_lung(image, inside):
         values = brightness_of_tissues(image)
     elif settings.normalise and kind == "ct":
         values = window_ct(image, level_hu=settings.ct_level_hu, width_hu=settings.ct_width_hu)
     elif settings.normalise:
-        values = clip_mr(image, percentile=settings.mr_percentile, foreground=inside)
+        values = clip_mr(image, percentile=settings.mr_percentile, foreground=None if kept else inside)
     # On the scale of the file 0 may be anything: there the lowest value stands for what is missing.
     shown = inside if settings.normalise else foreground
-    if not shown.all():
+    if not kept and not shown.all():
         values = np.where(shown, values, np.float32(0))
     identity = _digest(values, inside) if comes_again else ""
     return PreparedImage(values, inside, content_box(values), identity, family)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -10,6 +10,8 @@ Millimetres = Annotated[float, Field(gt=0, le=1000)]
 Range = Annotated[float, Field(ge=0, le=1000)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=1, le=100_000)]
+# Across which axis a volume is cut: one of the array, or by the patient's directions in the header.
+Slices = Literal["array", "axial", "sagittal", "coronal"]
 Weight = Annotated[float, Field(gt=0, le=1000)]
 Sha256 = Annotated[str, Field(pattern="^([0-9a-f]{64})?$")]
 

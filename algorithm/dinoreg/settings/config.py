@@ -20,6 +20,7 @@ from dinoreg.settings.encoders import (
     Sam,
     TokenSettings,
 )
+from dinoreg.settings.idle import changed, idle_of_encoders, idle_of_stages
 from dinoreg.settings.stages import (
     Adam,
     AdamStage,
@@ -79,6 +80,8 @@ class Preprocess(Settings):
     ct_width_hu: Annotated[float, Field(gt=0)] = 400.0  # width of the CT window: abdomen 400, lung 1500
     mr_percentile: Annotated[float, Field(gt=50, le=100)] = 97.0  # MR intensities above it are clipped
     normalise: bool = True  # false: intensities as stored
+    # What encoders see outside the foreground: 0, or the image as it is; its percentile is then of the whole.
+    background: Literal["zero", "kept"] = "zero"
     # "task": the task's mask files; "threshold": body by threshold; "auto": masks where the task has them,
     # else threshold; "none": everything is foreground.
     # "task-or-all": masks where the task has them, else everything.
@@ -174,6 +177,27 @@ class Config(Settings):
         return self
 
     @model_validator(mode="after")
+    def _nothing_idle(self) -> Config:
+        compared = bool(self.start or self.discrete or self.adam) or not self.ffd
+        idle = [
+            *idle_of_stages(self.start, self.adam, self.ffd),
+            *idle_of_encoders(self.features.encoders, compared=compared),
+        ]
+        if not self.preprocess.normalise:
+            keys = ("ct_level_hu", "ct_width_hu", "mr_percentile")
+            idle += changed(self.preprocess, "preprocess", keys)
+        if self.features.grid == "image":
+            idle += changed(self.features, "features", ("max_voxels",))
+        of_patient = any(
+            isinstance(one, TokenSettings) and one.slices != "array" for one in self.features.encoders
+        )
+        if of_patient and any(stage.alpha > 0 for stage in self.ffd):
+            raise ValueError("a free-form stage cuts across array axes: slices of its guides must be array")
+        if idle:
+            raise ValueError(f"would have no effect beside the other settings: {', '.join(idle)}")
+        return self
+
+    @model_validator(mode="after")
     def _measured_intensities(self) -> Config:
         own = [stage for stage in self.adam if stage.kind == "own"]
         if self.features.intensities != "measured":
@@ -189,10 +213,13 @@ class Config(Settings):
 
     @model_validator(mode="after")
     def _slices_by_cls(self) -> Config:
-        axes = {encoder.axis for encoder in self.features.encoders if isinstance(encoder, TokenSettings)}
+        cut = {(one.slices, one.axis) for one in self.features.encoders if isinstance(one, TokenSettings)}
         for step in self.start:
-            if isinstance(step, SlicesStart) and step.descriptor == "cls" and step.axis not in axes:
-                raise ValueError(
-                    f"matching slices by cls takes an encoder with cls tokens and axis {step.axis}"
-                )
+            if (
+                isinstance(step, SlicesStart)
+                and step.descriptor == "cls"
+                and (step.slices, step.axis) not in cut
+            ):
+                of = f"axis {step.axis}" if step.slices == "array" else f"slices {step.slices}"
+                raise ValueError(f"matching slices by cls takes an encoder with cls tokens and {of}")
         return self

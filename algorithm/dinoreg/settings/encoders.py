@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from dinoreg.settings.base import Count, Range, Settings, Sha256, Share, Weight
+from dinoreg.settings.base import Count, Range, Settings, Sha256, Share, Slices, Weight
 
 
 class Mind(Settings):
@@ -30,12 +30,21 @@ class TokenSettings(Settings):
 
     weight: Weight = 1.0  # share of this encoder among several
     sha256: Sha256 = ""  # digest that the weights must have; empty: that of the official file
-    axis: Annotated[int, Field(ge=0, le=2)] = 2  # array axis across the slices
+    # "array": slices across array axis `axis`, as they are stored; "axial" and so on: by the directions of
+    # the patient in the header, and seen the same way however the image is stored.
+    slices: Slices = "array"
+    axis: Annotated[int, Field(ge=0, le=2)] = 2  # array axis across the slices, where `slices` is "array"
     up_sampling: Annotated[float, Field(ge=0.1, le=32)] = 5.3  # pixels per voxel of the finer in-plane axis
+    # Patches are not made smaller than this by up_sampling, so that small voxels do not make more of them
+    # than there is to see; 0: no limit. Scaled along with all lengths (max_cells).
+    token_pitch_mm: Range = 0.0
+    whole_slices: bool = False  # true: the blank border and slices without foreground are encoded as well
     slice_step: Annotated[int, Field(ge=1, le=100)] = 3  # every n-th slice is encoded, and the last one
     components: Annotated[int, Field(ge=1, le=1024)] = 24  # of the joint PCA
     # "centred": the mean token becomes 0, as the background is; "uncentred": as published.
     projection: Literal["centred", "uncentred"] = "centred"
+    # false: all patches count and none becomes 0, "w/o masking" in table 3 of Song et al. 2024.
+    pca_mask: bool = True
     foreground_share: Share = 0.99  # patches with more foreground than this count, the others become 0
     basis: str = ""  # .safetensors with a saved basis; empty: fitted to the pair
     batch: Count = 8  # slices at a time

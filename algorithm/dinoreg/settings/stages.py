@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Discriminator, Field, Tag, model_validator
 
-from dinoreg.settings.base import Count, Millimetres, Range, Settings, Share
+from dinoreg.settings.base import Count, Millimetres, Range, Settings, Share, Slices
 
 # Of the encoders in one stage, in their order; 0 leaves one out. Empty: as in features.encoders.
 StageWeights = tuple[Annotated[float, Field(ge=0, le=1000)], ...]
@@ -25,7 +25,8 @@ class SlicesStart(Settings):
     # What describes a slice: the "cls" token of the first encoder that has one; mean and spread of its
     # "features"; "auto": cls where there is one.
     descriptor: Literal["auto", "cls", "features"] = "auto"
-    axis: Annotated[int, Field(ge=0, le=2)] = 2  # array axis across the slices; that of the encoder with cls
+    slices: Slices = "array"  # as of the encoder with cls
+    axis: Annotated[int, Field(ge=0, le=2)] = 2  # array axis across the slices, where `slices` is "array"
     closest: Count = 10  # pairs of slices that decide
     robust: bool = True  # false: the published rule
 

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 RAS = "RAS"
+# Which of right, anterior and superior runs across the slices.
+_ACROSS = {"sagittal": 0, "coronal": 1, "axial": 2}
 _OPPOSITE = {"L": "R", "P": "A", "I": "S"}
 
 # nibabel carries no types here.
@@ -53,6 +55,11 @@ def ras_axes(orientation: str) -> tuple[tuple[int, ...], tuple[bool, ...]]:
     directions = [_OPPOSITE.get(letter, letter) for letter in orientation]
     axes = tuple(directions.index(direction) for direction in RAS)
     return axes, tuple(orientation[axis] != direction for axis, direction in zip(axes, RAS, strict=True))
+
+
+def axis_across(plane: str, orientation: str) -> int:
+    """Return the array axis across "sagittal", "coronal" or "axial" slices of an image."""
+    return ras_axes(orientation)[0][_ACROSS[plane]]
 
 
 def to_ras(volume: Tensor, orientation: str) -> Tensor:

@@ -13,8 +13,8 @@ import torch
 
 from dinoreg.encoders.registry import Load, LoadedEncoder, load_encoder
 from dinoreg.encoders.slices.base import SliceEncoder
-from dinoreg.encoders.slices.memory import free_memory
 from dinoreg.encoders.slices.remembered import RememberedTokens
+from dinoreg.runtime import free_memory
 from dinoreg.settings.config import Config, Encoder, TokenSettings
 from dinoreg.settings.load import config_hash
 from dinoreg.study.ablation_rows import Row
@@ -150,6 +150,9 @@ def _result(pair: Pair, folder: Path, entry: Mapping[str, Any]) -> CaseResult:
         sd_log_jacobian=scores.sd_log_jacobian,
         seconds=entry["seconds"],
         features_seconds=sum(s["seconds"] for s in entry["stages"] if s["name"] == "features"),
+        official_hd95_voxels=scores.official_hd95_voxels,
+        official_sd_log_jacobian=scores.official_sd_log_jacobian,
+        dice_per_label={str(label): dice for label, dice in scores.dice_per_label.items()},
     )
 
 
@@ -159,9 +162,18 @@ def _keep(folder: Path, row: Row, results: Mapping[str, CaseResult]) -> None:
     atomic_write_text(folder / _SCORES_NAME, json.dumps(content, indent=1, allow_nan=False) + "\n")
 
 
-def _strict(value: float | None) -> float | str | None:
-    """An infinite HD95, of a lost organ, as text: strict JSON cannot hold it."""
+def _strict(value: Any) -> Any:
+    """An infinite HD95, of a lost organ, or no Dice of a label, as text: strict JSON cannot hold it."""
+    if isinstance(value, dict):
+        return {key: _strict(one) for key, one in value.items()}
     return value if value is None or math.isfinite(value) else str(value)
+
+
+def _numbers(value: Any) -> Any:
+    """The inverse of `_strict`."""
+    if isinstance(value, dict):
+        return {key: _numbers(one) for key, one in value.items()}
+    return None if value is None else float(value)
 
 
 def _finished(folder: Path, row: Row) -> dict[str, CaseResult]:
@@ -174,7 +186,7 @@ def _finished(folder: Path, row: Row) -> dict[str, CaseResult]:
         if content["config_hash"] != config_hash(row.config):
             return {}
         return {
-            case: CaseResult(**{key: None if v is None else float(v) for key, v in values.items()})
+            case: CaseResult(**{key: _numbers(v) for key, v in values.items()})
             for case, values in content["cases"].items()
         }
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:

@@ -8,11 +8,19 @@ from dataclasses import dataclass
 from typing import Any
 
 from dinoreg.errors import ConfigError
-from dinoreg.settings.config import Config, HypothesesStart, Mind, SlicesStart, TokenSettings
+from dinoreg.settings.config import (
+    Adam,
+    Config,
+    HypothesesStart,
+    Mind,
+    SlicesStart,
+    TokenSettings,
+)
 from dinoreg.settings.load import config_hash, parse_config
 from regtask.errors import Fault, nearest
 
 Overrides = Mapping[str, Any]
+_WINDOW = Adam.model_fields["lcc_window"].default
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,8 +41,8 @@ class Row:
 def ablation_rows(base: Config, names: Sequence[str] | None = None) -> tuple[Row, ...]:
     """Return the rows that differ from the full method, which comes first.
 
-    The first four parts are those of Song et al. 2024, table 3. A row that changes nothing in `base` (the
-    up-sampling that it has, an encoder that it lacks) is left out.
+    The parts no-slice-match, no-pca-mask, s1 and s3 are those of Song et al. 2024, table 3. A row that
+    changes nothing in `base` (the up-sampling that it has, an encoder that it lacks) is left out.
 
     Args:
         base: the full method.
@@ -71,20 +79,24 @@ def _changes(base: Config) -> Iterable[tuple[str, str, Overrides]]:
     """Yield (name, what it is, dotted key -> value)."""
     others = [step for step in base.start if not isinstance(step, SlicesStart)]
     yield "no-slice-match", "without slice matching", {"start": others}
-    yield "no-mask", "without foreground masks", {"masked": False, "preprocess.foreground": "none"}
+    yield "no-pca-mask", "without the mask of the PCA", _tokens(base, pca_mask=False)
+    yield "no-mask", "without any foreground masks", {"masked": False, "preprocess.foreground": "none"}
     yield "s1", "without up-sampling", _tokens(base, up_sampling=1.0)
     yield "s3", "up-sampling by 3", _tokens(base, up_sampling=3.0)
-    for axis in (0, 1, 2):
+    for axis, plane in enumerate(("sagittal", "coronal", "axial")):
+        if _cut_by_anatomy(base):
+            overrides = _tokens(base, slices=plane) | {"start": _by_slices(base, slices=plane)}
+            yield f"axis-{axis}", f"{plane} slices", overrides
+            continue
         overrides = _tokens(base, axis=axis) | {"start": _by_slices(base, axis=axis)}
         yield f"axis-{axis}", f"slices across array axis {axis}", overrides
     for step in (1, 3, 6):
         yield f"step-{step}", f"one slice in {step} encoded", _tokens(base, slice_step=step)
     for similarity in ("ssd", "lcc"):
-        yield (
-            similarity,
-            similarity.upper(),
-            {f"adam.{i}.similarity": similarity for i in range(len(base.adam))},
-        )
+        overrides = {f"adam.{i}.similarity": similarity for i in range(len(base.adam))}
+        if similarity == "ssd":  # which has no window
+            overrides |= {f"adam.{i}.lcc_window": _WINDOW for i in range(len(base.adam))}
+        yield similarity, similarity.upper(), overrides
     for name, robust in (("published", False), ("robust", True)):
         overrides = {"start": _by_slices(base, robust=robust)}
         yield f"{name}-match", f"{name} rule of slice matching", overrides
@@ -110,6 +122,12 @@ def _ensembles(base: Config) -> Iterable[tuple[str, str, Overrides]]:
         HypothesesStart(kind="hypotheses") if isinstance(step, SlicesStart) else step for step in base.start
     ]
     yield "mind-alone", "MIND alone, started from hypotheses", {key: minds, "start": start}
+
+
+def _cut_by_anatomy(base: Config) -> bool:
+    """Whether slices go by the directions of the patient."""
+    tokens = [one for one in base.features.encoders if isinstance(one, TokenSettings)]
+    return any(one.slices != "array" for one in tokens)
 
 
 def _tokens(base: Config, **changes: Any) -> dict[str, Any]:

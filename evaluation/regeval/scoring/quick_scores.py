@@ -38,6 +38,8 @@ class CaseScores:
         folding_percent: share of voxels with a Jacobian determinant of 0 or less, within the fixed image's
             mask where there is one.
         sd_log_jacobian: over the same voxels.
+        official_hd95_voxels: as Learn2Reg's evaluator has it, mean over the same labels.
+        official_sd_log_jacobian: likewise, of the determinant plus 3.
     """
 
     case: str
@@ -47,6 +49,8 @@ class CaseScores:
     tre_mm: float | None
     folding_percent: float
     sd_log_jacobian: float
+    official_hd95_voxels: float | None = None
+    official_sd_log_jacobian: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +92,8 @@ def score_case(pair: Pair, field: Field | None) -> CaseScores:
         tre_mm=_mean(measures.tre_mm.get("landmarks", ())),
         folding_percent=chosen(regularity, "folds_percent", masked=True),
         sd_log_jacobian=chosen(regularity, "sdLogJ", masked=True),
+        official_hd95_voxels=_mean(label.hd95_voxels for label in measures.labels.values()),
+        official_sd_log_jacobian=chosen(regularity, "sdLogJ_plus3", masked=True),
     )
 
 

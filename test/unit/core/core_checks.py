@@ -128,7 +128,8 @@ def encode(config, pair, pool, **plan):
     """Features of prepared images, and what was reported of them as plain values."""
     made = make_plan(config, pair[0].values.shape, SPACING, **plan)
     sources = pool.sources(config.features.encoders)
-    found = encode_pair(sources, config.features, tuple(pair), made.frame, made.finest)
+    device = torch.device("cpu")
+    found = encode_pair(sources, config.features, tuple(pair), made.frame, made.finest, device)
     return found.features, plain(found.facts)
 
 

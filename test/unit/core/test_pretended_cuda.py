@@ -54,6 +54,7 @@ ELSEWHERE = {
     ("to the device", "encoders/slices/slicewise.py _planes"),
     ("to the device", "encoders/slices/joint.py _codes"),
     ("to the device", "encoders/slices/slicewise.py encode_slices"),
+    ("answer", "encoders/slices/slicewise.py finite"),
     ("answer", "encoders/slices/slicewise.py foreground_tokens"),
     ("to the device", "encoders/slices/slicewise.py place_tokens"),
     ("to the device", "encoders/slices/source.py make"),

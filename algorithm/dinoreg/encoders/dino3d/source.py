@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -14,7 +15,7 @@ from dinoreg.encoders.dino3d.encoder import Dino3dEncoder, encode_dino3d
 from dinoreg.encoders.evidence import keep_evidence
 from dinoreg.encoders.joint_basis import PcaFacts, counting, pca_facts, share_needed
 from dinoreg.encoders.pca import PcaBasis, fit_basis
-from dinoreg.encoders.precision import compute_dtype
+from dinoreg.encoders.precision import compute_dtype, wider
 from dinoreg.encoders.source import Encoded, Guide
 from dinoreg.errors import ConfigError, NumericalError
 from dinoreg.facts import INLINE
@@ -25,6 +26,8 @@ from dinoreg.space.frame import Frame
 from dinoreg.space.lattice import Lattice, pool
 from dinoreg.weights.search import WeightsFile
 from regtask.errors import Fault
+
+log = logging.getLogger(__name__)
 
 # Cells that are put together for the PCA at a time.
 _CELLS = 1 << 16
@@ -67,6 +70,7 @@ class VolumeSource:
     ) -> None:
         """Take up a loaded encoder."""
         self.settings, self.weights = settings, weights
+        self.channels = settings.components or encoder.channels
         self.digests = {"weights": weights.sha256} if weights else {}
         self._encoder, self._cache, self._device = encoder, cache, device
 
@@ -104,21 +108,29 @@ class VolumeSource:
         self, image: PreparedImage, lattice: Lattice, working_mm: float, orientation: str
     ) -> tuple[Tensor, ImageFacts]:
         begin = time.perf_counter()
-        found = encode_dino3d(
-            self._encoder,
-            torch.from_numpy(image.values).to(self._device),
-            lattice,
-            working_mm=working_mm,
-            orientation=orientation,
-            tile=self.settings.tile,
-            precision=compute_dtype(self.settings.precision, self._device, automatic="bfloat16"),
+        precision: torch.dtype | None = compute_dtype(
+            self.settings.precision, self._device, automatic="bfloat16"
         )
+        while precision is not None:
+            found = encode_dino3d(
+                self._encoder,
+                torch.from_numpy(image.values).to(self._device),
+                lattice,
+                working_mm=working_mm,
+                orientation=orientation,
+                tile=self.settings.tile,
+                precision=precision,
+            )
+            if bool(found.values.isfinite().all()):
+                break
+            log.warning("features of %s not finite in %s", self.settings.name, precision)
+            precision = wider(precision)
+        if precision is None:
+            raise NumericalError(
+                Fault("features not finite", self.settings.name, remedy="check the weights and the image")
+            )
         if self._device.type == "cuda":
             torch.cuda.synchronize(self._device)
-        if not bool(found.values.isfinite().all()):
-            raise NumericalError(
-                Fault("features not finite", self.settings.name, remedy='use precision = "float32"')
-            )
         return found.values, ImageFacts(found.grid, found.tiles, round(time.perf_counter() - begin, 3))
 
 

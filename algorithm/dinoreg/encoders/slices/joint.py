@@ -63,13 +63,15 @@ def join_tokens(
     """
     begin = time.perf_counter()
     candidates = (settings.foreground_share, 0.5, 0.0)
-    above = share_needed([volume.share for volume in volumes], settings.components, candidates)
+    above = None
+    if settings.pca_mask:
+        above = share_needed([volume.share for volume in volumes], settings.components, candidates)
     if basis is None:
         batches = chain.from_iterable(volume.foreground_tokens(above, device) for volume in volumes)
         basis = fit_basis(batches, settings.components)
     centred = settings.projection == "centred"
     fixed, moving = (
-        _features(volume, image, basis, above, centred, frame, lattice, device)
+        _features(volume, image, basis, above, centred, settings.pca_mask, frame, lattice, device)
         for volume, image in zip(volumes, images, strict=True)
     )
     facts = pca_facts(basis, above, time.perf_counter() - begin)
@@ -82,11 +84,12 @@ def _features(
     basis: PcaBasis,
     above: float | None,
     centred: bool,
+    masked: bool,
     frame: Frame,
     lattice: Lattice,
     device: torch.device,
 ) -> Features:
-    """Features of one image on the lattice, exactly 0 outside the foreground."""
+    """Features of one image on the lattice, exactly 0 outside the foreground where it is masked."""
     kept = counting(volume.share, above).to(device)
     projected = torch.zeros(*kept.shape, basis.components.shape[1], device=device)
     for patches, chosen, out in zip(volume.patches, kept, projected, strict=True):
@@ -95,7 +98,7 @@ def _features(
     foreground = torch.from_numpy(image.foreground[frame.window]).to(device, torch.float32).unsqueeze(0)
     weight = pool(foreground, lattice.stride)
     values = place_tokens(projected.movedim(-1, 1), volume.plan, lattice, origin=frame.origin)
-    return Features(values.mul_(weight > 0), weight, lattice)
+    return Features(values.mul_(weight > 0) if masked else values, weight, lattice)
 
 
 def _codes(settings: TokenSettings, volumes: Sequence[TokenVolume]) -> SliceCodes:

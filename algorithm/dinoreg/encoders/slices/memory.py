@@ -5,16 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-import torch
-
 from dinoreg.encoders.slices.base import SliceEncoder
-from regtask.untrusted.memory import free_bytes
+from dinoreg.runtime import SHARE_OF_FREE
 
 # Width of the hidden layer of a transformer's MLP, in widths of its tokens.
 _MLP_RATIO = 4
 _RESIDUAL_COPIES = 4
 _COVARIANCE_COPIES = 4  # sum, outer product, vectors, workspace of the decomposition; float64
-_SHARE_OF_FREE = 0.8
 _SMALLEST_UP_SAMPLING = 1.0
 _UP_SAMPLING_STEP = 0.8
 
@@ -115,14 +112,6 @@ def estimate_memory(
     return MemoryEstimate(int(size.batch * one_slice), int(tokens), int(features))
 
 
-def free_memory(device: torch.device) -> int:
-    """Return the bytes that can still be taken on a device; of a CPU, within the container's limit."""
-    if device.type == "cuda":
-        free, _ = torch.cuda.mem_get_info(device)
-        return int(free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device))
-    return free_bytes()
-
-
 def fits(estimate: MemoryEstimate, free: int) -> bool:
     """Tell whether a pair can be encoded, with a fifth of the free memory left over."""
-    return estimate.peak <= _SHARE_OF_FREE * free
+    return estimate.peak <= SHARE_OF_FREE * free

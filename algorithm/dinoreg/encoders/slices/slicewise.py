@@ -41,6 +41,12 @@ class TokenVolume:
         """Memory that it holds."""
         return sum(t.numel() * t.element_size() for t in (self.patches, self.cls, self.share))
 
+    @property
+    def finite(self) -> bool:
+        """Whether all tokens are finite; asked slice by slice, the device is waited for once."""
+        each = [values.isfinite().all() for values in (*self.patches, self.cls)]
+        return bool(torch.stack(each).all())
+
     def foreground_tokens(self, above: float | None, device: torch.device) -> Iterator[Tensor]:
         """Yield the tokens of patches with more foreground than `above`, (N, D), slice by slice."""
         for patches, share in zip(self.patches, self.share, strict=True):

@@ -4,7 +4,8 @@ import pytest
 import torch
 from slice_encoders import MeanEncoder
 
-from dinoreg.encoders.slices.memory import EncodingSize, estimate_memory, fits, free_memory, smaller_sizes
+from dinoreg.encoders.slices.memory import EncodingSize, estimate_memory, fits, smaller_sizes
+from dinoreg.runtime import free_memory
 
 
 def _estimate(size, **changes):

@@ -216,7 +216,7 @@ def test_features_that_are_not_finite(rng):
     network = random_network()
     with torch.no_grad():
         network.head.bias.fill_(float("nan"))
-    with pytest.raises(NumericalError, match=r"features not finite.*dino3d.*float32"):
+    with pytest.raises(NumericalError, match=r"features not finite.*dino3d.*weights"):
         encode(config_with(Dino3d()), prepared(rng), network)
 
 

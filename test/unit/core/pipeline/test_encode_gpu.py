@@ -7,8 +7,9 @@ from core_checks import central_median, light_config
 from core_reference import SPACING, shifted_pair
 from slice_encoders import MeanEncoder, load_mean
 
+from dinoreg import runtime
 from dinoreg.encoders.pool import EncoderPool
-from dinoreg.encoders.slices import memory, source
+from dinoreg.encoders.slices import source
 from dinoreg.encoders.slices.memory import EncodingSize
 from dinoreg.pipeline.register import register_prepared
 from dinoreg.preprocess.prepare import prepare_image
@@ -66,8 +67,8 @@ def test_running_out_of_memory_halves_the_batch():
 def test_free_memory_counts_what_the_allocator_holds():
     device = torch.device("cuda:0")
     total = torch.cuda.get_device_properties(device).total_memory
-    before = memory.free_memory(device)
+    before = runtime.free_memory(device)
     kept = torch.empty(1 << 28, dtype=torch.uint8, device=device)
-    assert 0 < memory.free_memory(device) <= before - kept.numel() + (1 << 26) <= total
+    assert 0 < runtime.free_memory(device) <= before - kept.numel() + (1 << 26) <= total
     del kept
-    assert memory.free_memory(device) >= before - (1 << 26)
+    assert runtime.free_memory(device) >= before - (1 << 26)

@@ -7,12 +7,10 @@ from core_reference import SHAPE, SHIFT, SPACING, shifted_pair, smooth_noise
 from dinoreg.errors import NumericalError
 from dinoreg.optimise import instance
 from dinoreg.optimise.adam import AdamTrace
-from dinoreg.optimise.similarity import lcc
 from dinoreg.pipeline.register import register_prepared
 from dinoreg.preprocess.prepare import prepare_image
 from dinoreg.settings.config import Preprocess
 from dinoreg.settings.load import load_preset
-from dinoreg.space.features import Part
 from dinoreg.stage import StageEnded
 
 LARGE = (48, 42, 54)
@@ -160,23 +158,6 @@ def test_a_result_that_is_not_finite_is_refused(rng, monkeypatch):
     monkeypatch.setattr(instance, "refine_adam", nowhere)
     with pytest.raises(NumericalError, match="not finite"):
         run_registration(image, image, light_config(discrete=()))
-
-
-def test_correlations_of_several_encoders_are_averaged_by_weight(rng):
-    fixed, warped = (
-        torch.from_numpy(smooth_noise((10, 11, 12), rng, sigma=1.0, channels=5)) for _ in range(2)
-    )
-    weight = torch.from_numpy(rng.uniform(size=(1, 10, 11, 12))).float()
-    # The scale that a part was given does not count, its weight does.
-    scale = torch.tensor([9.0, 9.0, 0.1, 0.1, 0.1]).view(5, 1, 1, 1)
-    found = instance._lcc_of_parts(scale * fixed, [Part("a", 2, 0.9), Part("b", 3, 0.1)], 5)(
-        scale * warped, weight
-    )
-    first, second = (
-        float(lcc(fixed[part], window=5)(warped[part], weight)) for part in (slice(0, 2), slice(2, 5))
-    )
-    assert float(found) == pytest.approx(0.9 * first + 0.1 * second, rel=1e-4)
-    assert abs(first - second) > 1e-3
 
 
 def test_large_steps_come_to_rest_on_a_small_lattice():

@@ -18,6 +18,8 @@ EXPECTED = (
     "dinoreg-cpu",
     "dinoreg-mrct",
     "dinoreg-oncoreg",
+    "dinoreg-published",
+    "dinoreg-published-adam",
     "dinoreg-s3",
     "ffd-dinov2",
     "ffd-mind",

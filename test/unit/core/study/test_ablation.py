@@ -224,15 +224,16 @@ def test_tables_in_the_output(task, tmp_path):
     results, _ = run(task, tmp_path / "out", ["full", "identity"])
     lines = list(csv.DictReader((tmp_path / "out" / "ablation.csv").read_text().splitlines()))
     assert [(line["row"], line["case"]) for line in lines] == [
-        (row, case) for row in ("full", "identity") for case in (*results["full"], "mean")
+        (row, case) for row in ("full", "identity") for case in (*results["full"], "mean", "sd")
     ]
-    assert float(lines[-1]["tre30_mm"]) == 6
+    assert float(lines[-2]["tre30_mm"]) == 6
     text = (tmp_path / "out" / "ablation.md").read_text()
-    assert "| identity | no displacement | 2 | 0.667 | 4.00 | 6.00 |" in text
+    assert "| identity | no displacement | 2 | 0.667 ± 0.000 | 4.00 ± 0.00 | 6.00 ± 0.00 |" in text
+    assert "| Dice of label | 1 |" in text
 
 
 def result(**changes):
-    values = dict.fromkeys(CaseResult.__dataclass_fields__)
+    values = dict.fromkeys(CaseResult.__dataclass_fields__) | {"dice_per_label": {}}
     return CaseResult(**(values | changes))
 
 
@@ -244,11 +245,24 @@ def test_means_are_over_the_cases_that_have_the_score():
 def test_lost_organs_and_missing_scores_in_tables():
     results = {"full": {"a": result(dice=0.5, hd95_mm=math.inf), "b": result(dice=0.25, hd95_mm=2.0)}}
     assert format_csv(results).splitlines()[1:] == [
-        "full,a,0.5,,,inf,,,,",
-        "full,b,0.25,,,2,,,,",
-        "full,mean,0.375,,,inf,,,,",
+        "full,a,0.5,,,inf,,,,,,",
+        "full,b,0.25,,,2,,,,,,",
+        "full,mean,0.375,,,inf,,,,,,",
+        "full,sd,0.176777,,,,,,,,,",
     ]
-    assert "| full | all | 2 | 0.375 | - | - | inf | - |" in format_markdown(results, {"full": "all"})
+    # The sample's deviation of 0.5 and 0.25 is 0.25 / sqrt(2); columns that no pair has are left out.
+    text = format_markdown(results, {"full": "all"})
+    assert "| row |  | pairs | Dice | HD95 mm |" in text
+    assert "| full | all | 2 | 0.375 ± 0.177 | inf |" in text
+
+
+def test_dice_per_label_in_tables():
+    nothing = {"1": 0.5, "10": math.nan}
+    results = {"full": {"a": result(dice=0.5, dice_per_label=nothing | {"2": 0.75}), "b": result(dice=0.7)}}
+    results["full"]["c"] = result(dice=0.9, dice_per_label={"1": 0.75, "10": 0.5})
+    assert "| Dice of label | 1 | 2 | 10 |" in format_markdown(results, {"full": "all"})
+    assert "| full | 0.625 | 0.750 | 0.500 |" in format_markdown(results, {"full": "all"})
+    assert format_csv(results).splitlines()[0].endswith(",dice_1,dice_2,dice_10")
 
 
 def test_a_lost_organ_survives_the_disk(task, tmp_path):

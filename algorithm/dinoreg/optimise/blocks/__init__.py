@@ -1,0 +1,1 @@
+"""Data terms of many channels within the memory there is."""
