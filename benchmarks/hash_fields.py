@@ -24,6 +24,7 @@ import torch
 
 from common import ROOT, provenance, write_json
 from regtask.dataset import Dataset, read_dataset
+from regtask.digest import file_sha256
 from regtask.fields import read_field
 
 sys.path.insert(0, str(ROOT / "test/container"))
@@ -54,8 +55,12 @@ def cases(vit: Path, sam: Path) -> Iterator[Case]:
     for preset in ("ffd-ncc", "ffd-mind"):
         yield Case(preset, preset, (short,))
     yield Case("ffd-mind static", "ffd-mind", (short, "ffd.0.order=static", "ffd.0.distance=l1"))
-    by_vit = (*_SMALL_VIT, f"features.encoders.0.weights={vit}", f"features.encoders.0.sha256={_sha256(vit)}")
-    by_sam = (f"features.encoders.0.weights={sam}", f"features.encoders.0.sha256={_sha256(sam)}")
+    by_vit = (
+        *_SMALL_VIT,
+        f"features.encoders.0.weights={vit}",
+        f"features.encoders.0.sha256={file_sha256(vit)}",
+    )
+    by_sam = (f"features.encoders.0.weights={sam}", f"features.encoders.0.sha256={file_sha256(sam)}")
     coarse = ("features.cell_mm=4", "adam.0.cell_mm=4", "adam.0.iterations=60", "adam.0.learning_rate=1")
     yield Case("dinoreg-cpu", "dinoreg-cpu", by_vit)
     for preset in ("dinoreg", "dinoreg-oncoreg", "dinoreg-s3", "dinoreg-mrct"):
@@ -133,10 +138,6 @@ def _cut(dataset: Dataset, which: slice, folder: Path) -> Path:
     path = folder / f"{dataset.name}_cut.json"
     path.write_text(json.dumps(content), encoding="utf-8")
     return path
-
-
-def _sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def _dinoreg(*arguments: str) -> None:

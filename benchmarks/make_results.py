@@ -22,6 +22,7 @@ import bench_evaluation
 import bench_guidance
 import bench_motion
 import bench_registration
+import bench_sampling
 import bench_stages
 import encoder_table
 from common import ROOT
@@ -149,6 +150,7 @@ TABLES: Mapping[str, Callable[[], str]] = {
     "stages": lambda: bench_stages.format_tables(_read("stages")["rows"]),
     "ablation": ablation,
     "evaluation": lambda: bench_evaluation.table(_read("evaluation")["rows"]),
+    "sampling": lambda: bench_sampling.table(_read("sampling")["rows"]),
     "guidance": guidance,
     "motion": motion,
 }

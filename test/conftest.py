@@ -1,4 +1,6 @@
-"""`pytest --fast` leaves out the test modules that take long, by the times of the last measured run.
+"""Shapes are checked in all tests, see `shape_checker`.
+
+`pytest --fast` leaves out the test modules that take long, by the times of the last measured run:
 
     pytest test/unit --write-times     # measures, and renews the file of times: a few minutes
 
@@ -15,6 +17,9 @@ from collections import defaultdict
 from pathlib import Path
 
 import pytest
+from shape_checker import check_shapes
+
+check_shapes()
 
 ROOT = Path(__file__).resolve().parent.parent
 TIMES = ROOT / "test" / "times.json"  # module -> seconds of all its tests

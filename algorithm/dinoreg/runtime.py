@@ -8,9 +8,10 @@ import gc
 import logging
 import os
 import platform
-import resource
+import sys
 from importlib import metadata
 
+import psutil
 import torch
 
 from dinoreg.errors import DeviceError
@@ -120,7 +121,12 @@ def peak_memory_mib(device: torch.device) -> float:
     """Return the largest memory the process has held so far (on a GPU: since the last reset), MiB."""
     if device.type == "cuda":
         return float(torch.cuda.max_memory_allocated(device)) / 2**20
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    if sys.platform == "win32":
+        return float(psutil.Process().memory_info().peak_wset) / 2**20
+    import resource  # not there on Windows
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / (2**20 if sys.platform == "darwin" else 2**10)
 
 
 def reset_peak_memory(device: torch.device) -> None:

@@ -1,12 +1,8 @@
-"""Puts the campaign on the path: importlib mode puts no test folder there."""
+"""How hypothesis makes its examples."""
 
 import os
-import sys
-from pathlib import Path
 
 from hypothesis import HealthCheck, settings
-
-sys.path.insert(0, str(Path(__file__).parent))
 
 # The same examples every time; more of them in the full campaign (make hostile).
 settings.register_profile(

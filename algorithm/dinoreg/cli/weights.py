@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from dinoreg.errors import WeightsError
+from dinoreg.weights.model_folder import is_model_folder
 from dinoreg.weights.official import OFFICIAL, SHIPPED, OfficialFile, known_file, official_file
 from dinoreg.weights.search import WeightsFile, find_weights, locate, search_folders
 from regtask.errors import Fault
@@ -64,8 +65,8 @@ def _state(file: OfficialFile, path: Path) -> str:
 
 
 def _verify(files: list[OfficialFile], path: Path | None) -> None:
-    if not files and path is not None and path.is_file():
-        files = [file for file in _known() if file.name == path.name]
+    if not files and path is not None and (path.is_file() or is_model_folder(path)):
+        files = [file for file in _known() if path.name in _names(file)]
         if not files:
             raise WeightsError(
                 Fault("which variant is it?", str(path), remedy="name it: dinoreg weights verify NAME --path")
@@ -93,4 +94,10 @@ def _verify(files: list[OfficialFile], path: Path | None) -> None:
 
 
 def _not_official(file: OfficialFile, found: WeightsFile) -> Fault:
-    return Fault("not the official file", str(found.path), f"sha256 {file.sha256}", f"sha256 {found.sha256}")
+    expected = f"sha256 {' or '.join(file.digests)}"
+    return Fault("not the official file", str(found.path), expected, f"sha256 {found.sha256}")
+
+
+def _names(file: OfficialFile) -> tuple[str, ...]:
+    """The names of a file, and of the folder of the same model on Hugging Face."""
+    return (file.name, Path(file.folder.name).name) if file.folder else (file.name,)

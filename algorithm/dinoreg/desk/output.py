@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import hashlib
 import html
 import json
 from collections.abc import Mapping, Sequence
@@ -19,6 +18,7 @@ from dinoreg.desk.transforms import Inverse, write_transform
 from dinoreg.facts import plain
 from dinoreg.runtime import describe_machine
 from regtask.atomic import atomic_write_text
+from regtask.digest import file_sha256
 from regtask.errors import DataError, Fault, OutputError
 from regtask.grid import Grid
 from regtask.images import Volume
@@ -110,7 +110,10 @@ def write_result(
         write_transform(folder / INVERSE, inverse.transform)
         names.append(INVERSE)
     facts = {
-        "inputs": {role: {"path": str(path), "sha256": _digest(path)} for role, path in inputs.items()},
+        "inputs": {
+            role: {"path": str(path), "sha256": "" if path.is_dir() else file_sha256(path)}
+            for role, path in inputs.items()
+        },
         "files": names,
         "grids": {
             name: {"shape": list(grid.shape), "affine": grid.affine.tolist()}
@@ -149,13 +152,6 @@ def _lengths_mm(result: Result) -> dict[str, float]:
     lengths = np.linalg.norm(result.displacement * spacing, axis=-1)
     low, high = np.quantile(lengths, (0.5, 0.99))
     return {"median": round(float(low), 3), "99 %": round(float(high), 3)}
-
-
-def _digest(path: Path) -> str:
-    if path.is_dir():
-        return ""
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def _draw(path: Path, result: Result, labels: tuple[Volume, Volume] | None) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Callable, Hashable
+from contextlib import suppress
 from typing import Any, Protocol, TypeVar
+
+from cachetools import LRUCache
 
 
 class Sized(Protocol):
@@ -22,8 +24,7 @@ class FeatureCache:
     """Features and tokens; the least recently used are dropped when the limit is reached."""
 
     def __init__(self, max_bytes: int) -> None:
-        self._max_bytes = max_bytes
-        self._entries: OrderedDict[Hashable, Any] = OrderedDict()
+        self._entries: LRUCache[Hashable, Any] = LRUCache(max_bytes, getsizeof=lambda entry: entry.nbytes)
 
     def of_image(self, identity: str, rest: Hashable, make: Callable[[], T]) -> T:
         """Return what is made of an image; one without an identity does not come again.
@@ -37,16 +38,12 @@ class FeatureCache:
 
     def get(self, key: Hashable, make: Callable[[], T]) -> T:
         """Return what is under `key`, made now if it is not there; a key always stands for one type."""
-        if key in self._entries:
-            self._entries.move_to_end(key)
-            kept: T = self._entries[key]
-            return kept
-        made = make()
-        if made.nbytes <= self._max_bytes:
-            self._entries[key] = made
-            while sum(entry.nbytes for entry in self._entries.values()) > self._max_bytes:
-                self._entries.popitem(last=False)
-        return made
+        kept: T | None = self._entries.get(key)
+        if kept is None:
+            kept = make()
+            with suppress(ValueError):  # larger than the cache
+                self._entries[key] = kept
+        return kept
 
     def clear(self) -> None:
         """Drop everything."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from jaxtyping import Float
 from torch import Tensor
 
 from dinoreg.encoders.base import Encoder
@@ -14,6 +15,6 @@ class IntensityEncoder(Encoder):
     channels = 1
     margin = 0
 
-    def forward(self, image: Tensor, context: Tensor | None = None) -> Tensor:
+    def forward(self, image: Float[Tensor, "1 *s"], context: Tensor | None = None) -> Float[Tensor, "1 *s"]:
         """(1, *S) as it is."""
         return image

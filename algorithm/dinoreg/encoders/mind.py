@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
+from jaxtyping import Float
 from torch import Tensor
 
 from dinoreg.encoders.base import Encoder
@@ -39,11 +40,13 @@ class MindSsc(Encoder):
         self.channels = len(_PAIRS[rank])
         self.margin = radius + dilation
 
-    def context_map(self, image: Tensor) -> Tensor:
+    def context_map(self, image: Float[Tensor, "1 *s"]) -> Float[Tensor, "1 *s"]:
         """Return v, (1, *S), before clamping."""
         return self._excess_distances(image).mean(dim=0, keepdim=True)
 
-    def forward(self, image: Tensor, context: Tensor | None = None) -> Tensor:
+    def forward(
+        self, image: Float[Tensor, "1 *s"], context: Float[Tensor, ""] | None = None
+    ) -> Float[Tensor, "c *s"]:
         """Encode (1, *S) into (12 or 4, *S)."""
         excess = self._excess_distances(image)
         variance = excess.mean(dim=0, keepdim=True)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from jaxtyping import Float
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
@@ -32,7 +33,7 @@ class PcaBasis:
     components: Tensor
     explained: Tensor
 
-    def project(self, tokens: Tensor, *, centred: bool = True) -> Tensor:
+    def project(self, tokens: Float[Tensor, "n d"], *, centred: bool = True) -> Float[Tensor, "n k"]:
         """Return the coordinates of tokens.
 
         Args:

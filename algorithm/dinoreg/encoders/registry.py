@@ -136,7 +136,7 @@ def _load_dinov2(settings: Dinov2, device: torch.device) -> LoadedEncoder:
 def _load_dinov3(settings: Dinov3, device: torch.device) -> LoadedEncoder:
     from dinoreg.encoders.vit.dinov3 import load_dinov3
 
-    weights = own_weights(Path(settings.weights), sha256=settings.sha256 or None)
+    weights = own_weights(in_search_folders(Path(settings.weights)), sha256=settings.sha256 or None)
     encoder = load_dinov3(weights.path, normalisation=settings.normalisation, device=device)
     return LoadedEncoder(encoder, weights)
 

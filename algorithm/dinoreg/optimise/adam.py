@@ -7,11 +7,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from dinoreg.optimise.data_term import DataTerm
 from dinoreg.optimise.parameterise import Parameterisation
 from dinoreg.optimise.regularise import diffusion
+from dinoreg.space.coords import per_axis
 
 # The early stop looks at the loss once per window, so that a device is not waited for in every iteration.
 STOP_WINDOW = 10
@@ -67,7 +69,7 @@ def refine_adam(
     stop_below: float = 0.0,
     decay: bool = False,
     reach: Sequence[float] | None = None,
-) -> tuple[Tensor, AdamTrace]:
+) -> tuple[Float[Tensor, "rank *s"], AdamTrace]:
     """Minimise data_term(u) + regularity_weight * diffusion(u) over the parameters.
 
     Args:
@@ -87,7 +89,7 @@ def refine_adam(
     """
     parameters = list(parameterisation.parameters())
     step = AdamStep(parameters, learning_rate)
-    begin = [parameter.detach().clone() for parameter in parameters] if reach is not None else []
+    bounds = [] if reach is None else [(parameter, *_box(parameter, reach)) for parameter in parameters]
     losses: list[float] = []
     iteration = 0
     for iteration in range(1, iterations + 1):
@@ -95,8 +97,9 @@ def refine_adam(
         loss = data_term(displacement) + regularity_weight * diffusion(displacement, spacing_mm)
         pace = 0.5 * (1 + math.cos(math.pi * (iteration - 1) / iterations)) if decay else 1.0
         step(torch.autograd.grad(loss, parameters), pace)
-        for parameter, first in zip(parameters, begin, strict=True) if reach is not None else ():
-            _hold_within(parameter, first, reach)
+        for parameter, low, high in bounds:
+            with torch.no_grad():
+                parameter.clamp_(low, high)
         if iteration % STOP_WINDOW == 0:
             losses.append(float(loss.detach()))
             if stop_below > 0 and len(losses) > 1 and losses[-2] - losses[-1] < stop_below * abs(losses[-2]):
@@ -105,8 +108,8 @@ def refine_adam(
         return parameterisation.displacement(), AdamTrace(tuple(losses), iteration)
 
 
-@torch.no_grad()
-def _hold_within(parameter: Tensor, first: Tensor, reach: Sequence[float] | None) -> None:
-    """Keep vectors, (rank, *S), within a box around where they began."""
-    for component, start, limit in zip(parameter, first, reach or (), strict=True):
-        component.clamp_(start - limit, start + limit)
+def _box(parameter: Tensor, reach: Sequence[float]) -> tuple[Tensor, Tensor]:
+    """Return the bounds, each (rank, *S), of vectors that may move as far as `reach` from where they are."""
+    first = parameter.detach()
+    limits = per_axis(reach, first)
+    return first - limits, first + limits

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from dinoreg.encoders.pair import BoxImages
@@ -52,7 +53,9 @@ class Agreement:
         return torch.lerp(self.becomes[low], self.becomes[high], share)
 
 
-def measure_agreement(fixed: Tensor, warped: Tensor, weight: Tensor) -> Agreement:
+def measure_agreement(
+    fixed: Float[Tensor, "*s"], warped: Float[Tensor, "*s"], weight: Float[Tensor, "*s"]
+) -> Agreement:
     """Measure how intensities correspond.
 
     Args:
@@ -94,7 +97,9 @@ class AgreementFacts:
     intensity_trust: float
 
 
-def weigh_intensities(pair: FeaturePair, displacement: Tensor) -> tuple[FeaturePair, AgreementFacts]:
+def weigh_intensities(
+    pair: FeaturePair, displacement: Float[Tensor, "rank *s"]
+) -> tuple[FeaturePair, AgreementFacts]:
     """Give the channel of intensities the weight that the images show it to deserve.
 
     Args:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from dinoreg.optimise.parameterise import Parameterisation
@@ -41,7 +42,7 @@ class BSpline(Parameterisation):
         sizes = zip(lattice.image_shape, lattice.stride, mesh_of(control), strict=True)
         self._matrices = [basis_matrix(n, mesh, stride=s).to(control) for n, s, mesh in sizes]
 
-    def displacement(self) -> Tensor:
+    def displacement(self) -> Float[Tensor, "rank *s"]:
         """Return (rank, *S), cells."""
         found = apply_along_axes(self.control, self._matrices)
         return found if self._base is None else found + self._base
@@ -56,7 +57,7 @@ def choose_mesh(lattice: Lattice, control_mm: float) -> tuple[int, ...]:
     )
 
 
-def zero_control(mesh: Sequence[int], *, device: torch.device | str = "cpu") -> Tensor:
+def zero_control(mesh: Sequence[int], *, device: torch.device | str = "cpu") -> Float[Tensor, "rank *m"]:
     """Return control points of the identity for a mesh, (rank, *(mesh + 3)); one where the mesh is 0."""
     return torch.zeros(len(mesh), *(m + ORDER if m else 1 for m in mesh), device=device)
 
@@ -73,7 +74,7 @@ def mesh_of(control: Tensor) -> tuple[int, ...]:
     return tuple(size - ORDER if size > 1 else 0 for size in sizes)
 
 
-def basis_matrix(image_size: int, mesh: int, *, stride: int = 1) -> Tensor:
+def basis_matrix(image_size: int, mesh: int, *, stride: int = 1) -> Float[Tensor, "n m"]:
     """Return the weight of every control point at every cell centre of a lattice, float64.
 
     Args:
@@ -91,7 +92,7 @@ def basis_matrix(image_size: int, mesh: int, *, stride: int = 1) -> Tensor:
     return _weights((centres / image_size).clamp(max=1) * mesh, mesh)
 
 
-def refine_control(control: Tensor, mesh: Sequence[int]) -> Tensor:
+def refine_control(control: Float[Tensor, "rank *m"], mesh: Sequence[int]) -> Float[Tensor, "rank *n"]:
     """Bring control points to another mesh over the same domain.
 
     Where every number of spans is a multiple of the old one the function stays exactly the same (knot

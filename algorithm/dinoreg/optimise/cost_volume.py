@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
+from jaxtyping import Float
 from torch import Tensor
 
 from dinoreg.space.separable import Border, apply_along_axes, box_matrix
@@ -28,19 +29,19 @@ class CostVolume:
     costs: Tensor
     radius: tuple[int, ...]
 
-    def axis_candidates(self, axis: int) -> Tensor:
+    def axis_candidates(self, axis: int) -> Float[Tensor, "n"]:
         """Return the candidate displacements along one axis, (2 radius + 1,)."""
         r = self.radius[axis]
         return torch.arange(-r, r + 1, dtype=self.costs.dtype, device=self.costs.device)
 
 
 def make_cost_volume(
-    fixed: Tensor,
-    moving: Tensor,
+    fixed: Float[Tensor, "c *s"],
+    moving: Float[Tensor, "c *s"],
     radius: Sequence[int],
     *,
-    fixed_weight: Tensor | None = None,
-    moving_weight: Tensor | None = None,
+    fixed_weight: Float[Tensor, "1 *s"] | None = None,
+    moving_weight: Float[Tensor, "1 *s"] | None = None,
     border: Border = "replicate",
 ) -> CostVolume:
     """Return the smoothed squared feature distances (Heinrich et al. 2014; Siebert et al. 2021, section 2).

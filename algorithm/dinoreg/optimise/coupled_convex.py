@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from dinoreg.optimise.cost_volume import CostVolume
@@ -21,7 +22,7 @@ def solve_coupled_convex(
     spacing_mm: Sequence[float],
     coupling: Sequence[float] = COUPLING,
     border: Border = "replicate",
-) -> Tensor:
+) -> Float[Tensor, "rank *s"]:
     """Alternate between the cheapest candidate near a smooth field and the smoothing of that choice.
 
     u <- smooth(argmin_k cost_k + c |k - u|^2) for c in `coupling`, starting from the plain argmin. Distances
@@ -43,8 +44,8 @@ def solve_coupled_convex(
 
 
 def _best_candidates(
-    volume: CostVolume, near: Tensor | None, weight: float, metric: Sequence[float]
-) -> Tensor:
+    volume: CostVolume, near: Float[Tensor, "rank *s"] | None, weight: float, metric: Sequence[float]
+) -> Float[Tensor, "rank *s"]:
     """argmin_k cost_k + weight |k - near|^2 per voxel, (rank, *S); one slice of candidates at a time."""
     rank, shape = len(volume.radius), volume.costs.shape[1:]
     counts = [2 * r + 1 for r in volume.radius]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from dinoreg.optimise.similarity import Similarity
@@ -17,13 +18,19 @@ DataTerm = Callable[[Tensor], Tensor]
 Sample = Callable[[Tensor, Tensor], Tensor]
 
 
-def warp_linear(moving: Tensor, displacement: Tensor) -> Tensor:
+def warp_linear(
+    moving: Float[Tensor, "c *s"], displacement: Float[Tensor, "rank *s"]
+) -> Float[Tensor, "c *s"]:
     """Read `moving` at x + u(x) by linear interpolation, border replicated."""
     return sample_linear(moving, identity_positions(moving.shape[1:], device=moving.device) + displacement)
 
 
 def warp_and_compare(
-    similarity: Similarity, moving: Tensor, *, weight: Tensor | None = None, sample: Sample = warp_linear
+    similarity: Similarity,
+    moving: Float[Tensor, "c *s"],
+    *,
+    weight: Float[Tensor, "1 *s"] | None = None,
+    sample: Sample = warp_linear,
 ) -> DataTerm:
     """Return the term that warps `moving` and applies a similarity bound to fixed.
 
@@ -37,7 +44,12 @@ def warp_and_compare(
     return lambda displacement: similarity(sample(moving, displacement), weight)
 
 
-def ssd_term(fixed: Tensor, moving: Tensor, *, weight: Tensor | None = None) -> DataTerm:
+def ssd_term(
+    fixed: Float[Tensor, "c *s"],
+    moving: Float[Tensor, "c *s"],
+    *,
+    weight: Float[Tensor, "1 *s"] | None = None,
+) -> DataTerm:
     """Return `warp_and_compare(ssd(fixed), moving, weight=weight)`, in one pass and without a warped copy.
 
     Args:

@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from dinoreg.space.coords import identity_positions
@@ -16,7 +17,7 @@ class Parameterisation(nn.Module, ABC):
     """A displacement as a differentiable function of parameters."""
 
     @abstractmethod
-    def displacement(self) -> Tensor:
+    def displacement(self) -> Float[Tensor, "rank *s"]:
         """Return (rank, *S), cells of the lattice."""
 
 
@@ -31,7 +32,7 @@ class SmoothedDense(Parameterisation):
             box_matrix(n, width, repeats, border=border, device=start.device) for n in start.shape[1:]
         ]
 
-    def displacement(self) -> Tensor:
+    def displacement(self) -> Float[Tensor, "rank *s"]:
         """Return the smoothed vectors."""
         return apply_along_axes(self.vectors, self._smoothing)
 
@@ -53,7 +54,7 @@ class Affine(Parameterisation):
         self.matrix = nn.Parameter(torch.zeros(rank, rank, device=device))
         self.translation = nn.Parameter(torch.zeros(rank, device=device))
 
-    def displacement(self) -> Tensor:
+    def displacement(self) -> Float[Tensor, "rank *s"]:
         """Return the affine displacement, (rank, *S) cells."""
         linear = torch.einsum("ab,b...->a...", self.matrix, self._scaled)
         return linear + self.translation.view(-1, *([1] * self._scaled[0].ndim))

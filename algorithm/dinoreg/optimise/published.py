@@ -12,6 +12,7 @@ from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
+from jaxtyping import Float
 from torch import Tensor
 
 from dinoreg.encoders.pair import PairFeatures
@@ -87,7 +88,7 @@ class PublishedOptimisation:
 
 def search_published(
     fixed: Features, moving: Features, radius: int, *, consistency_iterations: int
-) -> Tensor:
+) -> Float[Tensor, "3 i j k"]:
     """Search displacements; returns them on the voxels of the image, (3, *image_shape)."""
     spacing = (1.0,) * len(fixed.lattice.shape)
     f, m = _whole_cells(fixed), _whole_cells(moving)
@@ -117,12 +118,12 @@ def search_published(
 def refine_published(
     fixed: Features,
     moving: Features,
-    start: Tensor,
+    start: Float[Tensor, "3 i j k"],
     *,
     regularity_weight: float,
     iterations: int,
     learning_rate: float,
-) -> tuple[Tensor, AdamTrace]:
+) -> tuple[Float[Tensor, "3 i j k"], AdamTrace]:
     """Refine a displacement given on the voxels of the image, (3, *image_shape); returns the same form."""
     f, m = _whole_cells(fixed), _whole_cells(moving)
     stride = fixed.lattice.stride[0]
@@ -138,7 +139,9 @@ def refine_published(
     return _stretch(refined, fixed.lattice.image_shape) * stride, trace
 
 
-def sample_published(volume: Tensor, displacement: Tensor) -> Tensor:
+def sample_published(
+    volume: Float[Tensor, "c i j k"], displacement: Float[Tensor, "3 i j k"]
+) -> Float[Tensor, "c i j k"]:
     """Read (C, *S) at x + u(x) n / (n - 1), zero outside."""
     shape = displacement.shape[1:]
     gain = torch.tensor([n / (n - 1) for n in shape], device=displacement.device).view(3, 1, 1, 1)

@@ -6,12 +6,13 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from dinoreg.space.coords import per_axis
 
 
-def diffusion(displacement: Tensor, spacing_mm: Sequence[float]) -> Tensor:
+def diffusion(displacement: Float[Tensor, "rank *s"], spacing_mm: Sequence[float]) -> Float[Tensor, ""]:
     """Return the mean squared gradient, summed over the axes: sum_a mean |du / dx_a|^2, dimensionless.
 
     Displacement and step are both taken in millimetres, so that the value does not depend on the lattice's

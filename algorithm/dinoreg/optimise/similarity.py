@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from dinoreg.space.separable import apply_along_axes, box_matrix
@@ -13,7 +14,7 @@ from dinoreg.space.separable import apply_along_axes, box_matrix
 Similarity = Callable[[Tensor, Tensor | None], Tensor]
 
 
-def ssd(fixed: Tensor) -> Similarity:
+def ssd(fixed: Float[Tensor, "c *s"]) -> Similarity:
     """Return the sum over channels of squared differences, averaged over voxels (or by weight)."""
 
     def distance(warped: Tensor, weight: Tensor | None) -> Tensor:
@@ -25,7 +26,7 @@ def ssd(fixed: Tensor) -> Similarity:
     return distance
 
 
-def ncc(fixed: Tensor, *, epsilon: float = 1e-5) -> Similarity:
+def ncc(fixed: Float[Tensor, "c *s"], *, epsilon: float = 1e-5) -> Similarity:
     """Return 1 - the correlation over all voxels, mean over channels: 0 where equal, 2 where inverted.
 
     Signed, unlike `lcc`: for images of one modality (Koegl et al. 2024). `epsilon` is relative to the
@@ -49,7 +50,7 @@ def ncc(fixed: Tensor, *, epsilon: float = 1e-5) -> Similarity:
     return distance
 
 
-def lcc(fixed: Tensor, *, window: int, floor: Tensor | None = None) -> Similarity:
+def lcc(fixed: Float[Tensor, "c *s"], *, window: int, floor: Tensor | None = None) -> Similarity:
     """Return 1 - mean squared local cross-correlation over boxes of `window` voxels, mean over channels.
 
     Squared, so that inverted contrast counts as similar (Avants et al. 2008, eq. 5; VoxelMorph's NCC).

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from jaxtyping import Bool, Float32
 from numpy.typing import NDArray
 
 from dinoreg.preprocess.intensity import Kind
@@ -15,8 +16,8 @@ _MR_SHARE = 0.05
 
 
 def threshold_foreground(
-    image: NDArray[np.float32], kind: Kind, missing: NDArray[np.bool_] | None = None
-) -> NDArray[np.bool_]:
+    image: Float32[np.ndarray, "*s"], kind: Kind, missing: Bool[np.ndarray, "*s"] | None = None
+) -> Bool[np.ndarray, "*s"]:
     """Return the body: threshold, largest connected part, holes filled.
 
     Holes are filled slice by slice along every axis, so that lungs and bowel gas, which reach the edge of the
@@ -52,7 +53,9 @@ def threshold_foreground(
     return body
 
 
-def ct_body(hu: NDArray[np.float32], missing: NDArray[np.bool_] | None = None) -> NDArray[np.bool_]:
+def ct_body(
+    hu: Float32[np.ndarray, "*s"], missing: Bool[np.ndarray, "*s"] | None = None
+) -> Bool[np.ndarray, "*s"]:
     """Return the body in a CT, lungs included even where the field of view cuts them open.
 
     What has soft tissue on both sides along any axis is inside. Where a fill surrounds the field of view, as
@@ -79,7 +82,7 @@ def ct_body(hu: NDArray[np.float32], missing: NDArray[np.bool_] | None = None) -
     return inside
 
 
-def content_box(image: NDArray[np.float32]) -> tuple[slice, ...]:
+def content_box(image: Float32[np.ndarray, "*s"]) -> tuple[slice, ...]:
     """Return the smallest box outside which every slice is constant; the whole image if it is constant."""
     box = []
     for axis in range(image.ndim):

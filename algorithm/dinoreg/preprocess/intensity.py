@@ -6,6 +6,7 @@ import re
 from typing import Literal, NamedTuple
 
 import numpy as np
+from jaxtyping import Bool, Float32
 from numpy.typing import NDArray
 
 Kind = Literal["ct", "mr"]
@@ -54,7 +55,7 @@ def stated_kind(modality: str) -> StatedKind:
     return StatedKind(families.pop(), contrast)
 
 
-def image_family(modality: str, image: NDArray[np.float32]) -> Family:
+def image_family(modality: str, image: Float32[np.ndarray, "*s"]) -> Family:
     """Decide whose intensities an image could be compared with; a cone beam gives a CT.
 
     Args:
@@ -67,7 +68,7 @@ def image_family(modality: str, image: NDArray[np.float32]) -> Family:
     return "ct" if stated == "cone-beam ct" else stated
 
 
-def image_kind(modality: str, image: NDArray[np.float32]) -> Kind:
+def image_kind(modality: str, image: Float32[np.ndarray, "*s"]) -> Kind:
     """Decide how an image is normalised from its modality's name, else from its values.
 
     Args:
@@ -82,7 +83,9 @@ def image_kind(modality: str, image: NDArray[np.float32]) -> Kind:
     return "ct" if float(image.min()) < _CT_EVIDENCE_HU else "mr"
 
 
-def window_ct(image: NDArray[np.float32], *, level_hu: float, width_hu: float) -> NDArray[np.float32]:
+def window_ct(
+    image: Float32[np.ndarray, "*s"], *, level_hu: float, width_hu: float
+) -> Float32[np.ndarray, "*s"]:
     """Clip to level +- width / 2 and scale to [0, 1]."""
     low = level_hu - width_hu / 2
     scaled: NDArray[np.float32] = np.clip((image - low) / width_hu, 0.0, 1.0).astype(np.float32)
@@ -90,8 +93,11 @@ def window_ct(image: NDArray[np.float32], *, level_hu: float, width_hu: float) -
 
 
 def clip_mr(
-    image: NDArray[np.float32], *, percentile: float, foreground: NDArray[np.bool_] | None = None
-) -> NDArray[np.float32]:
+    image: Float32[np.ndarray, "*s"],
+    *,
+    percentile: float,
+    foreground: Bool[np.ndarray, "*s"] | None = None,
+) -> Float32[np.ndarray, "*s"]:
     """Clip to [minimum, percentile] of the foreground and scale to [0, 1]; a constant image becomes 0."""
     values = image if foreground is None or not foreground.any() else image[foreground]
     low, high = float(values.min()), float(np.percentile(values, percentile))

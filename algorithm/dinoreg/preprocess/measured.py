@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from jaxtyping import Bool, Float32
 from numpy.typing import NDArray
 
 from dinoreg.preprocess.intensity import Kind
@@ -16,8 +17,8 @@ _LEAST_FILL = 0.01
 
 
 def missing_voxels(
-    image: NDArray[np.float32], kind: Kind, invalid: NDArray[np.bool_] | None
-) -> NDArray[np.bool_] | None:
+    image: Float32[np.ndarray, "*s"], kind: Kind, invalid: Bool[np.ndarray, "*s"] | None
+) -> Bool[np.ndarray, "*s"] | None:
     """Return the voxels whose value is none: NaN or infinite in the file and, in a CT, below any CT number.
 
     Args:
@@ -36,7 +37,9 @@ def missing_voxels(
     return beyond if invalid is None else beyond | invalid
 
 
-def fill_missing(image: NDArray[np.float32], missing: NDArray[np.bool_]) -> NDArray[np.float32]:
+def fill_missing(
+    image: Float32[np.ndarray, "*s"], missing: Bool[np.ndarray, "*s"]
+) -> Float32[np.ndarray, "*s"]:
     """Return a copy with the lowest measured value where nothing was measured.
 
     No threshold, window or percentile meets a number then that stands for nothing.
@@ -46,8 +49,8 @@ def fill_missing(image: NDArray[np.float32], missing: NDArray[np.bool_]) -> NDAr
 
 
 def measured_voxels(
-    image: NDArray[np.float32], missing: NDArray[np.bool_] | None = None
-) -> NDArray[np.bool_]:
+    image: Float32[np.ndarray, "*s"], missing: Bool[np.ndarray, "*s"] | None = None
+) -> Bool[np.ndarray, "*s"]:
     """Return what a scanner measured: all but what fills an image beyond its field of view.
 
     A fill is the exact value of a corner, or what is missing in a corner, where it goes on from there over

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from jaxtyping import Bool, Float32
 from numpy.typing import NDArray
 
 from dinoreg.preprocess.foreground import content_box, ct_body, threshold_foreground
@@ -38,13 +39,13 @@ class PreparedImage:
 
 
 def prepare_image(
-    image: NDArray[np.float32],
+    image: Float32[np.ndarray, "*s"],
     settings: Preprocess,
     *,
     modality: str,
-    mask: NDArray[np.bool_] | None,
+    mask: Bool[np.ndarray, "*s"] | None,
     comes_again: bool = False,
-    invalid: NDArray[np.bool_] | None = None,
+    invalid: Bool[np.ndarray, "*s"] | None = None,
 ) -> PreparedImage:
     """Normalise one image by what it is and find its foreground.
 

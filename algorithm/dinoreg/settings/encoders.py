@@ -74,14 +74,16 @@ class Dinov3(Dino):
     """DINOv3 by a checkpoint of your own: its licence has to be accepted before the download."""
 
     name: Literal["dinov3"] = "dinov3"
-    weights: Annotated[str, Field(min_length=1)]  # file or folder
+    # As the weights of `Sam`.
+    weights: Annotated[str, Field(min_length=1)]
 
 
 class Sam(TokenSettings):
     """The image encoder of SAM or MedSAM; without a cls token, the mean over the slice stands for it."""
 
     name: Literal["sam"] = "sam"
-    # File or folder; one that is not there is looked for in $DINOREG_WEIGHTS, /opt/ml/model and the image.
+    # File, folder, or name on Hugging Face; what is not there is looked for in $DINOREG_WEIGHTS,
+    # /opt/ml/model and the image.
     weights: Annotated[str, Field(min_length=1)] = "sam_vit_b_01ec64.pth"
     # What the checkpoint was trained on; "auto" goes by its name: medsam..., or sam_...
     intensities: Literal["auto", "sam", "medsam"] = "auto"

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from jaxtyping import Float
 from torch import Tensor
 
 from dinoreg.space.coords import identity_positions
 from dinoreg.space.sampling import sample_linear
 
 
-def compose(outer: Tensor, inner: Tensor) -> Tensor:
+def compose(outer: Float[Tensor, "rank *s"], inner: Float[Tensor, "rank *s"]) -> Float[Tensor, "rank *s"]:
     """Return the displacement that reads `inner` after `outer`: u(x) = outer(x) + inner(x + outer(x)).
 
     `outer` lives on the fixed lattice and is applied first to a fixed voxel; `inner` carries on towards
@@ -22,7 +23,9 @@ def compose(outer: Tensor, inner: Tensor) -> Tensor:
     return outer + sample_linear(inner, positions)
 
 
-def symmetrise(forward: Tensor, backward: Tensor, *, iterations: int) -> tuple[Tensor, Tensor]:
+def symmetrise(
+    forward: Float[Tensor, "rank *s"], backward: Float[Tensor, "rank *s"], *, iterations: int
+) -> tuple[Float[Tensor, "rank *s"], Float[Tensor, "rank *s"]]:
     """Make two displacements inverse to each other: u <- (u - v(x + u)) / 2, and v likewise, in turn.
 
     Heinrich et al. 2014, section 2.3 ("symmetric" constraint of the coupled convex optimisation).

@@ -12,10 +12,13 @@ from collections.abc import Sequence
 from functools import lru_cache
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 
-def identity_positions(shape: Sequence[int], *, device: torch.device | str = "cpu") -> Tensor:
+def identity_positions(
+    shape: Sequence[int], *, device: torch.device | str = "cpu"
+) -> Float[Tensor, "rank *s"]:
     """Return the voxel positions of a lattice.
 
     Returns:
@@ -25,7 +28,7 @@ def identity_positions(shape: Sequence[int], *, device: torch.device | str = "cp
     return torch.stack(torch.meshgrid(*axes, indexing="ij"))
 
 
-def to_sampling_grid(positions: Tensor, shape: Sequence[int]) -> Tensor:
+def to_sampling_grid(positions: Float[Tensor, "rank *t"], shape: Sequence[int]) -> Float[Tensor, "1 *t rank"]:
     """Turn voxel positions into the normalised, reversed coordinates of `grid_sample`.
 
     Convention: `align_corners=False`, normalised = (2 v + 1) / n - 1.

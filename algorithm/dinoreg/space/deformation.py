@@ -7,6 +7,7 @@ from typing import Self
 
 import torch
 import torch.nn.functional as F
+from jaxtyping import Float
 from torch import Tensor
 
 from dinoreg.space.compose import compose
@@ -23,7 +24,7 @@ class Deformation:
         lattice: where they are.
     """
 
-    vectors: Tensor
+    vectors: Float[Tensor, "rank *s"]
     lattice: Lattice
 
     @classmethod
@@ -35,7 +36,7 @@ class Deformation:
         """Bring it to another lattice over the same voxels; positions and lengths in millimetres stay."""
         return Deformation(resize_displacement(self.vectors, self.lattice, lattice), lattice)
 
-    def after(self, first: Tensor) -> Deformation:
+    def after(self, first: Float[Tensor, "rank *s"]) -> Deformation:
         """Return the deformation that moves by `first`, then by this one (see `space.compose.compose`).
 
         Args:
@@ -48,7 +49,7 @@ class Deformation:
         everywhere = shift.view(-1, *([1] * (self.vectors.ndim - 1))).expand_as(self.vectors)
         return self.after(everywhere.contiguous())
 
-    def to_voxels(self, frame: Frame) -> Tensor:
+    def to_voxels(self, frame: Frame) -> Float[Tensor, "rank *s"]:
         """Return the vectors on the whole image of a frame, (3, *frame.image_shape) voxels.
 
         Beyond the box of the frame the vectors at its border hold.

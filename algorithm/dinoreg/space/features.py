@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from dinoreg.space.coords import identity_positions, per_axis
@@ -24,8 +25,8 @@ class Features:
         lattice: where they are.
     """
 
-    values: Tensor
-    weight: Tensor
+    values: Float[Tensor, "c *s"]
+    weight: Float[Tensor, "1 *s"]
     lattice: Lattice
 
     @property
@@ -55,7 +56,7 @@ class Features:
         return Features(values, weight, lattice)
 
 
-def warp_features(features: Features, displacement: Tensor) -> Features:
+def warp_features(features: Features, displacement: Float[Tensor, "rank *s"]) -> Features:
     """Read features at x + u(x); the weight is 0 where that lies outside the lattice.
 
     Args:
@@ -70,7 +71,7 @@ def warp_features(features: Features, displacement: Tensor) -> Features:
     )
 
 
-def warp_weight(features: Features, displacement: Tensor) -> Tensor:
+def warp_weight(features: Features, displacement: Float[Tensor, "rank *s"]) -> Float[Tensor, "1 *s"]:
     """Return the weight of `warp_features` alone, (1, *S)."""
     positions = identity_positions(features.lattice.shape, device=displacement.device) + displacement
     upper = per_axis(features.lattice.shape, displacement) - 0.5

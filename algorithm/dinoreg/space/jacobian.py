@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 # Rows along the first axis that are done at a time: the nine derivatives of a whole field would be nine
@@ -10,7 +11,7 @@ from torch import Tensor
 _SLAB_VOXELS = 1 << 18
 
 
-def jacobian_determinant(displacement: Tensor) -> Tensor:
+def jacobian_determinant(displacement: Float[Tensor, "rank *s"]) -> Float[Tensor, "*s"]:
     """Return det(I + grad u) by central differences (one-sided at the border), voxel units.
 
     Args:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
+from jaxtyping import Float
 from torch import Tensor
 
 from dinoreg.space.separable import apply_along_axes, interpolation_matrix
@@ -75,7 +76,7 @@ def finest_lattice_within(
     return lattice, candidates[-1]
 
 
-def pool(volume: Tensor, stride: Sequence[int]) -> Tensor:
+def pool(volume: Float[Tensor, "c *s"], stride: Sequence[int]) -> Float[Tensor, "c *t"]:
     """Average (C, *S) over cells of `stride`; the image is replicated into cells that reach over the edge."""
     padding = [0, 0] * len(stride)
     for axis, (n, s) in enumerate(zip(volume.shape[1:], stride, strict=True)):
@@ -88,7 +89,9 @@ def pool(volume: Tensor, stride: Sequence[int]) -> Tensor:
     return average(volume, tuple(stride))
 
 
-def resize_displacement(displacement: Tensor, source: Lattice, target: Lattice) -> Tensor:
+def resize_displacement(
+    displacement: Float[Tensor, "rank *s"], source: Lattice, target: Lattice
+) -> Float[Tensor, "rank *t"]:
     """Bring a displacement to another lattice of the same image, positions and units alike.
 
     Args:

@@ -6,6 +6,7 @@ import itertools
 from typing import Literal
 
 import numpy as np
+from jaxtyping import Float32
 from numpy.typing import NDArray
 from scipy import ndimage
 
@@ -31,8 +32,8 @@ def working_grid(fixed: Grid, moving: Grid) -> Grid:
 
 
 def regrid(
-    image: NDArray[np.float32], grid: Grid, target: Grid, *, order: Literal[0, 1], outside: float
-) -> NDArray[np.float32]:
+    image: Float32[np.ndarray, "_ _ _"], grid: Grid, target: Grid, *, order: Literal[0, 1], outside: float
+) -> Float32[np.ndarray, "i j k"]:
     """Read an image at the voxels of another grid.
 
     Args:

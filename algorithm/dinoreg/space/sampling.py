@@ -7,6 +7,7 @@ from typing import Any
 import numba
 import torch
 import torch.nn.functional as F
+from jaxtyping import Float
 from torch import Tensor
 
 from dinoreg.space.coords import to_sampling_grid
@@ -15,7 +16,7 @@ from dinoreg.space.kernels import cpu as _cpu_kernels
 _MOST_THREADS = numba.get_num_threads()  # what numba was started with
 
 
-def channels_last(volume: Tensor) -> Tensor:
+def channels_last(volume: Float[Tensor, "c *s"]) -> Float[Tensor, "c *s"]:
     """Return the same (C, *S) values with the channels of a voxel contiguous, as the CPU sampler reads them.
 
     Call it once on a volume that is sampled many times.
@@ -23,7 +24,9 @@ def channels_last(volume: Tensor) -> Tensor:
     return volume.movedim(0, -1).contiguous().movedim(-1, 0)
 
 
-def sample_linear(volume: Tensor, positions: Tensor) -> Tensor:
+def sample_linear(
+    volume: Float[Tensor, "c *s"], positions: Float[Tensor, "rank *t"]
+) -> Float[Tensor, "c *t"]:
     """Read a volume at positions by linear interpolation; outside it, its border value.
 
     Convention: positions in voxels of `volume`, component a along array axis a.
@@ -57,7 +60,12 @@ def _sample_torch(volume: Tensor, positions: Tensor) -> Tensor:
     return out.reshape(volume.shape[0], -1)
 
 
-def squared_difference(fixed: Tensor, moving: Tensor, positions: Tensor, weight: Tensor) -> Tensor:
+def squared_difference(
+    fixed: Float[Tensor, "c *t"],
+    moving: Float[Tensor, "c *s"],
+    positions: Float[Tensor, "rank *t"],
+    weight: Float[Tensor, "1 *t"],
+) -> Float[Tensor, ""]:
     """Return sum_t weight[t] sum_c (moving at positions[:, t] - fixed[c, t])^2, a scalar.
 
     The same as reading `moving` by `sample_linear` and comparing, but on the CPU in one compiled pass that

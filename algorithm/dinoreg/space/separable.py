@@ -12,12 +12,13 @@ from collections.abc import Sequence
 from typing import Literal
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 Border = Literal["replicate", "zero"]
 
 
-def apply_along_axes(volume: Tensor, matrices: Sequence[Tensor]) -> Tensor:
+def apply_along_axes(volume: Float[Tensor, "c *s"], matrices: Sequence[Tensor]) -> Float[Tensor, "c *t"]:
     """Apply one matrix along each spatial axis.
 
     Args:
@@ -44,7 +45,7 @@ def box_matrix(
     *,
     border: Border = "replicate",
     device: torch.device | str = "cpu",
-) -> Tensor:
+) -> Float[Tensor, "n n"]:
     """Return (size, size): `repeats` box filters of odd `width` in turn, each with padding at the border.
 
     With "zero" a constant falls towards 0 at the border, as ConvexAdam's public code has it.
@@ -63,7 +64,7 @@ def box_matrix(
 
 def interpolation_matrix(
     size_out: int, size_in: int, stride: float, *, device: torch.device | str = "cpu"
-) -> Tensor:
+) -> Float[Tensor, "n m"]:
     """Return (size_out, size_in): linear interpolation from a lattice `stride` times coarser.
 
     Convention: coarse centre c lies at fine position (c + 0.5) * stride - 0.5; border values replicate.
@@ -81,7 +82,7 @@ def interpolation_matrix(
 
 def averaging_matrix(
     size_out: int, size_in: int, step: float, *, device: torch.device | str = "cpu"
-) -> Tensor:
+) -> Float[Tensor, "n m"]:
     """Return (size_out, size_in): linear interpolation, and where cells are wider the mean over each of them.
 
     Convention: output cell c covers the input positions [c step - 0.5, (c + 1) step - 0.5). The last one may

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from dinoreg.space.orientation import RAS, from_ras, ras_axes, to_ras, turn_vectors_from_ras
@@ -47,7 +48,7 @@ class WorkingGrid:
         """Whether this is the image's own grid."""
         return self.orientation == RAS and self.shape == self.image_shape
 
-    def resample(self, volume: Tensor) -> Tensor:
+    def resample(self, volume: Float[Tensor, "c i j k"]) -> Float[Tensor, "c r a s"]:
         """Bring (C, *image_shape) here: linear, and where voxels are coarser the mean over each of them."""
         turned = to_ras(volume, self.orientation)
         if tuple(turned.shape[1:]) == self.shape:
@@ -58,7 +59,7 @@ class WorkingGrid:
         ]
         return apply_along_axes(turned, matrices)
 
-    def displacement_to_image(self, displacement: Tensor) -> Tensor:
+    def displacement_to_image(self, displacement: Float[Tensor, "3 r a s"]) -> Float[Tensor, "3 i j k"]:
         """Bring (3, *shape), voxels of this grid, to (3, *image_shape), voxels of the image."""
         axes, _ = ras_axes(self.orientation)
         sizes = [self.image_shape[axis] for axis in axes]

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from regtask.dataset import Dataset
+from regtask.digest import file_sha256
 from regtask.pair import Pair
 
 
@@ -41,8 +41,7 @@ class InputDigests:
             facts = path.stat()
             key = (path, facts.st_mtime_ns, facts.st_size)
             if key not in self._known:
-                with path.open("rb") as stream:
-                    self._known[key] = hashlib.file_digest(stream, "sha256").hexdigest()
+                self._known[key] = file_sha256(path)
         except OSError:
             return None
         return self._known[key]

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
+from dinoreg import runtime
+from dinoreg.encoders.pool import EncoderPool
+from dinoreg.settings.config import Config
 from regtask.atomic import atomic_write_text
 from regtask.documents import read_json
 from regtask.errors import DataError, Fault, OutputError
@@ -64,3 +68,30 @@ def read_pairs(folder: Path) -> dict[str, dict[str, Any]]:
             Fault("manifest not readable", str(path), got=str(error), remedy="remove it to start afresh")
         ) from error
     return pairs
+
+
+def run_header(config: Config, pool: EncoderPool, digest: str) -> dict[str, Any]:
+    """Return what a manifest says of all pairs: settings, weights, machine, time.
+
+    Args:
+        config: all settings.
+        pool: with the encoders that the settings name.
+        digest: of the configuration, see `config_hash`.
+    """
+    sources = enumerate(pool.sources(config.features.encoders))
+    return {
+        "started": datetime.now(UTC).isoformat(timespec="seconds"),
+        "config": config.model_dump(mode="json"),
+        "config_hash": digest,
+        "weights": {
+            str(n): {
+                "encoder": source.settings.name,
+                "sha256": source.weights.sha256,
+                "provenance": source.weights.provenance,
+                "path": str(source.weights.path),
+            }
+            for n, source in sources
+            if source.weights is not None
+        },
+        "machine": runtime.describe_machine(pool.device),
+    }

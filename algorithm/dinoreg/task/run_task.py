@@ -7,35 +7,28 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from dinoreg import runtime
-from dinoreg.encoders.pca import write_basis
 from dinoreg.encoders.pool import EncoderPool
 from dinoreg.encoders.registry import Load, load_encoder
 from dinoreg.errors import PairsFailedError, VerdictError
-from dinoreg.pipeline.register import Registration
 from dinoreg.preprocess.pair import ImagePair, Scan
 from dinoreg.settings.config import Config
 from dinoreg.settings.load import config_hash
 from dinoreg.task.advice import intensities_across_modalities
-from dinoreg.task.entry import Attempt, OnFailure, attempt, registration_facts, say_verdicts
+from dinoreg.task.entry import OnFailure, attempt, registration_facts, say_verdicts
 from dinoreg.task.inputs import InputDigests, changes
-from dinoreg.task.manifest import MANIFEST_NAME, Manifest, Status, read_pairs
+from dinoreg.task.manifest import MANIFEST_NAME, Manifest, Status, read_pairs, run_header
+from dinoreg.task.output import TaskOutput
 from dinoreg.task.progress import RunProgress
 from regtask.atomic import remove_leftovers
 from regtask.dataset import Dataset, Split
-from regtask.errors import DataError, Fault, OutputError
-from regtask.fields import write_field
-from regtask.grid import Grid
-from regtask.images import Volume, read_header, read_mask, read_volume
-from regtask.names import field_names
+from regtask.errors import DataError, Fault
+from regtask.images import Volume, read_mask, read_volume
 from regtask.pair import Pair
 from regtask.verify import verify_pairs
 
@@ -110,7 +103,7 @@ def run_task(
             if options.resume and manifest.is_complete(pair.case_key, run.digest, options.output):
                 changed = changes(manifest.pairs[pair.case_key], run.inputs.of(pair))
                 if not changed:
-                    run.draw_missing(pair, manifest.pairs[pair.case_key])
+                    run.output.draw_missing(pair, manifest.pairs[pair.case_key])
                     progress.pair_done(pair.case_key, "complete already")
                     continue
                 log.info("%s: registered anew: %s", pair.case_key, ", ".join(changed))
@@ -144,19 +137,17 @@ class _Run:
         self._pool, self._sources = pool, pool.sources(config.features.encoders)
         self._uses = Counter(path for pair in pairs for path in (pair.fixed, pair.moving))
         self.inputs = InputDigests(dataset)
+        self.output = TaskOutput(options.output, config.output, pictures=options.pictures)
         self.digest = config_hash(config, {n: s.digests for n, s in enumerate(self._sources)})
 
     def open_output(self) -> Manifest:
         """Make the output folder and begin, or take up, its manifest."""
         options, output = self._options, self._options.output
-        try:
-            output.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise OutputError(Fault("output folder not usable", str(output), got=str(error))) from error
+        self.output.make_folder()
         if options.resume:
             remove_leftovers(output)
         else:
-            self._refuse_what_exists()
+            self.output.refuse_what_exists(self._pairs)
         header = run_header(self._config, self._pool, self.digest)
         header |= {"task": self._dataset.name, "split": options.split}
         return Manifest(header, read_pairs(output) if options.resume else {})
@@ -189,14 +180,13 @@ class _Run:
         status: Status = "ok"
         if found.registration is not None:
             grids = (volume.grid for volume in volumes)
-            entry["files"] = self._write(pair, found.registration.displacement, *grids)
+            entry["files"] = self.output.write_field(pair, found.registration.displacement, *grids)
             entry |= registration_facts(found.registration)
-            self._write_bases(pair, found.registration)
-            if self._options.pictures:
-                self._draw(pair, volumes[0], volumes[1], found.registration)
+            self.output.write_bases(pair, found.registration)
+            self.output.draw(pair, volumes[0], volumes[1], found.registration)
         else:
             entry["error"] = found.error
-            entry["files"], entry["fallback"] = self._write_safe(pair, found)
+            entry["files"], entry["fallback"] = self.output.write_safe(pair, found)
             status = "fallback" if entry["files"] else "failed"
         return {
             "status": status,
@@ -204,34 +194,6 @@ class _Run:
             "peak_memory_mib": round(runtime.peak_memory_mib(self._options.device), 1),
             **entry,
         }
-
-    def draw_missing(self, pair: Pair, entry: dict[str, Any]) -> None:
-        """Draw the picture of a complete pair from its written field, where it is wanted and not there."""
-        if not self._options.pictures:
-            return
-        output = self._options.output
-        try:
-            from dinoreg.task.pictures import draw_from_field  # matplotlib only where it is wanted
-
-            draw_from_field(output / "pictures", pair, output / next(iter(entry["files"])))
-        except Exception:
-            log.exception("%s: no picture", pair.case_key)
-
-    def _refuse_what_exists(self) -> None:
-        output, naming = self._options.output, self._config.output.naming
-        wanted = [name for p in self._pairs for name in field_names(p.fixed_id, p.moving_id, naming)]
-        present = [name for name in (MANIFEST_NAME, *wanted) if (output / name).exists()]
-        if not present:
-            return
-        more = f" and {len(present) - 3} more" if len(present) > 3 else ""
-        raise OutputError(
-            Fault(
-                "output exists already",
-                str(output),
-                got=", ".join(present[:3]) + more,
-                remedy="choose another folder, or --resume to keep what is complete",
-            )
-        )
 
     def _scan(self, path: Path, volume: Volume, mask: Path | None) -> Scan:
         return Scan(
@@ -243,74 +205,3 @@ class _Run:
             name=str(path),
             comes_again=self._uses[path] > 1,
         )
-
-    def _write(
-        self, pair: Pair, displacement: NDArray[np.float32], fixed: Grid, moving: Grid | None
-    ) -> dict[str, int]:
-        files = {}
-        for name in field_names(pair.fixed_id, pair.moving_id, self._config.output.naming):
-            path = self._options.output / name
-            write_field(path, displacement, fixed, moving)
-            files[name] = path.stat().st_size
-        return files
-
-    def _write_bases(self, pair: Pair, result: Registration) -> None:
-        """Write the PCA basis of each encoder that has one, where that is wanted."""
-        if not self._config.output.basis:
-            return
-        folder = self._options.output / "basis"
-        folder.mkdir(exist_ok=True)
-        for n, seen in enumerate(result.evidence):
-            write_basis(folder / f"{pair.fixed_id}_{pair.moving_id}_{n}.safetensors", seen.basis)
-
-    def _write_safe(self, pair: Pair, found: Attempt) -> tuple[dict[str, int], str]:
-        """Write the start if the pair came that far, else the identity; nothing where no grid is known."""
-        fixed, moving = _readable_grid(pair.fixed), _readable_grid(pair.moving)
-        grid = fixed or moving
-        if grid is None:
-            return {}, "none"
-        field, kind = found.safe_field(grid.shape)
-        return self._write(pair, field, grid, moving), kind
-
-    def _draw(self, pair: Pair, fixed: Volume, moving: Volume, result: Registration) -> None:
-        """Draw the pictures of a pair; one that fails costs a log line, not the pair."""
-        try:
-            from dinoreg.task.pictures import draw_pictures  # matplotlib only where it is wanted
-
-            draw_pictures(self._options.output / "pictures", pair, fixed, moving, result)
-        except Exception:
-            log.exception("%s: no picture", pair.case_key)
-
-
-def run_header(config: Config, pool: EncoderPool, digest: str) -> dict[str, Any]:
-    """Return what a manifest says of all pairs: settings, weights, machine, time.
-
-    Args:
-        config: all settings.
-        pool: with the encoders that the settings name.
-        digest: of the configuration, see `config_hash`.
-    """
-    sources = enumerate(pool.sources(config.features.encoders))
-    return {
-        "started": datetime.now(UTC).isoformat(timespec="seconds"),
-        "config": config.model_dump(mode="json"),
-        "config_hash": digest,
-        "weights": {
-            str(n): {
-                "encoder": source.settings.name,
-                "sha256": source.weights.sha256,
-                "provenance": source.weights.provenance,
-                "path": str(source.weights.path),
-            }
-            for n, source in sources
-            if source.weights is not None
-        },
-        "machine": runtime.describe_machine(pool.device),
-    }
-
-
-def _readable_grid(path: Path) -> Grid | None:
-    try:
-        return read_header(path).grid
-    except DataError:
-        return None

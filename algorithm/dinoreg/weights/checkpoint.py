@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
 from dinoreg.errors import WeightsError
-from dinoreg.weights.search import MODEL_FILE
 from regtask.errors import Fault
 
 _SHOWN = 8
@@ -26,39 +23,31 @@ class Checkpoint:
     Attributes:
         path: where they were read.
         tensors: by the publisher's names, on the CPU.
-        config: content of `config.json` for a Hugging Face folder, else None.
     """
 
     path: Path
     tensors: Mapping[str, Tensor]
-    config: Mapping[str, Any] | None = None
 
 
 def read_checkpoint(path: Path) -> Checkpoint:
-    """Read a `.safetensors` file, a Hugging Face folder, or anything else as a torch file of tensors only.
+    """Read a `.safetensors` file, or anything else as a torch file of tensors only.
 
     Raises:
         WeightsError: the file is absent, damaged, or holds something else than named tensors.
     """
-    config = None
     try:
-        if path.is_dir():
-            config = json.loads((path / "config.json").read_text(encoding="utf-8"))
-            content = load_file(path / MODEL_FILE)
-        elif path.suffix == ".safetensors":
+        if path.suffix == ".safetensors":
             content = load_file(path)
         else:
             content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # of damaged bytes the parsers make errors of ten different classes
         raise _unreadable(path, str(error).splitlines()[0] if str(error) else type(error).__name__) from error
-    if not isinstance(config, dict | None):
-        raise _unreadable(path, "config.json is not a JSON object")
     if not isinstance(content, dict) or not content:
         raise _unreadable(path, f"{type(content).__name__} instead of named tensors")
     for name, value in content.items():
         if not (isinstance(name, str) and isinstance(value, Tensor)):
             raise _unreadable(path, f"{name!r} is {type(value).__name__}, not a tensor")
-    return Checkpoint(path, content, config)
+    return Checkpoint(path, content)
 
 
 def convert(
@@ -102,7 +91,21 @@ def convert(
             bad.append(source)
         else:
             converted.update(zip(targets, torch.split(tensor, rows), strict=True))
-    faults = [
+    faults = tensor_faults(where, missing, unexpected, wrong, bad)
+    if faults:
+        raise WeightsError(faults[0], *faults[1:])
+    return converted
+
+
+def tensor_faults(
+    where: Path,
+    missing: Sequence[str],
+    unexpected: Sequence[str],
+    wrong: Sequence[str],
+    bad: Sequence[str],
+) -> list[Fault]:
+    """Return a fault per kind of what is wrong with tensors, each with its names."""
+    return [
         Fault(what, str(where), got=_shorten(names))
         for what, names in (
             ("tensors are missing", missing),
@@ -112,12 +115,9 @@ def convert(
         )
         if names
     ]
-    if faults:
-        raise WeightsError(faults[0], *faults[1:])
-    return converted
 
 
-def _shorten(names: list[str]) -> str:
+def _shorten(names: Sequence[str]) -> str:
     rest = len(names) - _SHOWN
     return ", ".join(names[:_SHOWN]) + (f" and {rest} more" if rest > 0 else "")
 
@@ -127,7 +127,7 @@ def _unreadable(path: Path, reason: str) -> WeightsError:
         Fault(
             "not a file of weights",
             str(path),
-            expected=f"tensors in a .pth or .safetensors file, or a folder with config.json and {MODEL_FILE}",
+            expected="named tensors in a .pth or .safetensors file",
             got=reason,
         )
     )

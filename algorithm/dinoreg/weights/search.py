@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 import sys
@@ -12,7 +11,9 @@ from pathlib import Path
 from typing import Literal
 
 from dinoreg.errors import WeightsError
+from dinoreg.weights.model_folder import enclosing_folder, folder_sha256, is_model_folder, model_folder_in
 from dinoreg.weights.official import OfficialFile, known_file
+from regtask.digest import file_sha256
 from regtask.errors import Fault, nearest
 
 WEIGHTS_VARIABLE = "DINOREG_WEIGHTS"
@@ -20,7 +21,6 @@ _MOUNT = Path("/opt/ml/model")  # where Grand Challenge unpacks a model tarball
 _IN_IMAGE = Path("/opt/dinoreg/weights")  # where ./build.sh --weights puts them
 # Where those lie that come with the project: beside the package in a checkout, else below the prefix.
 _WITH_PROJECT = (Path(__file__).parents[2] / "weights", Path(sys.prefix) / "share" / "dinoreg" / "weights")
-MODEL_FILE = "model.safetensors"  # of a Hugging Face folder
 _THREE_WAYS = (
     "one of: `dinoreg weights fetch {variant} --output DIR` and DINOREG_WEIGHTS=DIR; "
     "`./build.sh --weights DIR` to bake DIR into the image; "
@@ -35,7 +35,7 @@ class WeightsFile:
 
     Attributes:
         path: a file, or a Hugging Face folder.
-        sha256: of the file, or of the folder's `model.safetensors`.
+        sha256: of the file, or of the folder (see `folder_sha256`).
         provenance: "official" if the digest is the pinned one, else "custom".
     """
 
@@ -59,10 +59,11 @@ def find_weights(
 ) -> WeightsFile:
     """Find the weights of a DINOv2 variant or of "dino3d" and check their digest.
 
-    A file under the official name must have the pinned digest. Any other file is "custom": it needs either
-    an explicit path or its digest. In a folder the official name comes first, then `VARIANT.pth`,
-    `VARIANT.safetensors` and a Hugging Face folder `VARIANT`. The first find counts, and if it is wrong that
-    is an error, not a reason to go on.
+    A file under the official name must have the pinned digest. Other weights than the official ones are
+    "custom": they need either an explicit path or their digest. In a folder the official name comes first,
+    then `VARIANT.pth`, `VARIANT.safetensors`, a Hugging Face folder `VARIANT`, and the one that Meta
+    publishes (see `model_folder_in`). The first find counts, and if it is wrong that is an error, not a
+    reason to go on.
 
     Args:
         variant: such as "vitl14-reg".
@@ -74,6 +75,7 @@ def find_weights(
         WeightsError: unknown variant, nothing found, wrong digest, or a custom file that nobody vouched for.
     """
     official = known_file(variant)
+    explicit = explicit and enclosing_folder(explicit)
     if explicit is not None and (explicit.is_file() or is_model_folder(explicit)):
         return _checked(explicit, official, sha256, vouched=True)
     if explicit is not None:
@@ -104,13 +106,24 @@ def locate(official: OfficialFile, folders: Sequence[Path]) -> Path | None:
         for name in (official.name, f"{variant}.pth", f"{variant}.safetensors", variant):
             if (folder / name).is_file() or is_model_folder(folder / name):
                 return folder / name
+        published = official.folder and model_folder_in(folder, official.folder.name)
+        if published:
+            return published
     return None
 
 
 def in_search_folders(path: Path) -> Path:
-    """Return a path as it is, or where it is not there the first place of it in `search_folders()`."""
-    candidates = [path, *(folder / path for folder in search_folders())]
-    return next((place for place in candidates if place.exists()), path)
+    """Return a path as it is, or where it is not there the first place of it in `search_folders()`.
+
+    A name on Hugging Face, such as "facebook/sam-vit-base", stands for its folder (see `model_folder_in`).
+    """
+    if path.exists():
+        return path
+    for folder in search_folders():
+        place = folder / path if (folder / path).exists() else model_folder_in(folder, path.as_posix())
+        if place is not None:
+            return place
+    return path
 
 
 def own_weights(path: Path, *, sha256: str | None = None) -> WeightsFile:
@@ -124,6 +137,7 @@ def own_weights(path: Path, *, sha256: str | None = None) -> WeightsFile:
     Raises:
         WeightsError: it is not there, or the digest is another one.
     """
+    path = enclosing_folder(path)
     if not (path.is_file() or is_model_folder(path)):
         raise WeightsError(
             Fault("no weights", str(path), expected="a checkpoint file or a folder with config.json")
@@ -137,23 +151,16 @@ def own_weights(path: Path, *, sha256: str | None = None) -> WeightsFile:
     return WeightsFile(path, digest, "custom")
 
 
-def is_model_folder(path: Path) -> bool:
-    """Tell whether a path is a Hugging Face folder."""
-    return (path / "config.json").is_file()
-
-
 def file_digest(path: Path) -> str:
     """Return the sha256 of a file, or of a Hugging Face folder's tensors.
 
     Raises:
         WeightsError: it cannot be read.
     """
-    file = path / MODEL_FILE if path.is_dir() else path
     try:
-        with file.open("rb") as stream:
-            return hashlib.file_digest(stream, "sha256").hexdigest()
+        return folder_sha256(path) if path.is_dir() else file_sha256(path)
     except OSError as error:
-        raise WeightsError(Fault("cannot read the weights", str(file), got=str(error.strerror))) from error
+        raise WeightsError(Fault("cannot read the weights", str(path), got=str(error.strerror))) from error
 
 
 def _checked(path: Path, official: OfficialFile, sha256: str | None, *, vouched: bool) -> WeightsFile:
@@ -161,14 +168,14 @@ def _checked(path: Path, official: OfficialFile, sha256: str | None, *, vouched:
     expected = sha256 or (official.sha256 if path.name == official.name else None)
     if expected is not None and digest != expected.lower():
         raise _mismatch(path, expected, digest)
-    if digest == official.sha256:
+    if digest in official.digests:
         return WeightsFile(path, digest, "official")
     if expected is None and not vouched:
         raise WeightsError(
             Fault(
                 "weights that are not the official ones",
                 str(path),
-                expected=f"sha256 {official.sha256}",
+                expected=f"sha256 {' or '.join(official.digests)}",
                 got=f"sha256 {digest}",
                 remedy="if they are meant, state this sha256 or the path in the configuration",
             )

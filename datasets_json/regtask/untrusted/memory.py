@@ -2,11 +2,12 @@
 
 import math
 import os
-import resource
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+import psutil
 
 from regtask.errors import DataError, Fault
 
@@ -63,7 +64,7 @@ def free_bytes() -> int:
     """
     if text := os.environ.get(VARIABLE):
         return _amount(text)
-    return max(0, min(_machine(), *_control_groups(), _address_space()))
+    return max(0, min(psutil.virtual_memory().available, *_control_groups(), _address_space()))
 
 
 def in_words(count: int) -> str:
@@ -83,14 +84,6 @@ def _amount(text: str) -> int:
     if not number.isascii() or not number.isdigit() or len(number) > 15:
         raise DataError(Fault("not an amount of memory", VARIABLE, "such as 8G", text))
     return int(number) * _UNITS[unit]
-
-
-def _machine() -> int:
-    try:
-        lines = (_PROC / "meminfo").read_text(encoding="ascii").splitlines()
-        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:"))
-    except (OSError, ValueError, StopIteration):
-        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 
 def _control_groups() -> Iterator[int]:
@@ -137,11 +130,8 @@ def _reclaimable(folder: Path) -> int:
 
 
 def _address_space() -> int:
-    limit = resource.getrlimit(resource.RLIMIT_AS)[0]
-    if limit == resource.RLIM_INFINITY:
+    if sys.platform != "linux":
         return _UNLIMITED
-    try:
-        pages = int((_PROC / "self/statm").read_text(encoding="ascii").split()[0])
-    except (OSError, ValueError, IndexError):
-        return limit
-    return limit - pages * resource.getpagesize()
+    process = psutil.Process()
+    limit = process.rlimit(psutil.RLIMIT_AS)[0]
+    return _UNLIMITED if limit == psutil.RLIM_INFINITY else limit - process.memory_info().vms

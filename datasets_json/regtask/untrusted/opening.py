@@ -19,8 +19,10 @@ _KINDS = MappingProxyType(
     }
 )
 _REMEDY = "check the path"
-# Without O_NONBLOCK the opening of a pipe waits until somebody writes to it.
-_FLAGS = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY
+# Without O_NONBLOCK the opening of a pipe waits until somebody writes to it. Windows has the last one alone.
+_FLAGS = os.O_RDONLY
+for _name in ("O_NONBLOCK", "O_CLOEXEC", "O_NOCTTY", "O_BINARY"):
+    _FLAGS |= getattr(os, _name, 0)
 
 
 def open_regular(path: Path) -> IO[bytes]:

@@ -7,8 +7,8 @@ from importlib import resources
 from pathlib import Path
 
 from regtask.dataset import Dataset, Split
+from regtask.digest import file_sha256
 
-_CHUNK = 1 << 20
 # The parts of the program that scores depend on; how they are ranked and shown is done anew each time.
 _JUDGING = ("metrics", "inputs", "scoring", "checking")
 
@@ -72,11 +72,7 @@ def _sources(folder: Path) -> Iterable[Path]:
 def _file(path: Path) -> str:
     if not path.is_file():  # a pipe would never end
         return "no file"
-    hasher = hashlib.sha256()
     try:
-        with path.open("rb") as stream:
-            while chunk := stream.read(_CHUNK):
-                hasher.update(chunk)
+        return file_sha256(path)
     except OSError as error:  # whoever opens it will say so
         return f"unreadable: {error.strerror}"
-    return hasher.hexdigest()

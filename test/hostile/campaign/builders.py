@@ -11,18 +11,18 @@ import numpy as np
 SHAPE = (12, 10, 8)
 _OFFSETS = {
     "sizeof_hdr": (0, "i"),
-    "dim": (40, "8h"),
+    "dim": (40, "h"),
     "intent_code": (68, "h"),
     "datatype": (70, "h"),
     "bitpix": (72, "h"),
-    "pixdim": (76, "8f"),
+    "pixdim": (76, "f"),
     "vox_offset": (108, "f"),
     "scl_slope": (112, "f"),
     "scl_inter": (116, "f"),
     "qform_code": (252, "h"),
     "sform_code": (254, "h"),
-    "quaternion": (256, "6f"),
-    "srow": (280, "12f"),
+    "quaternion": (256, "f"),
+    "srow": (280, "f"),
     "magic": (344, "4s"),
 }
 
@@ -46,7 +46,8 @@ def nifti(array=None, *, order="<", data=None, extra=b"", **fields) -> bytes:
     header = bytearray(352)
     for key, value in (sound | fields).items():
         offset, form = _OFFSETS[key]
-        struct.pack_into(order + form, header, offset, *(value if isinstance(value, tuple) else (value,)))
+        values = value if isinstance(value, tuple) else (value,)
+        struct.pack_into(order + len(values) * form, header, offset, *values)
     voxels = array.astype(array.dtype.newbyteorder(order)).tobytes(order="F") if data is None else data
     return bytes(header) + extra + voxels
 

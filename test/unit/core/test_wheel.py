@@ -11,7 +11,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[3]
 SOURCES = {"regtask": "datasets_json", "regeval": "evaluation", "dinoreg": "algorithm"}
-NAMES = {"PIL": "pillow"}  # of distributions that are not named like their module
+NAMES = {"tomli_w": "tomli-w", "PIL": "pillow"}  # of distributions that are not named like their module
 BUILD = "import sys; from setuptools import build_meta; print(build_meta.build_wheel(sys.argv[1]))"
 
 

@@ -1,13 +1,12 @@
 """A grid on which no mistake hides: non-cubic, anisotropic, oblique, off-centre; and files that lie."""
 
-import gzip
 import json
-import struct
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
 import pytest
+from campaign.builders import nifti, packed
 
 from regtask import Grid, write_volume
 
@@ -33,31 +32,6 @@ def values(grid: Grid) -> np.ndarray:
 @pytest.fixture
 def raw_nifti(tmp_path: Path) -> HeaderWriter:
     """Write a NIfTI-1 file byte by byte, with any field of the header set to anything."""
-    offsets = {
-        "sizeof_hdr": (0, "i"),
-        "dim": (40, "8h"),
-        "datatype": (70, "h"),
-        "bitpix": (72, "h"),
-        "pixdim": (76, "8f"),
-        "vox_offset": (108, "f"),
-        "scl_slope": (112, "f"),
-        "scl_inter": (116, "f"),
-        "qform_code": (252, "h"),
-        "sform_code": (254, "h"),
-        "quaternion": (256, "3f"),
-        "srow": (280, "12f"),
-    }
-    sound = {
-        "sizeof_hdr": 348,
-        "dim": (3, 2, 3, 4, 1, 1, 1, 1),
-        "datatype": 4,
-        "bitpix": 16,
-        "pixdim": (1, 2, 3, 4, 0, 0, 0, 0),
-        "vox_offset": 352,
-        "scl_slope": 1,
-        "sform_code": 1,
-        "srow": (2, 0, 0, -5, 0, 3, 0, 6, 0, 0, 4, 7),
-    }
 
     def write(
         name: str = "x.nii",
@@ -67,16 +41,12 @@ def raw_nifti(tmp_path: Path) -> HeaderWriter:
         pack: bool | None = None,
         **fields,
     ) -> Path:
-        header = bytearray(352)
-        for key, value in (sound | fields).items():
-            offset, form = offsets[key]
-            struct.pack_into(order + form, header, offset, *(value if isinstance(value, tuple) else (value,)))
-        header[344:348] = b"n+1\0"
-        voxels = np.arange(24, dtype=f"{order}i2").tobytes() if data is None else data
-        content = bytes(header) + voxels
-        packed = name.endswith(".gz") if pack is None else pack
+        voxels = np.arange(24, dtype=np.int16).reshape((2, 3, 4), order="F")
+        placed = {"pixdim": (1, 2, 3, 4, 0, 0, 0, 0), "srow": (2, 0, 0, -5, 0, 3, 0, 6, 0, 0, 4, 7)}
+        content = nifti(voxels, data=data, order=order, **(placed | fields))
+        pack = name.endswith(".gz") if pack is None else pack
         path = tmp_path / name
-        path.write_bytes(gzip.compress(content, mtime=0) if packed else content)
+        path.write_bytes(packed(content) if pack else content)
         return path
 
     return write

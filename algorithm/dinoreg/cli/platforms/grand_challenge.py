@@ -74,7 +74,7 @@ class Registration:
         """
         from dinoreg.preprocess.together import bring_together
         from dinoreg.task.entry import attempt, registration_facts, say_verdicts
-        from dinoreg.task.run_task import run_header
+        from dinoreg.task.manifest import run_header
 
         names = self._names
         images = read_inputs(job, names)

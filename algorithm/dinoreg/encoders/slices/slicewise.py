@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
+from jaxtyping import Float, Shaped
 from torch import Tensor
 
 from dinoreg.encoders.joint_basis import counting
@@ -56,8 +57,8 @@ class TokenVolume:
 @torch.inference_mode()
 def encode_slices(
     encoder: SliceEncoder,
-    values: Tensor,
-    foreground: Tensor,
+    values: Float[Tensor, "i j k"],
+    foreground: Shaped[Tensor, "i j k"],
     plan: SlicePlan,
     *,
     batch: int,
@@ -116,8 +117,8 @@ def encode_slices(
 
 
 def place_tokens(
-    values: Tensor, plan: SlicePlan, lattice: Lattice, *, origin: Sequence[int] = (0, 0, 0)
-) -> Tensor:
+    values: Float[Tensor, "n c h w"], plan: SlicePlan, lattice: Lattice, *, origin: Sequence[int] = (0, 0, 0)
+) -> Float[Tensor, "c i j k"]:
     """Bring values of patches to a lattice: linear between patches and slices, averaged over its cells.
 
     Convention: cell c of the lattice covers the voxels [c s, (c + 1) s) after `origin`, so that its centre

@@ -13,13 +13,16 @@ from transformers import Dinov2Config, Dinov2Model, Dinov2WithRegistersConfig, D
 from dinoreg.encoders.slices.base import SliceEncoder, SliceTokens
 from dinoreg.encoders.vit.dinov2_keys import VARIANTS, Architecture, layout, recognise, with_cls_position
 from dinoreg.encoders.vit.position_embedding import interpolate_position
+from dinoreg.encoders.vit.pretrained import load_pretrained
 from dinoreg.encoders.vit.slice_input import Normalisation, check_normalisation, patch_grid, to_three_channels
 from dinoreg.errors import WeightsError
 from dinoreg.weights.checkpoint import convert, read_checkpoint
-from dinoreg.weights.model_folder import check_config
+from dinoreg.weights.model_folder import CONFIG, read_config
 from regtask.errors import Fault
 
 log = logging.getLogger(__name__)
+
+_MASK_TOKEN = "embeddings.mask_token"
 
 
 class Dinov2Encoder(SliceEncoder):
@@ -85,23 +88,46 @@ def load_dinov2(
     Raises:
         WeightsError: unreadable, another architecture, or tensors that are missing, too many or misshapen.
     """
+    model, architecture = _from_folder(variant, path) if path.is_dir() else _from_file(variant, path)
+    encoder = Dinov2Encoder(model, architecture, normalisation).eval().requires_grad_(False)
+    return encoder.to(device=device, dtype=dtype)
+
+
+def _from_folder(variant: str | None, folder: Path) -> tuple[Any, Architecture]:
+    config = read_config(
+        folder,
+        {"hidden_act": "gelu", "layer_norm_eps": 1e-6, "qkv_bias": True, "mlp_ratio": 4, "num_channels": 3},
+        stated=("hidden_size", "num_hidden_layers", "num_attention_heads", "image_size", "patch_size"),
+    )
+    kinds: dict[Any, tuple[Any, dict[str, Any]]] = {
+        "dinov2": (Dinov2Model, {"use_mask_token": False}),
+        "dinov2_with_registers": (Dinov2WithRegistersModel, {}),
+    }
+    kind = str(config.get("model_type"))
+    if kind not in kinds:
+        raise WeightsError(Fault("no DINOv2", f"{folder / CONFIG}, model_type", " or ".join(kinds), kind))
+    registers = int(config.get("num_register_tokens", 4)) if kind != "dinov2" else 0
+    architecture = Architecture(
+        width=config["hidden_size"],
+        depth=config["num_hidden_layers"],
+        heads=config["num_attention_heads"],
+        gated=bool(config.get("use_swiglu_ffn", False)),
+        registers=registers,
+        grid=config["image_size"] // config["patch_size"],
+        patch_size=config["patch_size"],
+    )
+    _check_variant(variant, architecture, folder)
+    model_class, settings = kinds[kind]
+    model = load_pretrained(model_class, folder, config, ignored=[_MASK_TOKEN], **settings)
+    model.embeddings.mask_token = None  # only the training needs it
+    log.info("%s: DINOv2 %s, by transformers", folder, variant or architecture)
+    return model, architecture
+
+
+def _from_file(variant: str | None, path: Path) -> tuple[Any, Architecture]:
     checkpoint = read_checkpoint(path)
     architecture, dialect = recognise(checkpoint)
-    if variant is not None and VARIANTS.get(variant) != architecture:
-        name = next((name for name, known in VARIANTS.items() if known == architecture), str(architecture))
-        raise WeightsError(Fault("another DINOv2 than asked for", str(path), expected=variant, got=name))
-    if checkpoint.config is not None:
-        check_config(
-            path,
-            checkpoint.config,
-            {
-                "model_type": "dinov2_with_registers" if architecture.registers else "dinov2",
-                "hidden_size": architecture.width,
-                "hidden_act": "gelu",
-                "layer_norm_eps": 1e-6,
-                "qkv_bias": True,
-            },
-        )
+    _check_variant(variant, architecture, path)
     with torch.device("meta"):
         model = _empty_model(architecture)
     tensors = with_cls_position(checkpoint.tensors, dialect)
@@ -111,8 +137,13 @@ def load_dinov2(
     )
     model.load_state_dict(state, strict=True, assign=True)
     log.info("%s: DINOv2 %s, names of %s", path, variant or architecture, dialect.title)
-    encoder = Dinov2Encoder(model, architecture, normalisation).eval().requires_grad_(False)
-    return encoder.to(device=device, dtype=dtype)
+    return model, architecture
+
+
+def _check_variant(variant: str | None, architecture: Architecture, path: Path) -> None:
+    if variant is not None and VARIANTS.get(variant) != architecture:
+        name = next((name for name, known in VARIANTS.items() if known == architecture), str(architecture))
+        raise WeightsError(Fault("another DINOv2 than asked for", str(path), expected=variant, got=name))
 
 
 def _empty_model(architecture: Architecture) -> Any:

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dinoreg.encoders.vit.layout import Dialect, same, weight_and_bias
+from dinoreg.encoders.vit.layout import OF_A_FOLDER, Dialect, same, weight_and_bias
 from dinoreg.errors import WeightsError
 from dinoreg.weights.checkpoint import Checkpoint
 from regtask.errors import Fault
@@ -86,44 +86,10 @@ _TIMM = Dialect(
     gated={"mlp.fc1": ("mlp.gate_proj", "mlp.up_proj"), "mlp.fc2": ("mlp.down_proj",)},
     **_PUBLISHED,
 )
-_TRANSFORMERS: dict[str, Any] = {
-    "cls": "embeddings.cls_token",
-    "registers": "embeddings.register_tokens",
-    "patch": "embeddings.patch_embeddings.projection",
-    "outer": {
-        **same("embeddings.cls_token", "embeddings.position_embeddings"),
-        **weight_and_bias("embeddings.patch_embeddings.projection", "embeddings.patch_embeddings.projection"),
-        **weight_and_bias("layernorm", "layernorm"),
-    },
-    "block": "encoder.layer.",
-    "mlp": same("mlp.fc1", "mlp.fc2"),
-    "scales": same("layer_scale1.lambda1", "layer_scale2.lambda1"),
-    "ignored": frozenset({"embeddings.mask_token"}),
-}
-_TRANSFORMERS_4 = Dialect(
-    title="transformers 4",
-    layers={
-        **same("norm1", "norm2"),
-        "attention.attention.query": ("attention.q_proj",),
-        "attention.attention.key": ("attention.k_proj",),
-        "attention.attention.value": ("attention.v_proj",),
-        "attention.output.dense": ("attention.o_proj",),
-    },
-    gated={"mlp.weights_in": ("mlp.gate_proj", "mlp.up_proj"), "mlp.weights_out": ("mlp.down_proj",)},
-    **_TRANSFORMERS,
-)
-_TRANSFORMERS_5 = Dialect(
-    title="transformers 5",
-    layers=same(
-        "norm1", "norm2", *(f"attention.{name}" for name in ("q_proj", "k_proj", "v_proj", "o_proj"))
-    ),
-    gated=same("mlp.gate_proj", "mlp.up_proj", "mlp.down_proj"),
-    **_TRANSFORMERS,
-)
 
 
 def recognise(checkpoint: Checkpoint) -> tuple[Architecture, Dialect]:
-    """Tell the architecture from the tensors, and the number of heads from `config.json` if there is one.
+    """Tell the architecture from the tensors.
 
     Raises:
         WeightsError: these are not the tensors of a DINOv2.
@@ -153,15 +119,15 @@ def recognise(checkpoint: Checkpoint) -> tuple[Architecture, Dialect]:
                 str(checkpoint.path),
                 expected=", ".join(lacking) or "blocks",
                 got=", ".join(list(tensors)[:5]) + ", ...",
+                remedy=OF_A_FOLDER if any(name.startswith("embeddings.") for name in tensors) else "",
             )
         )
     width = tensors[dialect.cls].shape[2]
-    config = checkpoint.config or {}
     rows = tensors[position].shape[1]
     return Architecture(
         width=width,
         depth=depth,
-        heads=int(config.get("num_attention_heads", max(1, width // _HEAD_CHANNELS))),
+        heads=max(1, width // _HEAD_CHANNELS),
         gated=dialect.is_gated(tensors),
         registers=tensors[dialect.registers].shape[1] if dialect.registers in tensors else 0,
         # timm's files with registers have no row for the cls token; the root of both is the grid
@@ -189,9 +155,6 @@ def with_cls_position(tensors: Mapping[str, Tensor], dialect: Dialect) -> Mappin
 
 
 def _dialect(tensors: Mapping[str, Tensor]) -> Dialect:
-    if _TRANSFORMERS_5.cls in tensors:
-        new = any(".attention.q_proj." in name for name in tensors)
-        return _TRANSFORMERS_5 if new else _TRANSFORMERS_4
     # timm drops the mask token, which only the training needs
     official = "mask_token" in tensors or _OFFICIAL.registers in tensors
     return _OFFICIAL if official else _TIMM

@@ -12,15 +12,19 @@ from transformers import DINOv3ViTConfig, DINOv3ViTModel
 
 from dinoreg.encoders.slices.base import SliceEncoder, SliceTokens
 from dinoreg.encoders.vit.dinov3_keys import (
+    OFFICIAL,
     Dinov3Architecture,
     inverse_periods,
     layout,
     recognise,
     with_masked_bias,
 )
+from dinoreg.encoders.vit.pretrained import load_pretrained
 from dinoreg.encoders.vit.slice_input import Normalisation, check_normalisation, patch_grid, to_three_channels
+from dinoreg.errors import WeightsError
 from dinoreg.weights.checkpoint import convert, read_checkpoint
-from dinoreg.weights.model_folder import check_config
+from dinoreg.weights.model_folder import CONFIG, read_config
+from regtask.errors import Fault
 
 log = logging.getLogger(__name__)
 
@@ -73,38 +77,67 @@ def load_dinov3(
     Raises:
         WeightsError: unreadable, no DINOv3, or tensors that are missing, too many or misshapen.
     """
-    checkpoint = read_checkpoint(path)
-    architecture, dialect = recognise(checkpoint)
-    if checkpoint.config is not None:
-        check_config(
-            path,
-            checkpoint.config,
-            {
-                "model_type": "dinov3_vit",
-                "hidden_size": architecture.width,
-                "hidden_act": _activation(architecture),
-                "layer_norm_eps": 1e-5,
-            },
-        )
-    with torch.device("meta"):
-        model = _empty_model(architecture)
-    shapes = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
-    state = convert(
-        with_masked_bias(checkpoint.tensors),
-        layout(architecture, dialect, shapes),
-        shapes,
-        where=path,
-        ignored=dialect.ignored,
-    )
-    model.load_state_dict(state, strict=True, assign=True)
-    frequencies = inverse_periods(architecture, checkpoint.tensors)
-    model.rope_embeddings.inv_freq = frequencies
-    log.info("%s: DINOv3 %s, names of %s", path, architecture, dialect.title)
+    model, architecture = _from_folder(path) if path.is_dir() else _from_file(path)
+    frequencies = model.rope_embeddings.inv_freq
     encoder = Dinov3Encoder(model, architecture, normalisation).eval().requires_grad_(False)
     encoder.to(device=device, dtype=dtype)
     # Angles are computed in float32 whatever the weights are; a rounded frequency would bend long slices.
     model.rope_embeddings.inv_freq = frequencies.to(device)
     return encoder
+
+
+def _from_folder(folder: Path) -> tuple[Any, Dinov3Architecture]:
+    config = read_config(
+        folder,
+        {"model_type": "dinov3_vit", "layer_norm_eps": 1e-5, "num_channels": 3},
+        stated=("hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size", "patch_size"),
+    )
+    # The rescaling of positions is an augmentation of the training.
+    model = load_pretrained(
+        DINOv3ViTModel, folder, config, ignored=["embeddings.mask_token"], pos_embed_rescale=None
+    )
+    model.embeddings.mask_token = None  # only the training needs it
+    read = model.config
+    architecture = Dinov3Architecture(
+        width=read.hidden_size,
+        depth=read.num_hidden_layers,
+        heads=read.num_attention_heads,
+        hidden=read.intermediate_size,
+        gated=read.use_gated_mlp,
+        registers=read.num_register_tokens,
+        patch_size=read.patch_size,
+        biases=(read.query_bias, read.key_bias, read.value_bias),
+    )
+    if read.hidden_act != _activation(architecture):
+        raise WeightsError(
+            Fault(
+                "another setting than the encoder's",
+                f"{folder / CONFIG}, hidden_act",
+                _activation(architecture),
+                str(read.hidden_act),
+            )
+        )
+    log.info("%s: DINOv3 %s, by transformers", folder, architecture)
+    return model, architecture
+
+
+def _from_file(path: Path) -> tuple[Any, Dinov3Architecture]:
+    checkpoint = read_checkpoint(path)
+    architecture = recognise(checkpoint)
+    with torch.device("meta"):
+        model = _empty_model(architecture)
+    shapes = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
+    state = convert(
+        with_masked_bias(checkpoint.tensors),
+        layout(architecture, shapes),
+        shapes,
+        where=path,
+        ignored=OFFICIAL.ignored,
+    )
+    model.load_state_dict(state, strict=True, assign=True)
+    model.rope_embeddings.inv_freq = inverse_periods(checkpoint.tensors)
+    log.info("%s: DINOv3 %s, official names", path, architecture)
+    return model, architecture
 
 
 def _activation(architecture: Dinov3Architecture) -> str:

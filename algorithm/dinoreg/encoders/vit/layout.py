@@ -10,6 +10,8 @@ from torch import Tensor
 
 Targets = tuple[str, ...]
 Names = Mapping[str, Targets]
+# For tensors under the names of transformers, which do not tell all of the model.
+OF_A_FOLDER = "name the Hugging Face folder that they come from, with its config.json"
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
+from jaxtyping import Float
 from torch import Tensor
 
 # The official code adds it to the new size, so that rounding cannot lose a patch; the published features of
@@ -11,7 +12,9 @@ from torch import Tensor
 _OFFSET = 0.1
 
 
-def interpolate_position(table: Tensor, shape: tuple[int, int], *, registers: bool) -> Tensor:
+def interpolate_position(
+    table: Float[Tensor, "1 n c"], shape: tuple[int, int], *, registers: bool
+) -> Float[Tensor, "1 m c"]:
     """Interpolate the position embedding to a grid of patches, in float32 whatever the table's type.
 
     DINOv2's `interpolate_pos_encoding` (Oquab et al. 2023): models without registers are bicubic with the

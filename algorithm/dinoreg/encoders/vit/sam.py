@@ -12,11 +12,12 @@ from torch import Tensor, nn
 from transformers import SamVisionConfig, SamVisionModel
 
 from dinoreg.encoders.slices.base import SliceEncoder, SliceTokens
-from dinoreg.encoders.vit.sam_keys import SamArchitecture, encoder_tensors, recognise
+from dinoreg.encoders.vit.pretrained import load_pretrained
+from dinoreg.encoders.vit.sam_keys import OTHER_PARTS, SamArchitecture, encoder_tensors, recognise
 from dinoreg.encoders.vit.slice_input import patch_grid
 from dinoreg.errors import WeightsError
 from dinoreg.weights.checkpoint import convert, read_checkpoint
-from dinoreg.weights.model_folder import check_config
+from dinoreg.weights.model_folder import read_config
 from regtask.errors import Fault
 
 log = logging.getLogger(__name__)
@@ -101,28 +102,47 @@ def load_sam(
             tells neither SAM nor MedSAM.
     """
     chosen = intensities_of(path) if intensities == "auto" else intensities
+    model, architecture = _from_folder(path) if path.is_dir() else _from_file(path)
+    log.info("%s: image encoder of SAM, %s, intensities of %s", path, architecture, chosen)
+    encoder = SamEncoder(model, architecture, chosen).eval().requires_grad_(False)
+    return encoder.to(device=device, dtype=dtype)
+
+
+def _from_folder(folder: Path) -> tuple[Any, SamArchitecture]:
+    expected = {
+        "hidden_act": "gelu",
+        "layer_norm_eps": _EPSILON,
+        "use_abs_pos": True,
+        "use_rel_pos": True,
+        "qkv_bias": True,
+        "num_channels": 3,
+    }
+    config = read_config(folder, expected, part="vision_config")
+    model = load_pretrained(SamVisionModel, folder, config, ignored=OTHER_PARTS)
+    read = model.config
+    return model, SamArchitecture(
+        width=read.hidden_size,
+        depth=read.num_hidden_layers,
+        heads=read.num_attention_heads,
+        hidden=read.mlp_dim,
+        channels=read.output_channels,
+        grid=read.image_size // read.patch_size,
+        patch_size=read.patch_size,
+        window=read.window_size,
+        everywhere=tuple(read.global_attn_indexes),
+    )
+
+
+def _from_file(path: Path) -> tuple[Any, SamArchitecture]:
     checkpoint = read_checkpoint(path)
     tensors = encoder_tensors(checkpoint)
     architecture = recognise(checkpoint, tensors)
-    if checkpoint.config is not None:
-        settings = checkpoint.config.get("vision_config", checkpoint.config)
-        expected = {
-            "num_attention_heads": architecture.heads,
-            "hidden_act": "gelu",
-            "layer_norm_eps": _EPSILON,
-            "use_abs_pos": True,
-            "use_rel_pos": True,
-            "qkv_bias": True,
-        }
-        check_config(path, settings, expected)
     with torch.device("meta"):
         model = _empty_model(architecture)
     shapes = {name: tuple(tensor.shape) for name, tensor in model.vision_encoder.state_dict().items()}
     state = convert(tensors, {name: (name,) for name in shapes}, shapes, where=path)
     model.vision_encoder.load_state_dict(state, strict=True, assign=True)
-    log.info("%s: image encoder of SAM, %s, intensities of %s", path, architecture, chosen)
-    encoder = SamEncoder(model, architecture, chosen).eval().requires_grad_(False)
-    return encoder.to(device=device, dtype=dtype)
+    return model, architecture
 
 
 def intensities_of(path: Path) -> Intensities:

@@ -8,16 +8,14 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from dinoreg.encoders.vit.layout import OF_A_FOLDER
 from dinoreg.errors import WeightsError
 from dinoreg.weights.checkpoint import Checkpoint
 from regtask.errors import Fault
 
-_OFFICIAL, _TRANSFORMERS = "image_encoder.", "vision_encoder."
+_ENCODER = "image_encoder."
 # The other parts of SAM, which are left out.
-_OTHER_PARTS = {
-    _OFFICIAL: ("prompt_encoder.", "mask_decoder."),
-    _TRANSFORMERS: ("prompt_encoder.", "mask_decoder.", "shared_image_embedding."),
-}
+OTHER_PARTS = ("prompt_encoder.", "mask_decoder.", "shared_image_embedding.")
 # Official names -> those of transformers.
 _RENAMED = (
     (r"^patch_embed\.proj\.", "patch_embed.projection."),
@@ -63,18 +61,16 @@ def encoder_tensors(checkpoint: Checkpoint) -> dict[str, Tensor]:
     Raises:
         WeightsError: neither a file of SAM nor of its image encoder.
     """
-    names = checkpoint.tensors
-    prefix = next((p for p in (_OFFICIAL, _TRANSFORMERS) if any(n.startswith(p) for n in names)), None)
-    if prefix is None:
-        raise _no_sam(checkpoint, f"names that begin with {_OFFICIAL} or {_TRANSFORMERS}")
+    tensors = checkpoint.tensors
+    if not any(name.startswith(_ENCODER) for name in tensors):
+        raise _no_sam(checkpoint, f"names that begin with {_ENCODER}")
     found = {}
-    for name, tensor in names.items():
-        if name.startswith(_OTHER_PARTS[prefix]):
+    for name, tensor in tensors.items():
+        if name.startswith(OTHER_PARTS):
             continue
-        ours = name.removeprefix(prefix)
-        if prefix == _OFFICIAL:
-            for pattern, replacement in _RENAMED:
-                ours = re.sub(pattern, replacement, ours)
+        ours = name.removeprefix(_ENCODER)
+        for pattern, replacement in _RENAMED:
+            ours = re.sub(pattern, replacement, ours)
         found[ours] = tensor
     return found
 
@@ -119,4 +115,5 @@ def recognise(checkpoint: Checkpoint, tensors: Mapping[str, Tensor]) -> SamArchi
 
 def _no_sam(checkpoint: Checkpoint, expected: str) -> WeightsError:
     got = ", ".join(list(checkpoint.tensors)[:5]) + ", ..."
-    return WeightsError(Fault("no SAM checkpoint", str(checkpoint.path), expected=expected, got=got))
+    remedy = OF_A_FOLDER if any(name.startswith("vision_encoder.") for name in checkpoint.tensors) else ""
+    return WeightsError(Fault("no SAM checkpoint", str(checkpoint.path), expected, got, remedy))

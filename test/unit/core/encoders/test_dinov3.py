@@ -83,7 +83,7 @@ def test_hugging_face_folder(tmp_path, gated, names):
         load_dinov3(tmp_path)
     del settings["num_attention_heads"]
     (tmp_path / "config.json").write_text(json.dumps(settings))
-    with pytest.raises(WeightsError, match=r"expected num_attention_heads in config.json"):
+    with pytest.raises(WeightsError, match=r"size not stated.*config.json, num_attention_heads"):
         load_dinov3(tmp_path)
 
 

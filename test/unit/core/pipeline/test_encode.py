@@ -30,7 +30,7 @@ from dinoreg.settings.load import config_hash, parse_config
 from dinoreg.space.features import Features, Part
 from dinoreg.space.lattice import Lattice
 from dinoreg.space.lattice import pool as pool_cells
-from dinoreg.task.run_task import run_header
+from dinoreg.task.manifest import run_header
 from dinoreg.weights.search import WeightsFile
 
 CPU = torch.device("cpu")

@@ -41,5 +41,5 @@ def test_several_stages_and_all_kinds_of_start_read_back_the_same():
 
 def test_every_key_is_written():
     text = to_toml(load_preset("convexadam"))
-    for line in ("mr_percentile = 97.0", "consistency_iterations = 15", 'naming = "long"', "start = []"):
-        assert line in text.splitlines()
+    for entry in ("mr_percentile = 97.0", "consistency_iterations = 15", 'naming = "long"', "start = []"):
+        assert entry in text

@@ -11,9 +11,17 @@ from dinoreg.weights import official, search
 
 @pytest.fixture
 def pinned(monkeypatch):
-    """Let b"weights" be the one official file, that of vits14."""
-    digest = hashlib.sha256(b"weights").hexdigest()
-    file = official.OfficialFile("vits14", "dinov2_vits14", "dinov2_vits14_pretrain.pth", digest, 7, 1)
+    """Let b"weights" be the one official file, that of vits14, and b"folder" the tensors of its folder."""
+    digest, in_folder = (hashlib.sha256(content).hexdigest() for content in (b"weights", b"folder"))
+    file = official.OfficialFile(
+        "vits14",
+        "dinov2_vits14",
+        "dinov2_vits14_pretrain.pth",
+        digest,
+        7,
+        1,
+        official.OfficialFolder("facebook/dinov2-small", in_folder, 1),
+    )
     for module in (official, command):
         monkeypatch.setattr(module, "OFFICIAL", MappingProxyType({"vits14": file}))
     monkeypatch.setattr(search, "_WITH_PROJECT", ())

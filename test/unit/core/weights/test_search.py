@@ -11,6 +11,7 @@ import pytest
 
 from dinoreg.encoders.vit.dinov2_keys import VARIANTS
 from dinoreg.errors import WeightsError
+from dinoreg.weights.model_folder import model_folder_in
 from dinoreg.weights.official import OFFICIAL, official_file
 from dinoreg.weights.search import find_weights, in_search_folders, own_weights
 
@@ -32,6 +33,10 @@ def test_every_variant_has_its_file():
         assert re.fullmatch("[0-9a-f]{64}", file.sha256)
         assert official_file(file.name) is file
     assert len({file.sha256 for file in OFFICIAL.values()}) == 8
+    pinned = [digest for file in OFFICIAL.values() for digest in file.digests[1:]]
+    assert len(set(pinned)) == len(pinned) == 6
+    assert all(re.fullmatch("[0-9a-f]{64}", digest) for digest in pinned)
+    assert official_file("vitl14-reg").folder.name == "facebook/dinov2-with-registers-large"
     assert official_file("vitl14-reg").url == (
         "https://dl.fbaipublicfiles.com/dinov2/dinov2_vitl14/dinov2_vitl14_reg4_pretrain.pth"
     )
@@ -136,16 +141,56 @@ def test_official_content_under_another_name_is_official(tmp_path, pinned):
     assert find_weights("vits14", put(tmp_path, "renamed.pth")).provenance == "official"
 
 
-def test_hugging_face_folder(tmp_path, pinned):
-    folder = tmp_path / "vits14"
+def put_folder(folder, content=b"mine"):
     put(folder, "config.json", b"{}")
-    put(folder, "model.safetensors", b"mine")
+    put(folder, "model.safetensors", content)
+    return folder
+
+
+def test_hugging_face_folder(tmp_path, pinned):
+    folder = put_folder(tmp_path / "vits14")
     mine = hashlib.sha256(b"mine").hexdigest()
     assert find_weights("vits14", folder).sha256 == mine
+    assert find_weights("vits14", folder / "model.safetensors").path == folder
     assert find_weights("vits14", folders=[tmp_path], sha256=mine).path == folder
+    with pytest.raises(
+        WeightsError, match=f"not the official ones.*expected sha256 {DIGEST} or .*sha256 {mine}"
+    ):
+        find_weights("vits14", folders=[tmp_path])
     (folder / "model.safetensors").unlink()
-    with pytest.raises(WeightsError, match=r"cannot read the weights: .*model.safetensors"):
+    with pytest.raises(
+        WeightsError, match=r"folder without tensors: .*vits14; expected model.safetensors or"
+    ):
         find_weights("vits14", folder)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "dinov2-small",
+        "facebook/dinov2-small",
+        "models--facebook--dinov2-small/snapshots/ed25f3a31f01632728ca",
+    ],
+)
+def test_a_published_folder_is_found_by_its_name(tmp_path, monkeypatch, pinned, name):
+    """As copied, as cloned with its owner, and as the hub's cache has it."""
+    folder = put_folder(tmp_path / name, b"folder")
+    monkeypatch.setenv("DINOREG_WEIGHTS", str(tmp_path))
+    found = find_weights("vits14")
+    assert (found.path, found.provenance) == (folder, "official")
+    assert in_search_folders(Path("facebook/dinov2-small")) == folder
+    with pytest.raises(WeightsError, match=f"expected sha256 {DIGEST}"):
+        find_weights("vits14", sha256=DIGEST)
+
+
+def test_the_snapshot_that_the_cache_points_to(tmp_path):
+    cache = tmp_path / "models--facebook--sam-vit-base"
+    old, new = (put_folder(cache / "snapshots" / revision) for revision in ("aa", "bb"))
+    assert model_folder_in(tmp_path, "facebook/sam-vit-base") is None  # which of the two is meant?
+    put(cache / "refs", "main", b"aa\n")
+    assert model_folder_in(tmp_path, "facebook/sam-vit-base") == old
+    put(cache / "refs", "main", b"bb")
+    assert model_folder_in(tmp_path, "facebook/sam-vit-base") == new
 
 
 def test_unknown_variant():

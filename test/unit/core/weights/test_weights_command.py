@@ -147,6 +147,15 @@ def test_verify(tmp_path, monkeypatch, pinned, capsys):
         command("verify", "vits14", "--path", mine)
 
 
+def test_verify_a_published_folder(tmp_path, pinned, capsys):
+    folder = tmp_path / "dinov2-small"
+    folder.mkdir()
+    (folder / "config.json").write_text("{}")
+    (folder / "model.safetensors").write_bytes(b"folder")
+    command("verify", "--path", folder)
+    assert f"vits14: official, sha256 {pinned.folder.sha256}, {folder}" in capsys.readouterr().out
+
+
 def test_exit_code_and_real_catalogue(tmp_path):
     environment = {**os.environ, "DINOREG_WEIGHTS": str(tmp_path)}
     run = functools.partial(subprocess.run, env=environment, capture_output=True, text=True, check=False)

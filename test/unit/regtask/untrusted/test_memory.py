@@ -1,6 +1,9 @@
 """What is free, by hand-made files of the system."""
 
+from types import SimpleNamespace
+
 import numpy as np
+import psutil
 import pytest
 
 from regtask import DataError
@@ -18,7 +21,7 @@ def system(tmp_path, monkeypatch):
     monkeypatch.setattr(memory, "_CGROUP", tmp_path / "cgroup")
     monkeypatch.setattr(memory, "_address_space", lambda: 1 << 62)
     (tmp_path / "proc/self").mkdir(parents=True)
-    (tmp_path / "proc/meminfo").write_text("MemTotal: 9000000 kB\nMemAvailable:    8388608 kB\n")
+    monkeypatch.setattr(memory.psutil, "virtual_memory", lambda: SimpleNamespace(available=8 * GIB))
     (tmp_path / "proc/self/cgroup").write_text("0::/\n")
     return tmp_path / "proc", tmp_path / "cgroup"
 
@@ -31,6 +34,11 @@ def group(folder, limit, used, names=("memory.max", "memory.current")):
 
 def test_what_the_machine_has(system):
     assert free_bytes() == 8 * GIB
+
+
+def test_the_real_machine(monkeypatch):
+    monkeypatch.delenv("REGTASK_MEMORY", raising=False)
+    assert 0 < free_bytes() < psutil.virtual_memory().total
 
 
 def test_container_of_version_2(system):
@@ -79,7 +87,7 @@ def test_no_amount(system, monkeypatch, text):
 
 
 def test_limit_of_the_address_space(monkeypatch):
-    monkeypatch.setattr(memory.resource, "getrlimit", lambda _: (1 << 50, 1 << 50))
+    monkeypatch.setattr(memory.psutil.Process, "rlimit", lambda *_: (1 << 50, 1 << 50))
     assert 0 < (1 << 50) - memory._address_space() < 1 << 49
 
 
