@@ -5,10 +5,12 @@
     python benchmarks/bench_encoder.py contrast --data ../shared/data
     python benchmarks/bench_encoder.py inference
     python benchmarks/bench_encoder.py objectives
+    python benchmarks/bench_encoder.py cost
 
 table: Dice, HD95, folds, time and memory of presets on four tasks, one process per pair; capture: the share
 of points whose known motion is recovered; contrast: places of one head found again in another MR contrast;
-inference: time and memory of one encoding; objectives: what each way to train teaches. Results go to
+inference: time and memory of one encoding; objectives: what each way to train teaches;
+cost: operations and seconds of a training. Results go to
 benchmarks/results/encoder*; `table` and `capture` keep them after every step, and a run that was interrupted
 goes on where it stopped. A preset whose weights are not found is left out, and named.
 """
@@ -20,6 +22,7 @@ from collections.abc import Sequence
 
 import encoder_capture
 import encoder_contrast
+import encoder_cost
 import encoder_inference
 import encoder_objectives
 import encoder_table
@@ -30,6 +33,7 @@ MEASUREMENTS = {
     "contrast": encoder_contrast,
     "inference": encoder_inference,
     "objectives": encoder_objectives,
+    "cost": encoder_cost,
 }
 
 

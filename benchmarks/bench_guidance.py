@@ -2,140 +2,151 @@
 
     python benchmarks/bench_guidance.py table --data ../shared/data/CardiacED2ES
     python benchmarks/bench_guidance.py alpha | upscaling | order --data ...
-    python benchmarks/bench_guidance.py curves | components | commute | pairs --data ... --figures FOLDER
+    python benchmarks/bench_guidance.py boxes | sweep --data ... --figures FOLDER   # of table and alpha
+    python benchmarks/bench_guidance.py curves | components | commute --data ... --figures FOLDER
+    python benchmarks/bench_guidance.py pairs | jacobian | guided --data ... --figures FOLDER [--pair N]
 
-The figures other than the curves show the scans themselves: mind their licence before handing them on.
+`--schedule published` takes the paper's iterations, learning rate and weight in place of ours. The figures
+other than curves, boxes and sweep show the scans themselves: mind their licence before handing them on.
 
-An encoder whose weights are not found (DINOREG_WEIGHTS) is listed as not measured. Every experiment adds its
-rows to benchmarks/results/guidance.json; the tables are written to guidance.md beside it. What that file has
-of the same settings is not measured again: delete it to measure anew.
+An encoder whose weights are not found (DINOREG_WEIGHTS) is listed as not measured; another one is added by
+`--encoder 'NAME={ name = "dinov2", ... }'`, as in a configuration. Every experiment adds its rows to
+benchmarks/results/guidance.json, those of the published schedule to guidance_published.json; the tables are
+written to the .md beside it. What that file has of the same settings is not measured again: delete it to
+measure anew.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import math
-import statistics
+import os
+import sys
 import tempfile
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
 import torch
 
-import guidance_figures
-from common import ROOT, provenance, write_json
+from common import ROOT
 from dinoreg.encoders.pool import EncoderPool
 from dinoreg.encoders.source import Guide
 from dinoreg.errors import WeightsError
 from dinoreg.runtime import choose_device
-from dinoreg.settings.load import config_hash, load_preset
-from dinoreg.task.run_task import RunOptions, run_task
-from regeval.scoring.quick_scores import score_task
+from dinoreg.settings.load import load_preset
+from guidance.curves import draw_curves
+from guidance.features import draw_commutation, draw_components
+from guidance.pairs import Configs, draw_guided, draw_jacobians, draw_pairs
+from guidance.plots import draw_boxes, draw_sweep
+from guidance.rows import BASE, ENCODERS, GUIDE, digest, known, measure, rows_of, schedule, that_matter
+from guidance.tables import format_rows, read_rows, update
 from regtask.dataset import Dataset, read_dataset
 
-ENCODERS = {
-    "mind": '{ name = "mind" }',
-    "dinov2": '{ name = "dinov2", variant = "vitb14-reg" }',
-    "sam": '{ name = "sam", weights = "sam_vit_b_01ec64.pth" }',
-    "medsam": '{ name = "sam", weights = "medsam_vit_b.pth" }',
-}
-GUIDE = 0.3  # alpha of the rows "with NCC": the best of the paper's sweep
-FIGURES = {
-    "curves": guidance_figures.draw_curves,
-    "components": guidance_figures.draw_components,
-    "commute": guidance_figures.draw_commutation,
-}
+__all__ = ["format_rows", "main"]
+
+MEASURED = ("table", "alpha", "order", "upscaling")
+FEATURES = {"curves": draw_curves, "components": draw_components}
+REGISTERED = {"jacobian": draw_jacobians, "guided": draw_guided}
+PLOTTED = {"boxes": ("table", draw_boxes), "sweep": ("alpha", draw_sweep)}
+GRID = 64  # patches per side, of the pictures of features
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One configuration to be measured.
-
-    Attributes:
-        experiment: which table it belongs to.
-        name: of the row.
-        encoder: the guide; "" for none, None for no registration at all.
-        settings: of the free-form stage that differ from the preset `ffd-ncc`.
-    """
-
-    experiment: str
-    name: str
-    encoder: str | None
-    settings: tuple[str, ...] = ()
-
-    @property
-    def overrides(self) -> list[str]:
-        """The same as `--set` of the command."""
-        guide = [f"features.encoders=[{ENCODERS[self.encoder]}]"] if self.encoder else []
-        return [*guide, *(f"ffd.0.{setting}" for setting in self.settings)]
-
-
-def rows_of(experiment: str, encoders: Sequence[str]) -> Iterator[Row]:
-    """List the rows of an experiment."""
-    if experiment == "table":
-        yield Row("table", "initial", None)
-        yield Row("table", "NCC", "")
-    for name in encoders:
-        if experiment == "table":
-            for distance in ("l1", "cosine"):
-                for alpha, title in ((1.0, ""), (GUIDE, " + NCC")):
-                    how = (f'distance="{distance}"', f"alpha={alpha}")
-                    yield Row("table", f"{name} {distance}{title}", name, how)
-        elif experiment == "alpha":
-            for tenth in range(11):
-                yield Row("alpha", f"{name} alpha {tenth / 10}", name, (f"alpha={tenth / 10}",))
-        elif experiment == "order":
-            for order in ("dynamic", "static"):
-                for alpha in (GUIDE, 1.0):
-                    how = (f'order="{order}"', f"alpha={alpha}")
-                    yield Row("order", f"{name} {order} alpha {alpha}", name, how)
-        elif experiment == "upscaling" and name != "mind":  # MIND has a vector for every pixel anyway
-            native = 128 // (14 if name == "dinov2" else 16)
-            for grid in (native, 64):
-                how = (f"feature_grid={grid}", "alpha=1.0")
-                yield Row("upscaling", f"{name} {grid} x {grid} patches", name, how)
-
-
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Run one experiment."""
+    options = parse(arguments)
+    dataset = read_dataset(options.data / f"{options.data.name}_dataset.json")
+    device = choose_device(options.device)
+    picture = options.figures / f"guidance_{options.experiment}.png"
+    if options.experiment in PLOTTED:
+        source, draw = PLOTTED[options.experiment]
+        rows = read_rows(options.results, source)
+        if not rows:
+            sys.exit(f"nothing to plot in {options.results}: run {source} first")
+        report(picture, draw(rows, picture))
+        return
+    encoders = ENCODERS | dict(options.encoder)
+    chosen = {name: encoders[name] for name in options.encoders or encoders}
+    found, absent = find_encoders(chosen, device)
+    common = [*schedule(options.schedule), *options.set]
+    if options.experiment == "pairs":
+        draw_pairs(dataset, load_preset(BASE, that_matter(common, ())), picture, device)
+    elif options.experiment in FEATURES:
+        numbers = FEATURES[options.experiment](dataset, found, picture)
+        report(picture, numbers)
+        update(options.results, options.experiment, [], absent, numbers)
+    elif options.experiment == "commute":
+        numbers = draw_commutation(
+            dataset, found, load_preset(BASE, that_matter(common, ())), picture, device
+        )
+        report(picture, numbers)
+        update(options.results, options.experiment, [], absent, numbers)
+    elif options.experiment in REGISTERED:
+        configs = configs_of(options.experiment, {name: chosen[name] for name in found}, common)
+        numbers = REGISTERED[options.experiment](dataset, configs, options.pair, picture, device)
+        report(picture, numbers)
+        update(options.results, options.experiment, [], absent, numbers)
+    else:
+        measure_rows(options, dataset, chosen, absent, device, common)
+
+
+def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    """Read the command line."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("experiment", choices=("table", "alpha", "order", "upscaling", "pairs", *FIGURES))
+    experiments = (*MEASURED, *PLOTTED, *FEATURES, "commute", *REGISTERED, "pairs")
+    parser.add_argument("experiment", choices=experiments)
     parser.add_argument("--data", type=Path, required=True, help="folder of a task of single slices")
-    parser.add_argument("--encoders", nargs="+", choices=ENCODERS, default=list(ENCODERS))
+    parser.add_argument(
+        "--encoders", nargs="+", metavar="NAME", help=f"of {', '.join(ENCODERS)} and --encoder"
+    )
+    parser.add_argument("--encoder", action="append", default=[], type=_named, metavar="NAME=TOML")
+    parser.add_argument("--schedule", choices=("ours", "published"), default="ours")
     parser.add_argument("--device", default="auto")
+    parser.add_argument("--pair", type=int, default=0, help="which one is drawn, from 0")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="for every row")
-    parser.add_argument("--results", type=Path, default=ROOT / "benchmarks/results/guidance.json")
+    parser.add_argument("--results", type=Path, help="default: benchmarks/results/guidance[_published].json")
     parser.add_argument("--figures", type=Path, default=Path(tempfile.gettempdir(), "guidance"))
-    options = parser.parse_args()
-    dataset = read_dataset(options.data / f"{options.data.name}_dataset.json")
-    device = choose_device(options.device)
-    found, absent = find_encoders(options.encoders, device)
-    if options.experiment in FIGURES:
-        picture = options.figures / f"guidance_{options.experiment}.png"
-        numbers = FIGURES[options.experiment](dataset, found, picture)
-        print(picture, json.dumps(numbers, indent=1), sep="\n")
-        update(options.results, options.experiment, [], absent, numbers)
-        return
-    if options.experiment == "pairs":
-        guidance_figures.draw_pairs(dataset, options.figures / "guidance_pairs.png", device)
-        return
-    for row in rows_of(options.experiment, options.encoders):
+    options = parser.parse_args(arguments)
+    known_names = {*ENCODERS, *(name for name, _ in options.encoder)}
+    unknown = [name for name in options.encoders or () if name not in known_names]
+    if unknown:
+        parser.error(f"no such encoder: {', '.join(unknown)}; there are {', '.join(sorted(known_names))}")
+    if options.results is None:
+        name = "guidance.json" if options.schedule == "ours" else "guidance_published.json"
+        options.results = ROOT / "benchmarks/results" / name
+    return options
+
+
+def measure_rows(
+    options: argparse.Namespace,
+    dataset: Dataset,
+    encoders: Mapping[str, str],
+    absent: Mapping[str, str],
+    device: torch.device,
+    common: Sequence[str],
+) -> None:
+    """Measure what is not known yet, row by row."""
+    for row in rows_of(options.experiment, encoders):
         if row.encoder in absent:
             print(f"{row.name}: not measured, {absent[row.encoder]}")
             continue
-        digest = _digest(row, dataset, options.set)
-        result = asdict(row) | (known(options.results, digest) or measure(dataset, row, device, options.set))
-        result["digest"] = digest
+        own = row.overrides(encoders)
+        overrides = [*own, *that_matter(common, own)]
+        key = digest(row, dataset, overrides)
+        result = asdict(row) | (known(options.results, key) or measure(dataset, row, device, overrides))
+        result["digest"] = key
         print(f"{row.name}: Dice {result['dice']:.4f}, {result['seconds']:.1f} s per pair", flush=True)
         update(options.results, options.experiment, [result], absent, None)
 
 
-def find_encoders(names: Sequence[str], device: torch.device) -> tuple[dict[str, Guide], dict[str, str]]:
+def find_encoders(
+    encoders: Mapping[str, str], device: torch.device
+) -> tuple[dict[str, Guide], dict[str, str]]:
     """Load the encoders whose weights are at hand, as functions of slices on the CPU; name the others."""
     pool = EncoderPool(device)
     found: dict[str, Guide] = {}
@@ -144,101 +155,36 @@ def find_encoders(names: Sequence[str], device: torch.device) -> tuple[dict[str,
     def on_cpu(guide: Guide) -> Guide:
         return lambda image: guide(image.to(device)).cpu()
 
-    for name in names:
-        settings = load_preset("ffd-ncc", [f"features.encoders=[{ENCODERS[name]}]"]).features.encoders
+    for name, toml in encoders.items():
+        settings = load_preset(BASE, [f"features.encoders=[{toml}]"]).features.encoders
         try:
-            found[name] = on_cpu(pool.sources(settings)[0].guide(2, guidance_figures.GRID))
+            found[name] = on_cpu(pool.sources(settings)[0].guide(2, GRID))
         except WeightsError as error:
             absent[name] = str(error.faults[0].what)
     return found, absent
 
 
-def known(path: Path, digest: str) -> dict[str, Any] | None:
-    """Return what was measured before with the same settings, in whatever experiment."""
-    rows = json.loads(path.read_text(encoding="utf-8")).get("rows", []) if path.is_file() else []
-    same = next((row for row in rows if row["digest"] == digest), None)
-    return same and {key: value for key, value in same.items() if key not in Row.__slots__}
+def configs_of(experiment: str, encoders: Mapping[str, str], common: Sequence[str]) -> Configs:
+    """Return the configurations that are drawn: correlation, and each encoder, alone or as a guide."""
+    alpha = 1.0 if experiment == "jacobian" else GUIDE
+    title = "{} alone" if experiment == "jacobian" else f"{{}}, alpha {alpha}"
+    configs = {"NCC": load_preset(BASE, that_matter(common, ()))}
+    for name, toml in encoders.items():
+        own = [f"features.encoders=[{toml}]", f"ffd.0.alpha={alpha}"]
+        configs[title.format(name)] = load_preset(BASE, [*own, *that_matter(common, own)])
+    return configs
 
 
-def _digest(row: Row, dataset: Dataset, common: Sequence[str]) -> str:
-    settings = (
-        "identity" if row.encoder is None else config_hash(load_preset("ffd-ncc", [*row.overrides, *common]))
-    )
-    return f"{dataset.name} {settings}"
+def report(picture: Path, numbers: dict[str, Any]) -> None:
+    """Say where a figure is and what it shows."""
+    print(picture, json.dumps(numbers, indent=1), sep="\n")
 
 
-def measure(dataset: Dataset, row: Row, device: torch.device, common: Sequence[str]) -> dict[str, Any]:
-    """Register and score all pairs of a task by one configuration."""
-    seconds: list[float] = []
-    with tempfile.TemporaryDirectory() as folder:
-        if row.encoder is not None:
-            config = load_preset("ffd-ncc", [*row.overrides, *common])
-            output = Path(folder) / "fields"
-            manifest = run_task(dataset, config, RunOptions(output, device=device))
-            seconds = [entry["seconds"] for entry in manifest.pairs.values()]
-            scores = score_task(dataset, output)
-        else:
-            scores = score_task(dataset, None)
-    labels = {label for s in scores for label in s.dice_per_label}
-    # A label that is in one of the two images only has no Dice.
-    per_label = {n: [d for s in scores if (d := s.dice_per_label.get(n, math.nan)) >= 0] for n in labels}
-    return {
-        "overrides": [*row.overrides, *common],
-        "pairs": len(scores),
-        "dice": statistics.fmean(s.dice for s in scores),
-        "dice_sd": statistics.stdev(s.dice for s in scores),
-        "dice_per_pair": {s.case: round(s.dice, 4) for s in scores},
-        "dice_per_label": {str(n): statistics.fmean(per_label[n]) for n in sorted(labels)},
-        "pairs_per_label": {str(n): len(per_label[n]) for n in sorted(labels)},
-        "hd95": statistics.fmean(s.hd95_mm for s in scores),
-        "hd95_sd": statistics.stdev(s.hd95_mm for s in scores),
-        "sd_log_jacobian": statistics.fmean(s.sd_log_jacobian for s in scores),
-        "folding_percent": statistics.fmean(s.folding_percent for s in scores),
-        "seconds": statistics.fmean(seconds) if seconds else 0.0,
-    }
-
-
-def update(
-    path: Path, experiment: str, rows: Sequence[dict[str, Any]], absent: dict[str, str], numbers: Any
-) -> None:
-    """Put rows in the place of those of the same name, and write the tables again."""
-    content = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-    content.setdefault("provenance", {})[experiment] = provenance()
-    content["not_measured"] = absent
-    if numbers is not None:
-        content.setdefault("figures", {})[experiment] = numbers
-    table = {(r["experiment"], r["name"]): r for r in [*content.get("rows", []), *rows]}
-    content["rows"] = list(table.values())
-    write_json(path, content)
-    path.with_suffix(".md").write_text(format_tables(content), encoding="utf-8")
-
-
-def format_tables(content: dict[str, Any]) -> str:
-    """Return the Markdown tables of all experiments."""
-    lines = []
-    for experiment in dict.fromkeys(row["experiment"] for row in content["rows"]):
-        rows = [row for row in content["rows"] if row["experiment"] == experiment]
-        command = content["provenance"][experiment]["command"]
-        lines += [f"## {experiment}", "", f"`{command}`", "", format_rows(rows), ""]
-    if content["not_measured"]:
-        lines += ["## Not measured", ""]
-        lines += [f"* {name}: {reason}" for name, reason in content["not_measured"].items()] + [""]
-    return "\n".join(lines)
-
-
-def format_rows(rows: Sequence[dict[str, Any]]) -> str:
-    """Return the Markdown table of one experiment."""
-    labels = list(rows[0]["dice_per_label"])
-    titles = " | ".join(f"label {n} ({rows[0]['pairs_per_label'][n]} pairs)" for n in labels)
-    lines = [f"| | Dice | {titles} | HD95 | sdLogJ | folds % | s |", "|---" * (6 + len(labels)) + "|"]
-    for row in rows:
-        each = " | ".join(f"{row['dice_per_label'][label]:.3f}" for label in labels)
-        lines.append(
-            f"| {row['name']} | {row['dice']:.3f} ± {row['dice_sd']:.3f} | {each} |"
-            f" {row['hd95']:.2f} ± {row['hd95_sd']:.2f} | {row['sd_log_jacobian']:.3f} |"
-            f" {row['folding_percent']:.3f} | {row['seconds']:.1f} |"
-        )
-    return "\n".join(lines)
+def _named(text: str) -> tuple[str, str]:
+    name, _, toml = text.partition("=")
+    if not name or not toml.strip():
+        raise argparse.ArgumentTypeError(f"expected NAME=TOML, got {text}")
+    return name, toml.strip()
 
 
 if __name__ == "__main__":

@@ -1,12 +1,14 @@
 """Landmark tracking on cine MRI, leave one patient out, beside free-form registration and no registration.
 
     python benchmarks/bench_motion.py --data ../shared/data/CardiacCine2D --work WORK
+    python benchmarks/bench_motion.py ... --candidates dinomotion "dinomotion without LoRA" --device cuda:0
 
 For each patient every candidate is trained on the sequences of the other patients. Among the candidates, and
 the transforms that are tried with each, the one is taken whose mean Dice on the labelled frames of the
 training patients is highest; only that one meets the patient under test. Labels take no part in the loss, but
-the outline of the target in the template places the window, as in radiotherapy. Finished trainings in WORK
-are not run again, and stopped ones go on. Writes benchmarks/results/motion.{json,md}.
+the outline of the target in the template places the window of `small`, as in radiotherapy. Finished trainings
+in WORK are not run again, and stopped ones go on. A candidate whose weights are not in DINOREG_WEIGHTS is
+listed as not measured. Writes benchmarks/results/motion.{json,md}.
 """
 
 from __future__ import annotations
@@ -15,9 +17,11 @@ import argparse
 import logging
 import os
 import statistics
+import sys
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -26,13 +30,17 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 import numpy as np
 import torch
 
+from cine.candidates import CANDIDATES, train_candidate, without_weights
+from cine.sequences import labelled_only, patient_of
+from cine.tables import Result, markdown, means_table
 from common import ROOT, provenance, write_json
-from dinoreg.motion.checkpoint import WEIGHTS, load_tracker
+from dinoreg.motion.checkpoint import load_tracker
 from dinoreg.motion.evaluate import hausdorff_mm, score_frames, score_sequence
+from dinoreg.motion.model import LandmarkNet
 from dinoreg.motion.sequences import LabelledCine, read_cine_dataset
-from dinoreg.motion.settings import load_motion_config, with_landmarks
+from dinoreg.motion.settings import MotionConfig, with_landmarks
+from dinoreg.motion.thresholds import Thresholds
 from dinoreg.motion.track import Track, track
-from dinoreg.motion.train import TrainOptions, train
 from dinoreg.pipeline.register import register_prepared
 from dinoreg.preprocess.prepare import prepare_image
 from dinoreg.runtime import choose_device
@@ -43,14 +51,11 @@ from regeval.metrics.jacobian_folds import folding_fraction
 from regeval.metrics.overlap import dice
 from regtask.grid import Grid
 
+__all__ = ["Result", "main", "means_table"]
+
 log = logging.getLogger("bench_motion")
 
-# What is trained, by name: settings that differ from the preset "small".
-CANDIDATES: dict[str, tuple[str, ...]] = {
-    "64 landmarks": (),
-    "32 landmarks": ("landmarks.count=32",),
-    "128 landmarks": ("landmarks.count=128",),
-}
+SMALL = [name for name, candidate in CANDIDATES.items() if candidate.preset == "small"]
 # Kind and lambda, tried with every trained network; needs no training.
 TRANSFORMS = (("rigid", 0.0), ("affine", 0.0), ("tps", 0.0), ("tps", 0.01), ("tps", 0.1), ("tps", 1.0))
 
@@ -69,23 +74,7 @@ class Choice:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Result:
-    """One labelled frame by one method."""
-
-    method: str
-    patient: str
-    sequence: str
-    frame: int
-    dice: float
-    hausdorff_mm: float
-    folds_percent: float
-    ms: float
-    landmarks_nearest_mm: float | None = None
-    on_target_percent: float | None = None
-
-
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Measure, then write and print the tables."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -93,17 +82,23 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True, help="folder CardiacCine2D")
     parser.add_argument("--work", type=Path, required=True, help="folder for the trained networks")
     parser.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE", help="in all candidates")
-    parser.add_argument("--candidates", nargs="+", choices=list(CANDIDATES), default=list(CANDIDATES))
+    parser.add_argument("--candidates", nargs="+", choices=list(CANDIDATES), default=SMALL)
     parser.add_argument("--patients", nargs="+", help="train these folds only, and write no table")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--output", type=Path, default=ROOT / "benchmarks/results/motion")
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
 
     found = provenance()
     device = choose_device(options.device)
     sequences = read_cine_dataset(options.data / "CardiacCine2D_dataset.json")
     patients = sorted({patient_of(sequence) for sequence in sequences})
+    absent = without_weights(options.candidates, options.set)
+    for name, reason in absent.items():
+        print(f"{name}: not measured, {reason}")
+    candidates = [name for name in options.candidates if name not in absent]
+    if not candidates:
+        sys.exit("nothing to measure: no candidate has its weights")
     results: list[Result] = []
     variants: list[Result] = []
     choices: dict[str, Any] = {}
@@ -111,17 +106,17 @@ def main() -> None:
         inside = [sequence for sequence in sequences if patient_of(sequence) == patient]
         others = [sequence for sequence in sequences if patient_of(sequence) != patient]
         seconds = {
-            name: train_candidate(name, options, others, options.work / patient / name, device)
-            for name in options.candidates
+            name: train_candidate(name, options.set, others, options.work / patient / name, device)
+            for name in candidates
         }
         if options.patients:
             continue
         few = [labelled_only(sequence) for sequence in others]
-        chosen, table = choose_on(few, options.candidates, options.work / patient, device)
+        chosen, table = choose_on(few, candidates, options.work / patient, device)
         choices[patient] = {"chosen": str(chosen), "dice_of_training_patients": table, "seconds": seconds}
         results += tracked_results(inside, options.work / patient, chosen, device)
-        for transform, smoothing in TRANSFORMS:
-            for name in options.candidates:
+        for name in candidates:
+            for transform, smoothing in TRANSFORMS:
                 every = Choice(name, transform, smoothing)
                 few = [labelled_only(sequence) for sequence in inside]
                 variants += tracked_results(few, options.work / patient, every, device, str(every))
@@ -133,46 +128,15 @@ def main() -> None:
     content = {
         "provenance": found,
         "settings": options.set,
+        "not_measured": absent,
         "choices": choices,
         "results": [asdict(result) for result in results],
         "variants": [asdict(result) for result in variants],
     }
     write_json(options.output.with_suffix(".json"), content)
-    table_text = markdown(results, variants, patients, choices)
+    table_text = markdown(results, variants, patients, choices, absent)
     options.output.with_suffix(".md").write_text(table_text, encoding="utf-8")
     print(table_text)
-
-
-def patient_of(sequence: LabelledCine) -> str:
-    """Return the patient: the name without the letter of the slice."""
-    return sequence.id[:-1]
-
-
-def labelled_only(sequence: LabelledCine) -> LabelledCine:
-    """Return a sequence of its labelled frames alone; frames are tracked one by one, so nothing changes."""
-    numbers = sorted({sequence.template, *sequence.labels})
-    return replace(
-        sequence,
-        cine=replace(sequence.cine, frames=sequence.cine.frames[numbers]),
-        template=numbers.index(sequence.template),
-        labels={numbers.index(number): labels for number, labels in sequence.labels.items()},
-    )
-
-
-def train_candidate(
-    name: str,
-    options: argparse.Namespace,
-    sequences: Sequence[LabelledCine],
-    folder: Path,
-    device: torch.device,
-) -> float:
-    """Train a candidate unless it is there; returns the seconds of this training, 0 where it was there."""
-    if (folder / WEIGHTS).is_file():
-        return 0.0
-    begin = time.perf_counter()
-    config = load_motion_config("small", overrides=[*CANDIDATES[name], *options.set])
-    train(sequences, config, TrainOptions(folder, device, resume=True))
-    return time.perf_counter() - begin
 
 
 def choose_on(
@@ -195,7 +159,7 @@ def tracked_results(
     method: str = "landmarks",
 ) -> list[Result]:
     """Track sequences with a trained network and score their labelled frames."""
-    net, config, limits = load_tracker(folder / choice.candidate, device)
+    net, config, limits = _tracker(folder / choice.candidate, device)
     config = with_landmarks(config, transform=choice.transform, smoothing=choice.smoothing)
     results = []
     for sequence in sequences:
@@ -217,6 +181,11 @@ def tracked_results(
             for score in score_frames(sequence, tracked)
         ]
     return results
+
+
+@lru_cache(maxsize=1)  # a large network is used for all transforms before the next one
+def _tracker(folder: Path, device: torch.device) -> tuple[LandmarkNet, MotionConfig, Thresholds]:
+    return load_tracker(folder, device)
 
 
 def baselines(sequence: LabelledCine, device: torch.device) -> list[Result]:
@@ -255,42 +224,6 @@ def baselines(sequence: LabelledCine, device: torch.device) -> list[Result]:
                 )
             )
     return results
-
-
-def markdown(
-    results: Sequence[Result],
-    variants: Sequence[Result],
-    patients: Sequence[str],
-    choices: dict[str, Any],
-) -> str:
-    """Return the table of means, what was chosen, and all variants, which nothing was chosen by."""
-    lines = [means_table("method", results, patients), ""]
-    lines += ["| patient under test | chosen on the others | their mean Dice |", "|---|---|---|"]
-    for patient, choice in choices.items():
-        mean = choice["dice_of_training_patients"][choice["chosen"]]
-        lines.append(f"| {patient} | {choice['chosen']} | {mean:.3f} |")
-    lines += ["", means_table("variant, on the patients under test", variants, patients)]
-    return "\n".join(lines) + "\n"
-
-
-def means_table(title: str, results: Sequence[Result], patients: Sequence[str]) -> str:
-    """Return a Markdown table: a line per method, a column per patient, and the means over all frames."""
-    lines = [
-        f"| {title} | {' | '.join(patients)} | Dice, all | HD mm | folds % | ms / frame |",
-        "|---" * (len(patients) + 5) + "|",
-    ]
-    for method in dict.fromkeys(result.method for result in results):
-        own = [result for result in results if result.method == method]
-        cells = [
-            f"{statistics.fmean(r.dice for r in own if r.patient == patient):.3f}" for patient in patients
-        ]
-        lines.append(
-            f"| {method} | {' | '.join(cells)} | {statistics.fmean(r.dice for r in own):.3f} |"
-            f" {statistics.fmean(r.hausdorff_mm for r in own):.1f} |"
-            f" {statistics.fmean(r.folds_percent for r in own):.3f} |"
-            f" {statistics.median(r.ms for r in own):.0f} |"
-        )
-    return "\n".join(lines)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Large motion, occlusion and another slice: landmark tracker, classical matcher, free-form registration.
 
-    pip install opencv-python-headless            (for the classical matcher alone)
+    pip install opencv-python-headless            (for the classical matcher, left out without it)
     python benchmarks/bench_motion_robustness.py --data ../shared/data/CardiacCine2D --work WORK
 
 Trains one network on the sequences of the other patients with large synthetic motion (or takes it from WORK).
@@ -9,7 +9,8 @@ shifted, by known amounts, and each method estimates the motion between it and t
 mean distance, over the target, between where a pixel is read and where the known motion alone would have it
 read, mm: at no motion it is what the method makes of the heart's own motion. A method that gives up counts as
 the identity. Occlusion: a black square hides part of the window of each frame; through plane: the frames of
-another slice of the same patient take the place of the frames. Both ask how many frames the tracker flags.
+another slice of the same patient take the place of the frames. Both ask how many frames the tracker flags. In
+the frames of all patients as they are, the rigid search should find nothing large.
 Writes benchmarks/results/motion_robustness.{json,md}.
 """
 
@@ -20,8 +21,8 @@ import logging
 import math
 import os
 import statistics
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,23 +30,20 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
-from bench_motion import patient_of
+from cine.flags import flagged, heeded, through_plane
+from cine.methods import Method, methods_of
+from cine.sequences import patient_of
 from common import ROOT, provenance, write_json
 from dinoreg.motion.checkpoint import WEIGHTS, load_tracker
 from dinoreg.motion.sampling import Prepared, prepare
 from dinoreg.motion.sequences import LabelledCine, read_cine_dataset
-from dinoreg.motion.settings import load_motion_config
-from dinoreg.motion.track import Track, track
+from dinoreg.motion.settings import Search, load_motion_config
+from dinoreg.motion.track import track
 from dinoreg.motion.train import TrainOptions, train
-from dinoreg.motion.transforms import solve
 from dinoreg.motion.window import sample_frames, window_points
-from dinoreg.pipeline.register import register_prepared
-from dinoreg.preprocess.prepare import prepare_image
-from dinoreg.settings.load import load_preset
-from dinoreg.space.sampling import sample_linear
+from dinoreg.runtime import choose_device
 
 # Nearly upright images, each brought together with another from afar; a wide first look.
 LARGE_MOTION = (
@@ -64,12 +62,11 @@ LARGE_MOTION = (
 ROTATIONS_DEGREES = (0, 15, 30, 45, 60)
 SHIFTS_PERCENT = (0, 10, 20, 30)
 HIDDEN_PERCENT = (0, 20, 40, 60)
+# The rigid search knows no more of the motion than that it is no half turn.
+SEARCHED_DEGREES = 90.0
 
-# Two windows (1, 1, S, S), fixed and moving, to where the points (1, P, 2) of fixed lie in moving.
-Method = Callable[[Tensor, Tensor, Tensor], Tensor]
 
-
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Measure, then write and print the tables."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -78,11 +75,12 @@ def main() -> None:
     parser.add_argument("--work", type=Path, required=True, help="folder for the trained network")
     parser.add_argument("--patient", default="Video001", help="is left out of the training")
     parser.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE")
+    parser.add_argument("--device", default="cpu")
     parser.add_argument("--output", type=Path, default=ROOT / "benchmarks/results/motion_robustness")
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     found = provenance()
-    device = torch.device("cpu")
+    device = choose_device(options.device)
     sequences = read_cine_dataset(options.data / "CardiacCine2D_dataset.json")
     inside = [s for s in sequences if patient_of(s) == options.patient]
     folder = options.work / options.patient
@@ -91,20 +89,9 @@ def main() -> None:
         others = [s for s in sequences if patient_of(s) != options.patient]
         train(others, config, TrainOptions(folder, device, resume=True))
     net, config, limits = load_tracker(folder, device)
-
-    def landmarks(kind: str) -> Method:
-        def estimate(fixed: Tensor, moving: Tensor, points: Tensor) -> Tensor:
-            source, target = net(fixed), net(moving)
-            return solve(kind, source, target, smoothing=config.landmarks.smoothing).apply(points)
-
-        return estimate
-
-    methods: dict[str, Method] = {
-        "identity": lambda fixed, moving, points: points,
-        **{f"landmarks, {kind}": landmarks(kind) for kind in ("rigid", "affine", "tps")},
-        "SIFT and RANSAC (OpenCV)": match_classically,
-        "ffd-ncc": register_freely(2 * prepare(inside[0], config).square.half_mm / config.window.pixels),
-    }
+    search = Search(rotation_degrees=SEARCHED_DEGREES)
+    pixel_mm = 2 * prepare(inside[0], config).square.half_mm / config.window.pixels
+    methods = methods_of(net, config, search, pixel_mm, device)
     rows: list[dict[str, Any]] = []
     prepared = [prepare(sequence, config) for sequence in inside]
     for kind, amounts in (
@@ -114,18 +101,27 @@ def main() -> None:
         for amount in amounts:
             motion = _rotation(amount) if kind.startswith("rotation") else _shift(amount)
             for name, method in methods.items():
+                begin = time.process_time()
                 errors = [
                     motion_error_mm(item, sequence, motion, method)
                     for item, sequence in zip(prepared, inside, strict=True)
                 ]
                 rows.append(
-                    {"kind": kind, "amount": amount, "method": name, "error_mm": statistics.fmean(errors)}
+                    {
+                        "kind": kind,
+                        "amount": amount,
+                        "method": name,
+                        "error_mm": statistics.fmean(errors),
+                        "ms": 1000 * (time.process_time() - begin) / len(inside),
+                    }
                 )
         logging.info("%s measured", kind)
     flags = [
         {"hidden_percent": hidden, **flagged(inside, hidden, lambda s: track(net, config, limits, s))}
         for hidden in HIDDEN_PERCENT
     ]
+    everyone = [prepare(sequence, config) for sequence in sequences]
+    unmoved = heeded(everyone, search)
     through = through_plane(inside, lambda s: track(net, config, limits, s))
     content = {
         "provenance": found,
@@ -134,9 +130,10 @@ def main() -> None:
         "motion": rows,
         "occlusion": flags,
         "through_plane": through,
+        "search_of_unmoved_frames": unmoved,
     }
     write_json(options.output.with_suffix(".json"), content)
-    text = markdown(rows, flags, through)
+    text = markdown(rows, flags, through, unmoved)
     options.output.with_suffix(".md").write_text(text, encoding="utf-8")
     print(text)
 
@@ -165,77 +162,12 @@ def motion_error_mm(prepared: Prepared, sequence: LabelledCine, motion: Tensor, 
     return float(away.mean()) * square.half_mm
 
 
-def match_classically(fixed: Tensor, moving: Tensor, points: Tensor) -> Tensor:
-    """Estimate a similarity by SIFT, the ratio test (Lowe 2004) and RANSAC; the identity where it fails."""
-    import cv2
-
-    detector = cv2.SIFT_create()
-    images = [np.ascontiguousarray((255 * image[0, 0]).byte().numpy()) for image in (fixed, moving)]
-    (keys_a, words_a), (keys_b, words_b) = (detector.detectAndCompute(image, None) for image in images)
-    if words_a is None or words_b is None or len(keys_b) < 2:
-        return points
-    matches = cv2.BFMatcher().knnMatch(words_a, words_b, k=2)
-    good = [pair[0] for pair in matches if len(pair) == 2 and pair[0].distance < 0.8 * pair[1].distance]
-    if len(good) < 3:
-        return points
-    # OpenCV's points are (column, row): the last array axis first
-    a, b = (
-        np.array([keys[getattr(match, index)].pt for match in good])[:, ::-1]
-        for keys, index in ((keys_a, "queryIdx"), (keys_b, "trainIdx"))
-    )
-    matrix, _ = cv2.estimateAffinePartial2D(a, b, method=cv2.RANSAC, ransacReprojThreshold=3.0)
-    if matrix is None:
-        return points
-    side = fixed.shape[-1]
-    pixels = (points[0].numpy() + 1) * side / 2 - 0.5
-    mapped = pixels @ matrix[:, :2].T + matrix[:, 2]
-    return torch.from_numpy((mapped + 0.5) * 2 / side - 1).float()[None]
-
-
-def register_freely(pixel_mm: float) -> Method:
-    """Return the preset ffd-ncc on windows with pixels of this size."""
-    config = load_preset("ffd-ncc")
-
-    def estimate(fixed: Tensor, moving: Tensor, points: Tensor) -> Tensor:
-        images = [
-            prepare_image(image[0, 0].numpy()[..., None], config.preprocess, modality="MR", mask=None)
-            for image in (fixed, moving)
-        ]
-        with torch.enable_grad():
-            field = register_prepared(*images, (pixel_mm, pixel_mm, 1.0), config, device=torch.device("cpu"))
-        side = fixed.shape[-1]
-        pixels = (points[0].T + 1) * side / 2 - 0.5
-        vectors = torch.from_numpy(field.displacement[:, :, 0, :2].transpose(2, 0, 1).copy())
-        moved = pixels + sample_linear(vectors, pixels)
-        return ((moved.T + 0.5) * 2 / side - 1)[None]
-
-    return estimate
-
-
-def flagged(
-    sequences: Sequence[LabelledCine], hidden_percent: int, follow: Callable[[LabelledCine], Track]
-) -> dict[str, Any]:
-    """Return how many frames are flagged when a black square hides a share of the window."""
-    hidden = [_with_frames(sequence, _hide(sequence, hidden_percent)) for sequence in sequences]
-    return _count(hidden, follow)
-
-
-def through_plane(
-    sequences: Sequence[LabelledCine], follow: Callable[[LabelledCine], Track]
-) -> dict[str, Any]:
-    """Return how many frames are flagged when all but the template are those of another slice."""
-    changed = []
-    for number, sequence in enumerate(sequences):
-        other = sequences[(number + 1) % len(sequences)]
-        count = min(len(sequence.cine.frames), len(other.cine.frames))
-        frames = sequence.cine.frames.copy()
-        frames[:count] = other.cine.frames[:count]
-        frames[sequence.template] = sequence.cine.frames[sequence.template]
-        changed.append(_with_frames(sequence, frames))
-    return _count(changed, follow)
-
-
-def markdown(rows: Sequence[dict[str, Any]], flags: Sequence[dict[str, Any]], through: dict[str, Any]) -> str:
+def markdown(
+    rows: Sequence[dict[str, Any]],
+    flags: Sequence[dict[str, Any]],
+    through: dict[str, Any],
+    unmoved: dict[str, Any],
+) -> str:
     """Return the tables."""
     lines = []
     for kind in dict.fromkeys(row["kind"] for row in rows):
@@ -249,41 +181,19 @@ def markdown(rows: Sequence[dict[str, Any]], flags: Sequence[dict[str, Any]], th
             values = [f"{row['error_mm']:.1f}" for row in own if row["method"] == name]
             lines.append(f"| {name} | {' | '.join(values)} |")
         lines.append("")
-    lines += ["| frames | flagged % |", "|---|---|"]
+    lines += ["| method | processor ms per pair of windows, median |", "|---|---|"]
+    for name in dict.fromkeys(row["method"] for row in rows):
+        lines.append(f"| {name} | {statistics.median(r['ms'] for r in rows if r['method'] == name):.0f} |")
+    lines += ["", "| frames | flagged % |", "|---|---|"]
     lines += [
         f"| {row['hidden_percent']} % of the window hidden | {row['flagged_percent']:.0f} |" for row in flags
     ]
     lines.append(f"| of another slice | {through['flagged_percent']:.0f} |")
-    return "\n".join(lines) + "\n"
-
-
-def _count(sequences: Sequence[LabelledCine], follow: Callable[[LabelledCine], Track]) -> dict[str, Any]:
-    flags = [
-        bool(frame.flag)
-        for sequence in sequences
-        for frame in follow(sequence).frames
-        if frame.number != sequence.template
+    lines += [
+        "",
+        f"The rigid search is heeded in {unmoved['heeded']} of {unmoved['frames']} frames as they are.",
     ]
-    return {"flagged_percent": 100 * statistics.fmean(flags), "frames": len(flags)}
-
-
-def _with_frames(sequence: LabelledCine, frames: NDArray[np.float32]) -> LabelledCine:
-    return replace(sequence, cine=replace(sequence.cine, frames=frames))
-
-
-def _hide(sequence: LabelledCine, percent: int) -> NDArray[np.float32]:
-    """Blacken a square around a corner of the target's box, in all frames but the template."""
-    frames = sequence.cine.frames.copy()
-    if percent:
-        corner = np.argwhere(sequence.target).min(axis=0)
-        half = 64.0 * math.sqrt(percent / 100)
-        x, y = (
-            slice(max(0, int(c - half / size)), int(c + half / size))
-            for c, size in zip(corner, sequence.cine.spacing_mm, strict=True)
-        )
-        hidden = np.arange(len(frames)) != sequence.template
-        frames[hidden, x, y] = frames.min()
-    return frames
+    return "\n".join(lines) + "\n"
 
 
 def _rotation(degrees: float) -> Tensor:

@@ -3,19 +3,23 @@
 import itertools
 import json
 import sys
+from contextlib import nullcontext
 
 import numpy as np
 import pytest
 import torch
+from pretend_cuda import pretended_cuda
 from random_dino3d import random_network
 from scipy import ndimage
 
 import bench_encoder
 import encoder_capture
+import encoder_cost
 import encoder_table
 from common import run_process
 from dinoreg.encoders.dino3d.weights import write_dino3d
 from dinoreg.preprocess.prepare import prepare_image
+from dinoreg.pretrain.settings import load_pretrain_config
 from dinoreg.settings.config import Preprocess
 from dinoreg.space.features import Features
 from dinoreg.space.lattice import Lattice
@@ -241,6 +245,39 @@ def test_inference_runs_in_a_process_of_its_own(tmp_path, weights, capsys):
     assert 0 < row["encode_seconds"] < row["process_seconds"]
     assert 0 < row["imported_mib"] <= row["peak_mib"] <= row["process_peak_mib"] + 1
     assert "24x20x28, 1 threads" in capsys.readouterr().out
+
+
+TINY_VIT = ("vit.patch=4", "vit.width=24", "vit.depth=2", "vit.heads=2", "views.size=16")
+
+
+def test_the_operations_of_a_transformer_by_hand():
+    config = load_pretrain_config(None, TINY_VIT, preset="vit")
+    tokens, width, gated = 4**3 + 1, 24, 64
+    attention = 4 * tokens * width**2 + 2 * tokens**2 * width
+    block = attention + 3 * tokens * width * gated
+    patches = (tokens - 1) * 4**3 * width
+    forward, both = encoder_cost.operations(config)
+    assert forward == 2 * (patches + 2 * block)  # two operations per multiply-add
+    # the gradient takes twice as many, but that no one asks for that of the image
+    assert both == 3 * forward - 2 * patches
+    counted = encoder_cost.count(config)
+    assert counted["step_tera"] == pytest.approx(2 * 4 * (forward + both) / 1e12)  # the teacher looks too
+    assert counted["training_exa"] == pytest.approx(counted["step_tera"] * 150_000 / 1e6)
+
+
+@pytest.mark.parametrize("device", ["cpu", "cuda:0"])
+def test_the_cost_of_a_training_is_counted_and_timed(tmp_path, capsys, device):
+    output = tmp_path / "cost.json"
+    command = ["cost", "--presets", "vit", "--size", "16", "--steps", "1", "--output", str(output)]
+    command += [part for setting in TINY_VIT for part in ("--set", setting)]
+    with pretended_cuda() if device != "cpu" else nullcontext():
+        bench_encoder.main([*command, "--device", device])
+    (row,) = json.loads(output.read_text())["rows"]
+    assert (row["batch"], row["timed_batch"], row["timed_size"], row["steps"]) == (4, 1, 16, 150_000)
+    assert row["seconds"] > 0
+    days = 4 * row["seconds"] * 150_000 / 86_400  # four times the pairs
+    assert row["training_days"] == pytest.approx(days)
+    assert "| `vit` |" in capsys.readouterr().out
 
 
 def test_the_table_keeps_what_is_current_and_replaces_the_rest(tiny, weights, tmp_path, monkeypatch):

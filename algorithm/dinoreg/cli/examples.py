@@ -25,6 +25,10 @@ EXAMPLES: Mapping[str, tuple[str, ...]] = MappingProxyType(
             " --output RS2.dcm",
             "dinoreg apply --transform OUT/transform.h5 --points tips.fcsv --output tips_in_moving.fcsv",
         ),
+        "report": (
+            "dinoreg report OUT",
+            "dinoreg report OUT --dataset TASK_dataset.json",
+        ),
         "transform info": (
             "dinoreg transform info OUT/transform.h5",
             "dinoreg transform info 1Warp.nii.gz --fixed fixed.nii.gz --json",

@@ -19,6 +19,7 @@ from dinoreg.cli.job import add_job_parser, run_job
 from dinoreg.cli.motion import add_motion_parser, run_motion
 from dinoreg.cli.pretrain import add_pretrain_parser, run_pretrain
 from dinoreg.cli.register import add_register_parser, run_register
+from dinoreg.cli.report import add_report_parser, run_report
 from dinoreg.cli.task_run import add_run_arguments, run
 from dinoreg.cli.transform.parser import add_transform_parser
 from dinoreg.cli.transform.run import run_transform
@@ -49,6 +50,7 @@ def build_parser() -> argparse.ArgumentParser:
 
     add_register_parser(verbs)
     add_apply_parser(verbs)
+    add_report_parser(verbs)
     add_transform_parser(verbs)
     add_warp_parser(verbs)
     verbs.add_parser("presets", help="list the presets")
@@ -109,6 +111,7 @@ VERBS: Mapping[str, Callable[[argparse.Namespace], None]] = MappingProxyType(
         "run": run,
         "register": run_register,
         "apply": run_apply,
+        "report": run_report,
         "transform": run_transform,
         "warp": run_warp,
         "presets": _list_presets,

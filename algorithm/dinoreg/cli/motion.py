@@ -51,6 +51,12 @@ def add_motion_parser(verbs: Verbs) -> None:
     for action in (track, evaluate):
         action.add_argument("--transform", choices=("rigid", "affine", "tps"), help="default: as trained")
         action.add_argument("--smoothing", type=float, metavar="LAMBDA", help="of the spline")
+        action.add_argument(
+            "--search",
+            type=float,
+            metavar="DEGREES",
+            help="first turn and shift each frame onto the template, by at most so much; 0: do not",
+        )
     for action in (train, track, evaluate):
         action.add_argument("--device", default="auto", help="auto, cpu or cuda:N")
 
@@ -109,7 +115,12 @@ def _evaluate(options: argparse.Namespace) -> None:
 
 
 def _chosen(config: MotionConfig, options: argparse.Namespace) -> MotionConfig:
-    """Return the configuration of a trained tracker with another transform, if one is asked for."""
+    """Return the configuration of a trained tracker with what is asked for in place of its own."""
     from dinoreg.motion.settings import with_landmarks
 
-    return with_landmarks(config, transform=options.transform, smoothing=options.smoothing)
+    return with_landmarks(
+        config,
+        transform=options.transform,
+        smoothing=options.smoothing,
+        search_degrees=options.search,
+    )

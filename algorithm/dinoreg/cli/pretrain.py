@@ -19,7 +19,9 @@ def add_pretrain_parser(verbs: Verbs) -> None:
         help="train the 3D encoder dino3d",
         description="Self-supervised training of the 3D encoder: see docs/encoder.md.",
     )
-    parser.add_argument("--config", type=Path, metavar="FILE.toml", help="default: every default")
+    source = parser.add_mutually_exclusive_group()
+    source.add_argument("--config", type=Path, metavar="FILE.toml")
+    source.add_argument("--preset", default="unet", help="unet (ours; default) or vit, a 3D transformer")
     parser.add_argument("--output", type=Path, required=True, metavar="RUN", help="folder of the training")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="override a setting")
     parser.add_argument(
@@ -44,7 +46,7 @@ def run_pretrain(options: argparse.Namespace) -> None:
     begun = options.output / CONFIG
     kept = begun if options.resume and options.config is None and begun.is_file() else None
     pretrain(
-        load_pretrain_config(options.config or kept, options.set),
+        load_pretrain_config(options.config or kept, options.set, preset=options.preset),
         TrainOptions(
             options.output,
             choose_device(options.device),

@@ -133,11 +133,13 @@ def run_register(options: argparse.Namespace) -> None:
     write_result(
         options.output,
         result,
-        inputs={"fixed": options.fixed, "moving": options.moving},
+        inputs={"fixed": options.fixed, "moving": options.moving}
+        | {name: path for path, name in named.items()},
         settings=config.model_dump(mode="json"),
         written=list(named.values()),
         inverse=inverse,
         labels=labels,
+        points=next(((read.lps, ()) for read in points.values()), None),
         report=not options.no_report,
     )
     if inverse is not None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import html
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -24,7 +22,7 @@ from regtask.grid import Grid
 from regtask.images import Volume
 
 TRANSFORM, INVERSE, WARPED = "transform.h5", "inverse.h5", "warped.nii.gz"
-REPORT, FACTS, PICTURE = "report.html", "register.json", "picture.png"
+FACTS = "register.json"
 
 
 def open_folder(folder: Path, *, overwrite: bool) -> None:
@@ -88,6 +86,7 @@ def write_result(
     written: Sequence[str],
     inverse: Inverse | None,
     labels: tuple[Volume, Volume] | None,
+    points: tuple[NDArray[np.float64], Sequence[str]] | None = None,
     report: bool,
 ) -> None:
     """Write transform, warped image, facts and report.
@@ -100,6 +99,7 @@ def write_result(
         written: names of further files that were written.
         inverse: to be written too.
         labels: a label map of moving as it is and brought to fixed, to be drawn.
+        points: of fixed to be drawn, (N, 3) LPS mm, and their names.
         report: whether a report is wanted.
     """
     fixed = result.fixed.grid
@@ -135,8 +135,14 @@ def write_result(
         facts["inverse_largest_mm"] = round(inverse.largest_mm, 4)
     atomic_write_text(folder / FACTS, json.dumps(plain(facts), indent=1, allow_nan=False) + "\n")
     if report:
-        _draw(folder / PICTURE, result, labels)
-        atomic_write_text(folder / REPORT, _page(folder, facts))
+        from dinoreg.desk.report import (
+            points_of,
+            show_result,
+            write_report,
+        )  # matplotlib only where it is wanted
+
+        seen = None if points is None else points_of(result, *points)
+        write_report(folder, show_result(result, labels=labels, points=seen, facts=facts))
 
 
 def in_stored_type(values: NDArray[np.float32], dtype: np.dtype[np.generic]) -> NDArray[np.generic]:
@@ -152,74 +158,3 @@ def _lengths_mm(result: Result) -> dict[str, float]:
     lengths = np.linalg.norm(result.displacement * spacing, axis=-1)
     low, high = np.quantile(lengths, (0.5, 0.99))
     return {"median": round(float(low), 3), "99 %": round(float(high), 3)}
-
-
-def _draw(path: Path, result: Result, labels: tuple[Volume, Volume] | None) -> None:
-    from dinoreg.report import draw_pair  # matplotlib only where it is wanted
-    from dinoreg.space.regrid import regrid
-
-    fixed = result.fixed.grid
-    lowest = float(result.moving.data.min())
-    before = regrid(result.moving.data, result.moving.grid, result.read_on, order=1, outside=lowest)
-    drawn: dict[str, Any] = {}
-    if labels is not None:
-        stored = regrid(labels[0].data, labels[0].grid, result.read_on, order=0, outside=0.0)
-        drawn = {
-            "moving_labels": stored.astype(np.int32),
-            "warped_labels": labels[1].data.astype(np.int32),
-        }
-    draw_pair(
-        path,
-        result.fixed.data,
-        before,
-        result.warped,
-        result.displacement,
-        fixed.spacing_mm,
-        title="fixed <- moving",
-        affine=fixed.affine,
-        moving_affine=result.read_on.affine,
-        **drawn,
-    )
-
-
-def _page(folder: Path, facts: Mapping[str, Any]) -> str:
-    picture = base64.b64encode((folder / PICTURE).read_bytes()).decode("ascii")
-    grade = facts.get("verdict", "not judged")
-    reasons = "".join(f"<li>{html.escape(text)}</li>" for text in facts.get("verdict_reasons", ()))
-    rows = {
-        "fixed": facts["inputs"].get("fixed", {}).get("path", "in memory"),
-        "moving": facts["inputs"].get("moving", {}).get("path", "in memory"),
-        "grids": facts["grids_differ"] or "the same",
-        "displacement, mm": ", ".join(f"{name} {value}" for name, value in facts["displacement_mm"].items()),
-        "folded voxels": f"{facts['folding_percent']:.4f} %",
-        "inverse, 99 % of the voxels within": f"{facts.get('inverse_residual_mm', '-')} mm",
-        "preset": facts["config"].get("name", ""),
-        "seconds": facts["seconds"],
-    }
-    table = "".join(
-        f"<tr><th>{html.escape(str(name))}</th><td>{html.escape(str(value))}</td></tr>"
-        for name, value in rows.items()
-    )
-    return _PAGE.format(grade=html.escape(grade), reasons=reasons, table=table, picture=picture)
-
-
-_PAGE = """<!doctype html>
-<html lang="en">
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width">
-<title>Registration: {grade}</title>
-<style>
-:root {{ color-scheme: light dark; font: 16px/1.5 system-ui, sans-serif; }}
-body {{ max-width: 75rem; margin: 2rem auto; padding: 0 1rem; }}
-h1 .good {{ color: #1a7f37; }} h1 .doubtful {{ color: #9a6700; }} h1 .failed {{ color: #cf222e; }}
-th {{ text-align: left; padding-right: 2rem; font-weight: 600; vertical-align: top; }}
-td {{ overflow-wrap: anywhere; }}
-img {{ width: 100%; height: auto; background: #000; }}
-</style>
-<h1>Registration: <span class="{grade}">{grade}</span></h1>
-<ul>{reasons}</ul>
-<img alt="Fixed, moving, warped, checkerboard, deformed grid, Jacobian" src="data:image/png;base64,{picture}">
-<table>{table}</table>
-<p>Not for clinical use.</p>
-</html>
-"""

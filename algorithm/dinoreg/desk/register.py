@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -72,6 +73,41 @@ class Result:
     def inverse(self) -> Inverse:
         """Return the way from moving to fixed, and how exact it is."""
         return invert(self.displacement, self.fixed.grid, self.read_on, self.moving.grid)
+
+    def show(
+        self,
+        *,
+        labels: Any = None,
+        fixed_labels: Any = None,
+        label_names: Mapping[int, str] | None = None,
+        points: NDArray[np.float64] | None = None,
+        path: Path | str | None = None,
+    ) -> None:
+        """Show the report: in a notebook as the output of the cell, else in the browser.
+
+        Args:
+            labels: a label map of moving, to be outlined there and, brought along, on fixed.
+            fixed_labels: a label map of fixed.
+            label_names: label -> name.
+            points: of fixed, (N, 3) LPS mm.
+            path: file to keep the page in.
+
+        Raises:
+            DataError: a label map cannot be read.
+            OutputError: the file cannot be written.
+        """
+        from dinoreg.desk.report import points_of, show_result  # matplotlib only where it is wanted
+        from dinoreg.desk.view import view
+
+        stored = None if labels is None else read_any(labels, what="label map")
+        shown = show_result(
+            self,
+            labels=None if stored is None else (stored, self.apply(stored, labels=True)),
+            fixed_labels=None if fixed_labels is None else read_any(fixed_labels, what="label map"),
+            label_names=label_names,
+            points=None if points is None else points_of(self, points),
+        )
+        view(shown, None if path is None else Path(path))
 
 
 def register(

@@ -87,7 +87,7 @@ def read_checkpoint(
         theirs = str(state["config"])
     except (OSError, RuntimeError, KeyError, ValueError, EOFError, UnpicklingError) as error:
         raise WeightsError(Fault("checkpoint not readable", str(path), got=str(error)[:200])) from error
-    if theirs != config.model_dump_json():
+    if not _trains_as(theirs, config):
         raise ConfigError(
             Fault(
                 "checkpoint of another configuration",
@@ -100,6 +100,15 @@ def read_checkpoint(
     generator.set_state(state["generator"])
     torch.set_rng_state(state["torch"])
     return Progress(**state["progress"])
+
+
+def _trains_as(text: str, config: MotionConfig) -> bool:
+    """Tell whether a written configuration trains the same network: the rigid search takes no part in it."""
+    try:
+        theirs = MotionConfig.model_validate_json(text)
+    except ValueError:
+        return False
+    return theirs.model_copy(update={"search": config.search}) == config
 
 
 def write_weights(folder: Path, config: MotionConfig, net: LandmarkNet, thresholds: Thresholds) -> None:

@@ -38,6 +38,7 @@ def write_track(folder: Path, sequence: LabelledCine, tracked: Track, config: Mo
             "residual_mm": frame.residual_mm,
             "difference": frame.difference,
             "flag": frame.flag,
+            "turned_degrees": frame.turned_degrees,
             "ms": frame.milliseconds,
         }
         for frame in tracked.frames

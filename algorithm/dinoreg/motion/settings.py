@@ -62,6 +62,20 @@ class Landmarks(Settings):
     smoothing: Annotated[float, Field(ge=0, le=1e6)] = 0.01  # lambda of the spline; the window is [-1, 1]
 
 
+class Search(Settings):
+    """A rigid alignment of each frame with the template by correlation, before the network looks.
+
+    Not in the paper. It takes no part in the training.
+    """
+
+    rotation_degrees: Annotated[float, Field(ge=0, le=180)] = 0.0  # largest; 0: no search
+    step_degrees: Annotated[float, Field(gt=0, le=45)] = 6.0  # of the first look; the second is finer
+    translation: Annotated[float, Field(ge=0, le=0.5)] = 0.35  # largest, share of the window's side
+    pixels: Annotated[int, Field(ge=16, le=256)] = 32  # per side of the window
+    # The search is heeded where the correlation rises by at least so much; less is left to the network.
+    gain: Share = 0.05
+
+
 class Augment(Settings):
     """Random affine maps and intensities."""
 
@@ -103,6 +117,7 @@ class MotionConfig(Settings):
     lora: Lora = Lora()
     window: Window = Window()
     landmarks: Landmarks = Landmarks()
+    search: Search = Search()
     augment: Augment = Augment()
     training: Training = Training()
 
@@ -151,15 +166,23 @@ def load_motion_config(
 
 
 def with_landmarks(
-    config: MotionConfig, *, transform: str | None = None, smoothing: float | None = None
+    config: MotionConfig,
+    *,
+    transform: str | None = None,
+    smoothing: float | None = None,
+    search_degrees: float | None = None,
 ) -> MotionConfig:
-    """Return a configuration with another transform or lambda; None keeps what there is.
+    """Return a configuration with another transform, lambda or rigid search; None keeps what there is.
 
     Raises:
         ConfigError: a value is not allowed.
     """
-    changes = {"transform": transform, "smoothing": smoothing}
-    overrides = [f"landmarks.{key}={value}" for key, value in changes.items() if value is not None]
+    changes = {
+        "landmarks.transform": transform,
+        "landmarks.smoothing": smoothing,
+        "search.rotation_degrees": search_degrees,
+    }
+    overrides = [f"{key}={value}" for key, value in changes.items() if value is not None]
     return parse_settings(
         MotionConfig, config.model_dump(mode="json"), where="landmarks", overrides=overrides
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,15 +13,18 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from dinoreg.motion.model import LandmarkNet
-from dinoreg.motion.sampling import Prepared, prepare, windows_of
+from dinoreg.motion.rigid_search import Found, RigidSearch, apply_rigid
+from dinoreg.motion.sampling import Prepared, prepare
 from dinoreg.motion.sequences import LabelledCine
 from dinoreg.motion.settings import MotionConfig
 from dinoreg.motion.thresholds import Thresholds, judge
 from dinoreg.motion.transforms import Transform, TransformKind, solve
-from dinoreg.motion.window import Square
+from dinoreg.motion.window import Square, sample_frames, window_points
 from dinoreg.space.coords import identity_positions
 from dinoreg.space.sampling import sample_linear
 from dinoreg.warp.apply import warp_labels
+
+_CORNERS = ((-1.0, -1.0), (-1.0, 1.0), (1.0, -1.0), (1.0, 1.0))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -34,7 +38,8 @@ class TrackedFrame:
         residual_mm: root mean square that an affine fit leaves between the landmarks of frame and template.
         difference: root mean squared difference of the frame and the template warped onto it, in the window;
             intensities in [0, 1].
-        flag: what is beyond its limit: "", "landmarks", "image", or both.
+        flag: what is beyond its limit: "", "landmarks", "image", or both; judged after the rigid search.
+        turned_degrees: by the rigid search; 0 where there was none, or it was not heeded.
         milliseconds: from the frame to the warped labels.
         labels: (X, Y), the template's labels on the frame; None where the template has none.
     """
@@ -45,6 +50,7 @@ class TrackedFrame:
     residual_mm: float
     difference: float
     flag: str
+    turned_degrees: float
     milliseconds: float
     labels: NDArray[np.integer] | None
 
@@ -85,17 +91,20 @@ def track(net: LandmarkNet, config: MotionConfig, limits: Thresholds, sequence: 
     window = _window(prepared, prepared.template, net)
     landmarks = net(window)
     labels = sequence.labels.get(sequence.template)
+    search = _search(prepared, config)
     found = []
     for number in range(len(prepared.frames)):
         begin = time.perf_counter()
-        own_window = _window(prepared, number, net)
-        own = net(own_window)
+        first = search(prepared.frames[number : number + 1])
+        own_window = _aligned(prepared, number, first.matrix, net)
+        aligned = net(own_window)
+        own = apply_rigid(first.matrix.to(aligned), aligned)
         transform = transform_mm(config, prepared.square, own, landmarks)
         warped = None
         if labels is not None:
-            warped = carry_labels(labels, transform, prepared.square)
+            warped = carry_labels(labels, transform, prepared.square, first.matrix)
         milliseconds = 1000 * (time.perf_counter() - begin)
-        fit = judge(config, own_window, own, window, landmarks)
+        fit = judge(config, own_window, aligned, window, landmarks)
         found.append(
             TrackedFrame(
                 number=number,
@@ -104,6 +113,7 @@ def track(net: LandmarkNet, config: MotionConfig, limits: Thresholds, sequence: 
                 residual_mm=float(fit.residual) * prepared.square.half_mm,
                 difference=float(fit.difference),
                 flag=fit.flagged(limits)[0],
+                turned_degrees=first.degrees,
                 milliseconds=milliseconds,
                 labels=warped,
             )
@@ -111,15 +121,24 @@ def track(net: LandmarkNet, config: MotionConfig, limits: Thresholds, sequence: 
     return Track(tuple(found), prepared.template, prepared.square, config.landmarks.transform)
 
 
-def carry_labels(labels: NDArray[np.integer], transform: Transform, square: Square) -> NDArray[np.integer]:
+def carry_labels(
+    labels: NDArray[np.integer], transform: Transform, square: Square, matrix: Tensor
+) -> NDArray[np.integer]:
     """Read the template's labels (X, Y) at the places of a frame's pixels; 0 beyond the window.
 
     There the landmarks say nothing, and most of a frame's pixels lie there.
+
+    Args:
+        labels: of the template.
+        transform: frame to template, mm.
+        square: the window.
+        matrix: (2, 3), where the rigid search has put it in the frame.
     """
     shape = labels.shape
-    low, high = (square.to_voxels(torch.full((2,), side)).tolist() for side in (-1.0, 1.0))
+    corners = square.to_voxels(apply_rigid(matrix, torch.tensor(_CORNERS)))
+    low, high = corners.amin(dim=0).tolist(), corners.amax(dim=0).tolist()
     box = tuple(
-        slice(max(0, math.ceil(first)), min(n, math.floor(last) + 1))
+        slice(max(0, math.ceil(first)), max(0, min(n, math.floor(last) + 1)))
         for first, last, n in zip(low, high, shape, strict=True)
     )
     pixels = identity_positions(shape)[(slice(None), *box)]
@@ -176,6 +195,19 @@ def _mapped(transform: Transform, pixels: Tensor, square: Square) -> Tensor:
     return mapped.T.reshape(pixels.shape)
 
 
+def _search(prepared: Prepared, config: MotionConfig) -> Callable[[Tensor], Found]:
+    if config.search.rotation_degrees == 0:
+        return lambda frame: Found(torch.eye(2, 3), 0.0, math.nan)
+    template = prepared.frames[prepared.template][None]
+    return RigidSearch(template, prepared.square, config.search)
+
+
 def _window(prepared: Prepared, number: int, net: LandmarkNet) -> Tensor:
-    device = next(net.parameters()).device
-    return windows_of(prepared, torch.tensor([number])).to(device)
+    return _aligned(prepared, number, torch.eye(2, 3), net)
+
+
+def _aligned(prepared: Prepared, number: int, matrix: Tensor, net: LandmarkNet) -> Tensor:
+    """The window (1, 1, S, S) of a frame, read at the places of a rigid map, on the network's device."""
+    points = apply_rigid(matrix, window_points(prepared.square.pixels))
+    window = sample_frames(prepared.frames[number : number + 1], prepared.square, points[None])
+    return window.to(next(net.parameters()).device)

@@ -11,7 +11,6 @@ import torch.nn.functional as F
 from scipy.ndimage import affine_transform
 from torch import Tensor
 
-from dinoreg.encoders.dino3d.network import STRIDE
 from dinoreg.encoders.pca import fit_basis
 from dinoreg.pretrain.validate import HELD_OUT_MM, HELD_OUT_SHAPE, Encode, HeldOutPatients
 from dinoreg.pretrain.views.scans import read_scan
@@ -40,14 +39,15 @@ class FeaturePictures:
 
     def _pair(self, name: str, encode: Encode, one: Tensor, two: Tensor, step: int) -> None:
         features = [encode(image).numpy() for image in (one, two)]
-        weights = [F.avg_pool3d((image > 0).float(), STRIDE)[0, 0].numpy() for image in (one, two)]
+        stride = one.shape[-1] // features[0].shape[-1]
+        weights = [F.avg_pool3d((image > 0).float(), stride)[0, 0].numpy() for image in (one, two)]
         tokens = [torch.from_numpy(f[:, w > 0.5].T) for f, w in zip(features, weights, strict=True)]
         basis = fit_basis(tokens, 3)
         colours = []
         for values, weight in zip(features, weights, strict=True):
             flat = basis.project(torch.from_numpy(values.reshape(len(values), -1).T))
             colours.append(flat.T.reshape(3, *weight.shape).numpy())
-        path, spacing = self._folder / f"{name}-{step:06d}.png", (STRIDE * HELD_OUT_MM,) * 3
+        path, spacing = self._folder / f"{name}-{step:06d}.png", (stride * HELD_OUT_MM,) * 3
         first, second = weights
         draw_features(path, colours[0], colours[1], first, second, spacing, title=f"{name}, step {step}")
 

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
 from dinoreg.errors import ConfigError
+from dinoreg.pretrain.presets import PRESETS
 from dinoreg.settings.config import Count, Millimetres, Settings, Share
 from dinoreg.settings.load import parse_settings, read_toml
 from regtask.documents import read_json_object
-from regtask.errors import DataError
+from regtask.errors import DataError, Fault
 
 
 def _smallest_first(pair: tuple[float, float]) -> tuple[float, float]:
@@ -97,6 +99,21 @@ class NetworkSettings(Settings):
         return self
 
 
+class VitSettings(Settings):
+    """A vision transformer in the place of the U-Net; the defaults are those of Kats & Heinrich 2026."""
+
+    patch: Annotated[int, Field(ge=2, le=32)] = 4  # voxels per token along every axis
+    width: Annotated[int, Field(ge=6, le=4096)] = 180  # channels of a token
+    depth: Annotated[int, Field(ge=1, le=64)] = 8  # blocks
+    heads: Annotated[int, Field(ge=1, le=64)] = 6  # of the attention
+
+    @model_validator(mode="after")
+    def _divisible(self) -> VitSettings:
+        if self.width % self.heads or self.width // self.heads % 6:
+            raise ValueError("width / heads must be a multiple of 6: three axes share the channels of a head")
+        return self
+
+
 class ContrastiveSettings(Settings):
     """The same place against other places of the same anatomy (van den Oord et al. 2018, InfoNCE)."""
 
@@ -130,11 +147,13 @@ class DinoSettings(Settings):
 class Training(Settings):
     """The schedule."""
 
-    steps: Count = 6000
+    steps: Annotated[int, Field(ge=1, le=10_000_000)] = 6000
     batch: Count = 2  # pairs of views per step
     learning_rate: Positive = 1e-3
     warmup_steps: Number = 200
     weight_decay: NonNegative = 0.04
+    weight_decay_last: NonNegative | None = None  # reached along half a cosine; by default as at first
+    layer_decay: Positive = 1.0  # learning rate of a block over that of the next one; of a transformer only
     max_gradient: Positive = 1.0
     seed: Number = 0
     # "auto" is float32 on a CPU (bfloat16 is faster where the processor has it) and bfloat16 on a GPU.
@@ -153,6 +172,7 @@ class PretrainConfig(Settings):
     anatomy: AnatomySettings = AnatomySettings()
     views: ViewSettings = ViewSettings()
     network: NetworkSettings = NetworkSettings()
+    vit: VitSettings | None = None  # in the place of the U-Net
     contrastive: ContrastiveSettings = ContrastiveSettings()
     dino: DinoSettings = DinoSettings()
     training: Training = Training()
@@ -161,9 +181,16 @@ class PretrainConfig(Settings):
     def _usable(self) -> PretrainConfig:
         if not (self.contrastive.weight or self.dino.weight):
             raise ValueError("no objective: the weights of contrastive and dino are both 0")
-        multiple = 2 ** len(self.network.widths)
+        multiple = 2 ** len(self.network.widths) if self.vit is None else self.vit.patch
         if self.views.size % multiple:
-            raise ValueError(f"views.size must be a multiple of {multiple} for so many levels of the network")
+            raise ValueError(f"views.size must be a multiple of {multiple}, the network's coarsest cells")
+        if self.vit is None and self.training.layer_decay != 1:
+            raise ValueError("training.layer_decay is for a transformer, vit")
+        if self.vit is not None:
+            if self.network.model_copy(update={"start_from": ""}) != NetworkSettings():
+                raise ValueError("widths, depths and channels of network are for the U-Net, not for vit")
+            if self.contrastive.weight and self.contrastive.coarse_weight:
+                raise ValueError("contrastive.coarse_weight must be 0 with vit, which has no coarser levels")
         return self
 
     def on(self, device: str) -> PretrainConfig:
@@ -182,18 +209,24 @@ class PretrainConfig(Settings):
         return self.model_dump(exclude={"training", "description"}) | {"training": training}
 
 
-def load_pretrain_config(path: Path | None = None, overrides: Sequence[str] = ()) -> PretrainConfig:
-    """Return the settings of a TOML file, or the defaults, with `key=value` overrides.
+def load_pretrain_config(
+    path: Path | None = None, overrides: Sequence[str] = (), *, preset: str = "unet"
+) -> PretrainConfig:
+    """Return the settings of a TOML file, or else of a preset, with `key=value` overrides.
 
     Args:
         path: TOML, or JSON as a training keeps its own.
         overrides: as for `parse_settings`.
+        preset: one of `PRESETS`; not looked at where there is a file.
 
     Raises:
-        ConfigError: not such a file, or faults in it (all of them listed).
+        ConfigError: no such preset, not such a file, or faults in it (all of them listed).
     """
+    values: dict[str, Any]
     if path is None:
-        values = {}
+        if preset not in PRESETS:
+            raise ConfigError(Fault("unknown preset", preset, expected=f"one of {', '.join(PRESETS)}"))
+        values = copy.deepcopy(dict(PRESETS[preset]))
     elif path.suffix == ".json":
         try:
             values = read_json_object(path, "a configuration")
@@ -204,7 +237,7 @@ def load_pretrain_config(path: Path | None = None, overrides: Sequence[str] = ()
     return parse_settings(
         PretrainConfig,
         values,
-        where=str(path or "defaults"),
+        where=str(path or f"preset {preset}"),
         overrides=overrides,
         all_keys="the config.json in the folder of any training holds all keys",
     )

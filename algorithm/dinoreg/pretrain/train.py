@@ -11,6 +11,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from dinoreg.encoders.dino3d.vit import VitNetwork
 from dinoreg.errors import ConfigError, NumericalError
 from dinoreg.pretrain.anatomy.bank import anatomy_bank
 from dinoreg.pretrain.batches import Batches, Sources, batches_from
@@ -51,6 +52,15 @@ class TrainOptions:
     stop_at: int | None = None
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Group:
+    """Parameters with one share of the learning rate, that decay or do not."""
+
+    pace: float
+    decays: bool
+    parameters: list[Tensor]
+
+
 def pretrain(config: PretrainConfig, options: TrainOptions) -> Progress:
     """Train, or go on training, and write the result so far into the folder of the run.
 
@@ -63,7 +73,10 @@ def pretrain(config: PretrainConfig, options: TrainOptions) -> Progress:
     config = config.on(options.device.type)
     training, folder = config.training, options.folder
     learner = Learner(config, options.device)
-    optimiser = torch.optim.AdamW(_groups(learner, training), lr=training.learning_rate, betas=(0.9, 0.95))
+    groups = _groups(learner, training)
+    optimiser = torch.optim.AdamW(
+        [{"params": group.parameters} for group in groups], lr=training.learning_rate, betas=(0.9, 0.95)
+    )
     progress = _begin(learner, optimiser, options)
     sources = _sources(config, folder)
     _check_scans([scan.name for scan in sources.scans], progress, config)
@@ -74,7 +87,7 @@ def pretrain(config: PretrainConfig, options: TrainOptions) -> Progress:
     before = progress.seconds
     batches = Batches(sources, config)
     for pairs in batches_from(progress.step, batches, workers=training.workers, stop=stop):
-        progress.steps.append(_step(learner, optimiser, training, pairs, progress.step))
+        progress.steps.append(_step(learner, optimiser, groups, pairs, progress.step))
         progress.step += 1
         progress.seconds = before + time.monotonic() - started
         last = progress.step == stop
@@ -156,13 +169,27 @@ def _check_scans(names: list[str], progress: Progress, config: PretrainConfig) -
     progress.scans = names
 
 
-def _groups(learner: Learner, training: Training) -> list[dict[str, object]]:
-    """Decay what multiplies, not offsets, norms and tokens."""
-    parameters = list(learner.student.parameters())
-    return [
-        {"params": [p for p in parameters if p.ndim > 1], "weight_decay": training.weight_decay},
-        {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
-    ]
+def _groups(learner: Learner, training: Training) -> list[_Group]:
+    """Decay what multiplies, not offsets, norms and tokens; with `layer_decay` earlier blocks move less."""
+    found: dict[tuple[float, bool], list[Tensor]] = {}
+    for name, parameter in learner.student.named_parameters():
+        found.setdefault((_pace(learner, training, name), parameter.ndim > 1), []).append(parameter)
+    return [_Group(*key, found[key]) for key in sorted(found, reverse=True)]
+
+
+def _pace(learner: Learner, training: Training, name: str) -> float:
+    """Share of the learning rate for a parameter of the student."""
+    network, own = learner.student.network, name.removeprefix("network.")
+    if not isinstance(network, VitNetwork) or own == name:
+        return 1.0
+    return float(training.layer_decay ** (network.depth + 1 - network.layer_of(own)))
+
+
+def weight_decay(step: int, training: Training) -> float:
+    """Return the decay of a step: from the first value to the last along half a cosine."""
+    last = training.weight_decay if training.weight_decay_last is None else training.weight_decay_last
+    share = 0.5 * (1 - math.cos(math.pi * step / training.steps))
+    return training.weight_decay + share * (last - training.weight_decay)
 
 
 def learning_rate(step: int, training: Training) -> float:
@@ -174,10 +201,16 @@ def learning_rate(step: int, training: Training) -> float:
 
 
 def _step(
-    learner: Learner, optimiser: torch.optim.Optimizer, training: Training, pairs: list[ViewPair], step: int
+    learner: Learner,
+    optimiser: torch.optim.Optimizer,
+    groups: list[_Group],
+    pairs: list[ViewPair],
+    step: int,
 ) -> dict[str, float]:
-    for group in optimiser.param_groups:
-        group["lr"] = learning_rate(step, training)
+    training = learner.config.training
+    for own, group in zip(groups, optimiser.param_groups, strict=True):
+        group["lr"] = own.pace * learning_rate(step, training)
+        group["weight_decay"] = weight_decay(step, training) if own.decays else 0.0
     loss, parts = learner.loss(pairs, step)
     optimiser.zero_grad()
     loss.backward()  # type: ignore[no-untyped-call]

@@ -18,7 +18,7 @@ from dinoreg.phantom.render import Modality, render
 from dinoreg.preprocess.intensity import clip_mr, window_ct
 from dinoreg.pretrain.anatomy.torso import ras_lattice
 from dinoreg.pretrain.objective.contrastive import retrieval
-from dinoreg.pretrain.objective.sampling import features_at
+from dinoreg.pretrain.objective.sampling import features_at, stride_of
 
 HELD_OUT_SHAPE, HELD_OUT_MM = (96, 80, 96), 3.6
 _PAIRS: tuple[tuple[Modality, Modality], ...] = (("CT", "MR"), ("CBCT", "MR"))
@@ -27,7 +27,7 @@ _POINTS = 2000
 _SPREAD_MM = np.array([30.0, 20.0, 70.0])
 _NEAR_MM = 12.0
 
-# From a volume (1, 1, I, J, K) in [0, 1] to features (C, I/2, J/2, K/2).
+# From a volume (1, 1, I, J, K) in [0, 1] to features (C, i, j, k), of fewer cells than voxels.
 Encode = Callable[[Tensor], Tensor]
 
 
@@ -75,12 +75,18 @@ def score(encode: Encode, scans: list[HeldOutPatients]) -> Score:
     """Judge features by finding points again; the mean over the held-out scans."""
     distances, shares, organs = [], [], []
     for first, second, other in scans:
-        one, two, three = (features_at(encode(scan.image), scan.points) for scan in (first, second, other))
+        one, two, three = (_read(encode, scan) for scan in (first, second, other))
         distance = retrieval(one, two, first.points * HELD_OUT_MM)
         distances.append(float(distance.median()))
         shares.append(float((distance < _NEAR_MM).float().mean()))
         organs.append(_organ_share(one, first, three, other))
     return Score(float(np.mean(distances)), float(np.mean(shares)), float(np.mean(organs)))
+
+
+def _read(encode: Encode, scan: HeldOut) -> Tensor:
+    """Features at the points of a scan, (N, C)."""
+    features = encode(scan.image)
+    return features_at(features, scan.points, stride_of(scan.image, features))
 
 
 def _organ_share(features: Tensor, scan: HeldOut, of_other: Tensor, other: HeldOut) -> float:

@@ -34,9 +34,13 @@ def draw_scales(figure: Figure, scales: Sequence[ScalarMappable]) -> None:
 
 
 def draw_legend(
-    figure: Figure, label_maps: Iterable[NDArray[np.integer] | None], names: Mapping[int, str]
+    figure: Figure,
+    label_maps: Iterable[NDArray[np.integer] | None],
+    names: Mapping[int, str],
+    *,
+    hatched: bool = False,
 ) -> None:
-    """Name the labels, the two kinds of outline and the signal colour, at the bottom left."""
+    """Name the labels, the two kinds of outline, the signal colour and the hatching, at the bottom left."""
     present: set[int] = set()
     for array in label_maps:
         if array is not None:
@@ -53,6 +57,12 @@ def draw_legend(
         handles.append(Line2D([], [], color=style.FAINT_TEXT, label="fixed"))
         handles.append(Line2D([], [], color=style.FAINT_TEXT, linestyle="dashed", label="warped"))
     handles.append(Patch(color=style.FOLD, label="fold"))
+    if hatched:
+        handles.append(
+            Patch(
+                facecolor="none", edgecolor=style.HATCH, hatch="/////", linewidth=0, label="no data of moving"
+            )
+        )
     _, height = figure.get_size_inches()
     figure.legend(
         handles=handles,

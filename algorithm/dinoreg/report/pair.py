@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from dinoreg.report.picture import draw_pair
 from dinoreg.space.transform import Transform
-from dinoreg.warp.apply import moving_positions, warp_image, warp_labels
+from dinoreg.warp.apply import inside, moving_positions, warp_image, warp_labels
 from regtask.errors import DataError
 from regtask.images import Volume, read_labels
 from regtask.pair import Pair
@@ -43,8 +43,8 @@ def draw_registration(
     transform = Transform(field, fixed.grid, moving.grid, "voxel_to_voxel")
     positions = moving_positions(transform, moving.grid)
     files = pair.labels()
-    fixed_labels = _read(files.fixed, fixed)
-    moving_labels = _read(files.moving, moving)
+    fixed_labels = read_companion(files.fixed, fixed)
+    moving_labels = read_companion(files.moving, moving)
     path.parent.mkdir(parents=True, exist_ok=True)
     draw_pair(
         path,
@@ -59,10 +59,12 @@ def draw_registration(
         title=pair.case_key,
         affine=fixed.grid.affine,
         moving_affine=moving.grid.affine,
+        no_data=~inside(positions, moving.grid.shape).numpy(),
     )
 
 
-def _read(path: Path | None, image: Volume) -> Labels | None:
+def read_companion(path: Path | None, image: Volume) -> Labels | None:
+    """Read a label map that lies beside an image; None, and a warning, where it cannot be used."""
     if path is None:
         return None
     try:

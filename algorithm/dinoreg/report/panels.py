@@ -146,6 +146,30 @@ def draw_contours(
         )
 
 
+def draw_hatching(axes: Axes, mask: NDArray[np.bool_], view: View) -> None:
+    """Hatch the voxels of a mask.
+
+    Args:
+        axes: where.
+        mask: (up, across).
+        view: the plane's place.
+    """
+    if not mask.any():
+        return
+    rows, columns = mask.shape
+    framed = np.pad(mask, 1, mode="edge").astype(np.float32)
+    filled = axes.contourf(
+        (np.arange(columns + 2) - 0.5) * view.size_mm[0] / columns,
+        (np.arange(rows + 2) - 0.5) * view.size_mm[1] / rows,
+        framed,
+        levels=[0.5, 1.5],
+        colors="none",
+        hatches=["/////"],
+    )
+    filled.set_edgecolor(style.HATCH)
+    filled.set_linewidth(0)
+
+
 def draw_grid(axes: Axes, lines: GridLines, longest_mm: float) -> ScalarMappable:
     """Draw bent grid lines, coloured by the length of the displacement.
 

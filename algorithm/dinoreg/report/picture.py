@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -53,6 +54,7 @@ class _Content:
     windows: dict[str, tuple[float, float]]
     longest_mm: float
     moving_affine: NDArray[np.floating] | None
+    no_data: NDArray[np.bool_] | None
 
 
 def draw_pair(
@@ -70,6 +72,7 @@ def draw_pair(
     title: str = "",
     affine: NDArray[np.floating] | None = None,
     moving_affine: NDArray[np.floating] | None = None,
+    no_data: NDArray[np.bool_] | None = None,
 ) -> None:
     """Write a PNG of a registration: a row per anatomical plane, a column per question.
 
@@ -93,6 +96,8 @@ def draw_pair(
             letter the edges of all panels but that of `moving`; None takes the axes as right, anterior,
             superior.
         moving_affine: (4, 4) index -> RAS mm of `moving`, to letter its panel; None leaves it without.
+        no_data: (I, J, K), voxels of `warped` that the moving image has no data for: hatched there and on the
+            checkerboard.
 
     Raises:
         ValueError: shapes or spacing do not fit.
@@ -101,7 +106,7 @@ def draw_pair(
     spacing = tuple(float(size) for size in spacing_mm)
     images = {"fixed": fixed, "moving": moving, "warped": warped}
     labels = {"fixed": fixed_labels, "moving": moving_labels, "warped": warped_labels}
-    _check(images, labels, field, spacing)
+    _check(images, {**labels, "no data": no_data}, field, spacing)
     lengths_mm = np.linalg.norm(field * np.asarray(spacing, dtype=field.dtype), axis=-1)
     moving_window = grey_window(moving)
     content = _Content(
@@ -113,6 +118,7 @@ def draw_pair(
         windows={"fixed": grey_window(fixed), "moving": moving_window, "warped": moving_window},
         longest_mm=max(float(np.percentile(lengths_mm, 99.5)), _SHORTEST_SCALE_MM),
         moving_affine=moving_affine,
+        no_data=no_data,
     )
     views = make_views(choose_centre(fixed, fixed_labels), fixed.shape, spacing, affine)
     figure = _draw(content, views, title, _summary(content, lengths_mm, views), label_names)
@@ -154,7 +160,7 @@ def _draw(
     figure.text(x, 1 - 0.14 / height, title, color=style.TEXT, fontsize=13, weight="bold", va="top")
     figure.text(x, 1 - 0.38 / height, summary, color=style.FAINT_TEXT, fontsize=9, va="top")
     footer.draw_scales(figure, scales)
-    footer.draw_legend(figure, content.labels.values(), names)
+    footer.draw_legend(figure, content.labels.values(), names, hatched=_any(content.no_data))
     return figure
 
 
@@ -173,6 +179,9 @@ def _draw_row(cells: Sequence[Axes], content: _Content, view: View) -> list[Scal
         (content.windows["fixed"], content.windows["warped"]),
         view,
     )
+    if content.no_data is not None:
+        for axes in cells[2:4]:
+            panels.draw_hatching(axes, view.take(content.no_data), view)
     _outline(cells[3], content.labels["fixed"], view)
     _outline(cells[3], content.labels["warped"], view, dashed=True)
     _outline(cells[5], content.labels["fixed"], view, width=0.6)
@@ -181,6 +190,10 @@ def _draw_row(cells: Sequence[Axes], content: _Content, view: View) -> list[Scal
         panels.draw_grid(cells[4], lines, content.longest_mm),
         panels.draw_determinant(cells[5], view.take(content.determinant), view),
     ]
+
+
+def _any(mask: NDArray[np.bool_] | None) -> bool:
+    return mask is not None and bool(mask.any())
 
 
 def _outline(
@@ -204,7 +217,7 @@ def _summary(content: _Content, lengths_mm: NDArray[np.floating], views: Sequenc
 
 def _check(
     images: dict[str, Image],
-    labels: dict[str, Labels | None],
+    maps: Mapping[str, NDArray[Any] | None],
     field: NDArray[np.floating],
     spacing_mm: tuple[float, ...],
 ) -> None:
@@ -213,6 +226,6 @@ def _check(
         raise ValueError(f"expected (I, J, K) and 3 spacings above 0, got {shape} and {spacing_mm}")
     if field.shape != (*shape, 3):
         raise ValueError(f"field: expected shape {(*shape, 3)}, got {field.shape}")
-    for name, array in (*images.items(), *((f"{role} labels", array) for role, array in labels.items())):
+    for name, array in (*images.items(), *((f"{role} labels", array) for role, array in maps.items())):
         if array is not None and array.shape != shape:
             raise ValueError(f"{name}: expected shape {shape}, got {array.shape}")

@@ -89,6 +89,8 @@ def test_wheel_holds_presets_weights_and_templates(wheel):
     names, _ = wheel
     presets = {path.name for path in (ROOT / "algorithm" / "dinoreg" / "presets").glob("*.toml")}
     assert presets == {Path(name).name for name in names if name.startswith("dinoreg/presets/")}
+    assets = ROOT / "algorithm" / "dinoreg" / "report" / "page" / "assets"
+    assert {f"dinoreg/report/page/assets/{path.name}" for path in assets.iterdir()} <= set(names)
     pages = {path.name for path in (ROOT / "evaluation" / "regeval" / "ranking").glob("page.*")}
     assert pages <= {Path(name).name for name in names if name.startswith("regeval/ranking/")}
     assert any(name.endswith(".data/data/share/dinoreg/weights/dino3d.safetensors") for name in names)

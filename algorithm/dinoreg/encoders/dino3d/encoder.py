@@ -17,8 +17,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from dinoreg.encoders.dino3d.network import STRIDE, Dino3dNetwork
 from dinoreg.encoders.dino3d.tiles import encode_tiles
+from dinoreg.encoders.dino3d.volume_network import VolumeNetwork
 from dinoreg.errors import ConfigError
 from dinoreg.space.lattice import Lattice
 from dinoreg.space.orientation import RAS, ras_axes, to_ras
@@ -39,7 +39,7 @@ class Dino3dEncoder:
         spacing_mm: voxel size that it was trained around.
     """
 
-    network: Dino3dNetwork
+    network: VolumeNetwork
     spacing_mm: float
 
     @property
@@ -103,7 +103,7 @@ def encode_dino3d(
     padding = [amount for n in reversed(volume.shape[1:]) for amount in (0, -n % encoder.network.multiple)]
     volume = F.pad(volume, padding)  # by 0, as the background is
     features, tiles = encode_tiles(encoder.network, volume, tile=tile, precision=precision)
-    positions = _cell_positions(lattice, orientation, STRIDE * working_mm).to(values.device)
+    positions = _cell_positions(lattice, orientation, encoder.network.stride * working_mm).to(values.device)
     return Dino3dFeatures(sample_linear(features, positions), tuple(volume.shape[1:]), tiles)
 
 

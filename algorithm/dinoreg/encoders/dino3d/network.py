@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from dinoreg.encoders.dino3d.volume_network import VolumeNetwork
 from dinoreg.encoders.mind import MindSsc
 
 STRIDE = 2  # voxels per feature, along every axis
@@ -58,7 +60,7 @@ class Block(nn.Module):
         return out
 
 
-class Dino3dNetwork(nn.Module):
+class Dino3dNetwork(VolumeNetwork):
     """U-Net over cells of 2, 4, 8, ... voxels.
 
     Attributes:
@@ -73,6 +75,7 @@ class Dino3dNetwork(nn.Module):
         if len(widths) != len(depths):
             raise ValueError(f"expected as many depths as widths, got {len(depths)} and {len(widths)}")
         self.widths, self.depths, self.channels = tuple(widths), tuple(depths), channels
+        self.stride, self.largest, self.context_channels = STRIDE, None, widths[-1]
         self.mind = MindSsc(radius=1, dilation=2)
         self.stem = nn.Conv3d(STRIDE**3 + self.mind.channels, widths[0], 3, padding=1)
         self.encoder = nn.ModuleList(
@@ -107,24 +110,16 @@ class Dino3dNetwork(nn.Module):
             cell *= 2
         return reach
 
-    def forward(self, image: Tensor, hidden: Tensor | None = None) -> Tensor:
-        """Return a unit vector per cell of `STRIDE` voxels.
-
-        Args:
-            image: (B, 1, I, J, K) in [0, 1], sizes multiples of `multiple`.
-            hidden: (B, 1, I/2, J/2, K/2) bool, cells whose content the network does not see.
-
-        Returns:
-            (B, channels, I/2, J/2, K/2) float32.
-        """
-        return F.normalize(self.head(self.levels(image, hidden)[0]).float(), dim=1)
+    def described(self) -> dict[str, Any]:
+        """Return its sizes."""
+        return {"widths": self.widths, "depths": self.depths, "channels": self.channels}
 
     def levels(self, image: Tensor, hidden: Tensor | None = None) -> list[Tensor]:
         """Return the features of every level on the way up, the finest first; the first is for the head.
 
         Args:
-            image: as for `forward`.
-            hidden: as for `forward`.
+            image: (B, 1, I, J, K) in [0, 1], sizes multiples of `multiple`.
+            hidden: (B, 1, I/2, J/2, K/2) bool, cells whose content the network does not see.
 
         Returns:
             (B, widths[n], I/s, J/s, K/s) with s = 2^(n + 1) for level n.

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from dinoreg.encoders.dino3d.network import STRIDE, Dino3dNetwork
+from dinoreg.encoders.dino3d.volume_network import VolumeNetwork
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,13 +24,14 @@ class _Span:
 
 @torch.no_grad()
 def encode_tiles(
-    network: Dino3dNetwork, volume: Tensor, *, tile: int, precision: torch.dtype = torch.float32
+    network: VolumeNetwork, volume: Tensor, *, tile: int, precision: torch.dtype = torch.float32
 ) -> tuple[Tensor, int]:
     """Encode a volume, as a whole where it fits into one tile.
 
-    Tiles begin at multiples of the network's coarsest cells and see all that the convolutions bring to their
-    features. What is not the same as in the whole is the norm, whose statistics are those of a tile: a volume
-    should be done as a whole where there is the memory for it.
+    Tiles begin at multiples of the network's coarsest cells and see all that convolutions bring to their
+    features. What is not the same as in the whole is the norm, whose statistics are those of a tile, and
+    attention, which ends with it: a volume should be done as a whole where there is the memory for it, and
+    where the network was trained on as much.
 
     Args:
         network: on the device of `volume`.
@@ -39,20 +40,26 @@ def encode_tiles(
         precision: of the convolutions.
 
     Returns:
-        (channels, *S / 2) float32, the channels of a cell contiguous, and the number of tiles.
+        (channels, *S / stride) float32, the channels of a cell contiguous, and the number of tiles.
     """
-    multiple = network.multiple
+    multiple, stride = network.multiple, network.stride
     overlap = -(-network.reach // multiple) * multiple
-    axes = [list(_spans(size, tile, multiple, overlap)) for size in volume.shape[1:]]
+
+    def answered(size: int) -> int:
+        if network.largest is None or size <= network.largest:
+            return tile
+        return min(tile, network.largest - 2 * overlap)
+
+    axes = [list(_spans(size, answered(size), multiple, overlap)) for size in volume.shape[1:]]
     tiles = list(itertools.product(*axes))
-    cells = [size // STRIDE for size in volume.shape[1:]]
+    cells = [size // stride for size in volume.shape[1:]]
     out = volume.new_empty(*cells, network.channels, dtype=torch.float32).movedim(-1, 0)
     for spans in tiles:
         seen = volume[(slice(None), *(slice(s.low, s.high) for s in spans))].unsqueeze(0)
         with torch.autocast(volume.device.type, dtype=precision, enabled=precision != torch.float32):
             features = network(seen).squeeze(0)
-        own = [slice((s.start - s.low) // STRIDE, (s.stop - s.low) // STRIDE) for s in spans]
-        target = [slice(s.start // STRIDE, s.stop // STRIDE) for s in spans]
+        own = [slice((s.start - s.low) // stride, (s.stop - s.low) // stride) for s in spans]
+        target = [slice(s.start // stride, s.stop // stride) for s in spans]
         out[(slice(None), *target)] = features[(slice(None), *own)]
     return out, len(tiles)
 

@@ -11,6 +11,9 @@ import torch
 from safetensors import SafetensorError, safe_open
 
 from dinoreg.encoders.dino3d.network import Dino3dNetwork
+from dinoreg.encoders.dino3d.vit import NAME as VIT
+from dinoreg.encoders.dino3d.vit import VitNetwork
+from dinoreg.encoders.dino3d.volume_network import VolumeNetwork
 from dinoreg.errors import WeightsError
 from dinoreg.weights.safe_file import write_safetensors
 from regtask.errors import Fault
@@ -19,7 +22,7 @@ FORMAT = "dino3d-1"
 _KEY = "dino3d"  # a single one: safetensors writes several in any order, and the digest is to be repeatable
 
 
-def write_dino3d(path: Path, network: Dino3dNetwork, metadata: Mapping[str, Any]) -> None:
+def write_dino3d(path: Path, network: VolumeNetwork, metadata: Mapping[str, Any]) -> None:
     """Write a network in half precision, whole or not at all; the same network gives the same bytes.
 
     Args:
@@ -41,17 +44,11 @@ def write_dino3d(path: Path, network: Dino3dNetwork, metadata: Mapping[str, Any]
     lost = [name for name, value in tensors.items() if not bool(value.isfinite().all())]
     if lost:
         raise ValueError(f"not finite in half precision: {', '.join(lost)}")
-    described = {
-        **metadata,
-        "format": FORMAT,
-        "widths": network.widths,
-        "depths": network.depths,
-        "channels": network.channels,
-    }
+    described = {**metadata, "format": FORMAT, **network.described()}
     write_safetensors(path, tensors, {_KEY: json.dumps(described, sort_keys=True)})
 
 
-def read_dino3d(path: Path) -> tuple[Dino3dNetwork, dict[str, Any]]:
+def read_dino3d(path: Path) -> tuple[VolumeNetwork, dict[str, Any]]:
     """Read a network, in float32 and ready for use, and the metadata beside it.
 
     Raises:
@@ -66,7 +63,7 @@ def read_dino3d(path: Path) -> tuple[Dino3dNetwork, dict[str, Any]]:
             raise ValueError(f"format {described['format']}")
         if not float(described["spacing_mm"]) > 0:
             raise ValueError(f"spacing_mm {described['spacing_mm']}")
-        network = Dino3dNetwork(described["widths"], described["depths"], described["channels"])
+        network = _build(described)
     except (OSError, SafetensorError, KeyError, ValueError, TypeError, RuntimeError) as error:
         raise WeightsError(
             Fault("weights not readable", str(path), expected=f"format {FORMAT}", got=str(error)[:200])
@@ -83,3 +80,12 @@ def read_dino3d(path: Path) -> tuple[Dino3dNetwork, dict[str, Any]]:
     # The layout in which a CPU convolves fastest; mypy's stubs of torch do not know the argument.
     network.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
     return network, described
+
+
+def _build(described: Mapping[str, Any]) -> VolumeNetwork:
+    """A network of random weights, of the sizes that a file states: the U-Net where it names no kind."""
+    if described.get("network") == VIT:
+        return VitNetwork(*(int(described[key]) for key in ("patch", "width", "depth", "heads", "size")))
+    if "network" in described:
+        raise ValueError(f"network {described['network']}")
+    return Dino3dNetwork(described["widths"], described["depths"], described["channels"])

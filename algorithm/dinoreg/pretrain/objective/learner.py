@@ -12,7 +12,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from dinoreg.encoders.dino3d.network import STRIDE
 from dinoreg.pretrain.objective.branch import Branch, begin_with
 from dinoreg.pretrain.objective.contrastive import contrastive_loss
 from dinoreg.pretrain.objective.dino import (
@@ -57,6 +56,7 @@ class Learner:
         self.student = Branch(config).to(device)
         self.average = copy.deepcopy(self.student).requires_grad_(requires_grad=False)
         bfloat16 = config.training.precision == "bfloat16"
+        self._stride = self.student.network.stride
         self._autocast = torch.autocast(device.type, torch.bfloat16, enabled=bfloat16)
 
     def begin_with(self, path: Path) -> dict[str, Any]:
@@ -101,10 +101,10 @@ class Learner:
 
     @torch.no_grad()
     def encode(self, image: Tensor) -> Tensor:
-        """Encode a volume (1, 1, I, J, K) by the average; (C, I/2, J/2, K/2) float32 on the CPU."""
+        """Encode a volume (1, 1, I, J, K) by the average; (C, I/s, J/s, K/s) float32 on the CPU."""
         sizes, multiple = image.shape[2:], self.average.network.multiple
         whole = F.pad(image, [n for size in reversed(sizes) for n in (0, -size % multiple)])
-        i, j, k = (size // STRIDE for size in sizes)
+        i, j, k = (size // self._stride for size in sizes)
         return self._encode(self.average, whole.to(self.device)).features[0, :, :i, :j, :k].cpu()
 
     def _encode(self, branch: Branch, images: Tensor, hidden: Tensor | None = None) -> _Encoded:
@@ -125,7 +125,7 @@ class Learner:
         settings = self.config.contrastive
         losses = []
         for level, features in enumerate(encoded.levels):
-            stride = STRIDE * 2**level
+            stride = self._stride * 2**level
             of_pairs = [
                 contrastive_loss(
                     features_at(features[2 * n], places[0], stride),
@@ -156,7 +156,12 @@ class Learner:
         """The teacher sees both views whole; the student sees both with hidden blocks."""
         settings = self.config.dino
         hidden = draw_hidden(
-            len(images), self.config.views.size, settings.mask_block, settings.mask_share, generator
+            len(images),
+            self.config.views.size,
+            settings.mask_block,
+            settings.mask_share,
+            generator,
+            self._stride,
         ).to(self.device)
         with torch.no_grad():
             told = self._distil(self.average, self._encode(self.average, images), points)
@@ -170,7 +175,7 @@ class Learner:
         encoded = self._encode(self.student, images, hidden)
         said = self._distil(self.student, encoded, points)
         unseen = torch.cat([
-            read_hidden(hidden[2 * n + view, 0], places[view])
+            read_hidden(hidden[2 * n + view, 0], places[view], self._stride)
             for n, places in enumerate(points) for view in (0, 1)
         ]).float()  # fmt: skip
         crossed, swapped = _crossed(points), _swapped(len(images))
@@ -192,7 +197,7 @@ class Learner:
     def _distil(self, branch: Branch, encoded: _Encoded, points: Sequence[Tensor]) -> dict[str, Tensor]:
         """Scores of the prototypes for all places of all views, and for the views."""
         places = torch.cat([
-            features_at(encoded.features[2 * n + view], pair[view])
+            features_at(encoded.features[2 * n + view], pair[view], self._stride)
             for n, pair in enumerate(points) for view in (0, 1)
         ])  # fmt: skip
         return {

@@ -9,7 +9,12 @@ from dinoreg.encoders.dino3d.network import STRIDE
 
 
 def draw_hidden(
-    count: int, size: int, block: int, share: tuple[float, float], generator: torch.Generator
+    count: int,
+    size: int,
+    block: int,
+    share: tuple[float, float],
+    generator: torch.Generator,
+    stride: int = STRIDE,
 ) -> Tensor:
     """Hide blocks of each view at random (Zhou et al. 2022, section 3.1).
 
@@ -22,6 +27,7 @@ def draw_hidden(
         block: voxels along each axis of a block.
         share: least and most of the blocks of a view that are hidden.
         generator: source of the choice, on the CPU.
+        stride: voxels per cell of the network.
 
     Returns:
         (count, 1, s, s, s) bool over the cells of the network.
@@ -32,12 +38,12 @@ def draw_hidden(
     hidden = torch.rand(count, 1, blocks, blocks, blocks, generator=generator) < wanted
     for axis in (2, 3, 4):
         hidden = hidden.repeat_interleave(block, dim=axis).narrow(axis, 0, size)
-    return hidden[:, :, ::STRIDE, ::STRIDE, ::STRIDE]
+    return hidden[:, :, ::stride, ::stride, ::stride]
 
 
-def read_hidden(hidden: Tensor, points: Tensor) -> Tensor:
+def read_hidden(hidden: Tensor, points: Tensor, stride: int = STRIDE) -> Tensor:
     """Tell which points (N, 3), voxels, lie in hidden cells (s, s, s) of their view; (N,) bool."""
-    cells = ((points + 0.5) / STRIDE).long()
+    cells = ((points + 0.5) / stride).long()
     sizes = torch.tensor(hidden.shape, device=points.device)
     i, j, k = cells.clamp(min=0).minimum(sizes - 1).unbind(dim=1)
     return hidden[i, j, k]

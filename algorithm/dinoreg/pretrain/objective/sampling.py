@@ -9,6 +9,11 @@ from dinoreg.encoders.dino3d.network import STRIDE
 from dinoreg.space.coords import to_sampling_grid
 
 
+def stride_of(image: Tensor, features: Tensor) -> int:
+    """Return how many voxels of an image (..., I, J, K) its features (C, i, j, k) have per cell."""
+    return image.shape[-1] // features.shape[-1]
+
+
 def features_at(features: Tensor, points: Tensor, stride: int = STRIDE) -> Tensor:
     """Read the features of one view at points, linearly; differentiable in the features.
 

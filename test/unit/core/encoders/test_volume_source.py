@@ -33,9 +33,8 @@ class Counting(torch.nn.Module):
     def __init__(self):
         super().__init__()
         self.network, self.seen = random_network(), []
-        self.multiple, self.reach, self.channels = (
-            getattr(self.network, name) for name in ("multiple", "reach", "channels")
-        )
+        for name in ("multiple", "reach", "channels", "stride", "largest"):
+            setattr(self, name, getattr(self.network, name))
 
     def forward(self, image):
         self.seen.append(image[0, 0])

@@ -41,6 +41,19 @@ TINY = (
     "training.warmup_steps=2",
     "training.precision=float32",
 )
+# Beside TINY: a transformer in the place of the U-Net, whose sizes then have to be the defaults.
+VIT = (
+    "vit.patch=4",
+    "vit.width=24",
+    "vit.depth=2",
+    "vit.heads=2",
+    "network.widths=[32, 64, 128, 192]",
+    "network.depths=[1, 1, 1, 2]",
+    "network.channels=32",
+    "contrastive.weight=0",
+    "dino.weight=1",
+    "dino.mask_block=4",
+)
 
 
 def tiny_config(*overrides):

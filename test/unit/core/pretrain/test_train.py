@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from pretrain_samples import HELD_OUT_SHAPE, blocks, few_held_out_scans, tiny_config, write_scan
+from pretrain_samples import HELD_OUT_SHAPE, VIT, blocks, few_held_out_scans, tiny_config, write_scan
 from safetensors.torch import load_file
 
 from dinoreg.encoders.dino3d.weights import read_dino3d
@@ -16,7 +16,7 @@ from dinoreg.pretrain import picture as picture_module
 from dinoreg.pretrain import train as train_module
 from dinoreg.pretrain.objective.learner import Learner
 from dinoreg.pretrain.settings import load_pretrain_config
-from dinoreg.pretrain.train import TrainOptions, learning_rate, pretrain
+from dinoreg.pretrain.train import TrainOptions, learning_rate, pretrain, weight_decay
 from regtask.errors import OutputError
 
 CPU = torch.device("cpu")
@@ -25,6 +25,7 @@ OBJECTIVES = {
     "coarse": ("contrastive.coarse_weight=0.5",),
     "dino": ("contrastive.weight=0", "dino.weight=1", "dino.centring=mean"),
     "both": ("dino.weight=0.5",),
+    "vit": VIT,
 }
 
 
@@ -281,17 +282,50 @@ def test_a_gradient_that_is_not_finite(short, monkeypatch):
         short("run")
 
 
-def test_only_what_multiplies_decays(short, monkeypatch):
+def test_only_what_multiplies_decays():
     learner = Learner(tiny_config("dino.weight=1"), CPU)
-    decayed, kept = train_module._groups(learner, tiny_config("training.weight_decay=0.3").training)
-    assert (decayed["weight_decay"], kept["weight_decay"]) == (0.3, 0.0)
+    decayed, kept = train_module._groups(learner, learner.config.training)
+    assert (decayed.decays, kept.decays, decayed.pace, kept.pace) == (True, False, 1, 1)
     names = {id(p): name for name, p in learner.student.named_parameters()}
-    assert len(names) == len(decayed["params"]) + len(kept["params"])
-    plain = {names[id(p)] for p in kept["params"]}
+    assert len(names) == len(decayed.parameters) + len(kept.parameters)
+    plain = {names[id(p)] for p in kept.parameters}
     assert "network.mask_token" in plain
     assert "network.stem.bias" in plain
     assert "network.norm.scale" in plain
-    assert "heads.places.prototypes" in {names[id(p)] for p in decayed["params"]}
+    assert "heads.places.prototypes" in {names[id(p)] for p in decayed.parameters}
+
+
+def test_earlier_blocks_of_a_transformer_move_less():
+    learner = Learner(tiny_config(*VIT, "training.layer_decay=0.5"), CPU)
+    groups = train_module._groups(learner, learner.config.training)
+    names = {id(p): name for name, p in learner.student.named_parameters()}
+    paces = {names[id(p)]: group.pace for group in groups for p in group.parameters}
+    assert paces.keys() == set(names.values())
+    expected = {"patches.weight": 1 / 8, "cls_token": 1 / 8, "layers.0.norm1.weight": 1 / 4}
+    expected |= {"layers.1.mlp.up_proj.weight": 1 / 2, "norm.weight": 1}
+    assert {name: paces[f"network.{name}"] for name in expected} == expected
+    assert paces["heads.views.prototypes"] == 1
+
+
+def test_weight_decay_rises_along_half_a_cosine():
+    training = tiny_config("training.weight_decay_last=0.4", "training.steps=100").training
+    assert [weight_decay(step, training) for step in (0, 50, 100)] == pytest.approx([0.04, 0.22, 0.4])
+    assert weight_decay(30, tiny_config().training) == 0.04
+
+
+def test_rates_and_decay_reach_the_optimiser(short, monkeypatch):
+    seen = []
+    step = torch.optim.AdamW.step
+    monkeypatch.setattr(
+        torch.optim.AdamW,
+        "step",
+        lambda self: seen.append([(g["lr"], g["weight_decay"]) for g in self.param_groups]) or step(self),
+    )
+    short("run", *VIT, "training.layer_decay=0.5", "training.weight_decay_last=0.4")
+    rates = {rate for rate, _ in seen[-1]}
+    assert len(rates) == 4  # one per depth
+    assert {decay > 0 for _, decay in seen[-1]} == {True, False}
+    assert max(decay for _, decay in seen[-1]) > 5 * max(decay for _, decay in seen[0])
 
 
 def test_the_configuration_is_plain_json(short):

@@ -24,6 +24,7 @@ EXPECTED = (
     "ffd-dinov2",
     "ffd-mind",
     "ffd-ncc",
+    "ffd-published",
     "ffd-sam",
     "identity",
     "mind",

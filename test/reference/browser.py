@@ -18,7 +18,6 @@ CHROMIUM = next(
 _FLAGS = (
     "--headless",
     "--no-sandbox",
-    "--disable-gpu",
     "--disable-quic",
     "--no-first-run",
     "--disable-background-networking",
@@ -28,6 +27,8 @@ _FLAGS = (
     "--remote-debugging-pipe",
 )
 _SECONDS = 90.0
+_NO_GRAPHICS = ("--disable-gpu", "--disable-3d-apis")
+_SOFTWARE_WEBGL = ("--use-angle=swiftshader", "--enable-unsafe-swiftshader", "--ignore-gpu-blocklist")
 
 
 class Page:
@@ -64,8 +65,20 @@ class Page:
             "Emulation.setDeviceMetricsOverride", width=1280, height=900, deviceScaleFactor=1, mobile=False
         )
         self.call("Page.navigate", url=path.as_uri())
-        while not any(event["method"] == "Page.loadEventFired" for event in self.events):
+        while not any(
+            event["method"] == "Page.loadEventFired" and event.get("sessionId") == self._session
+            for event in self.events
+        ):
             self.events.append(self._read())
+
+    @contextmanager
+    def another(self, path: Path) -> Iterator[None]:
+        """Show a file in a tab of its own; the first one is back after the block."""
+        first = self._session
+        self._session = None
+        self.open(path)
+        yield
+        self._session = first
 
     def value(self, expression: str) -> Any:
         """Evaluate JavaScript in the page."""
@@ -84,6 +97,13 @@ class Page:
                 "Input.dispatchMouseEvent", type=kind, x=place[0], y=place[1], button="left", clickCount=1
             )
 
+    def wait_for(self, expression: str, seconds: float = 60.0) -> None:
+        """Wait until JavaScript in the page is true."""
+        end = time.monotonic() + seconds
+        while not self.value(expression):
+            assert time.monotonic() < end, f"not true after {seconds} s: {expression}"
+            time.sleep(0.05)
+
     def screenshot(self) -> bytes:
         """Return a PNG of the whole page."""
         return base64.b64decode(self.call("Page.captureScreenshot", captureBeyondViewport=True)["data"])
@@ -101,14 +121,15 @@ class Page:
 
 
 @contextmanager
-def browser(profile: Path) -> Iterator[Page]:
-    """Start a browser of an empty profile; it ends with the block."""
+def browser(profile: Path, *, webgl: bool = False) -> Iterator[Page]:
+    """Start a browser of an empty profile, with WebGL by software or none; it ends with the block."""
     # The browser reads commands from descriptor 3 and answers on 4.
     command_read, command_write = os.pipe()
     answer_read, answer_write = os.pipe()
+    graphics = _SOFTWARE_WEBGL if webgl else _NO_GRAPHICS
     script = f'exec "$@" 3<&{command_read} 4>&{answer_write}'
     process = subprocess.Popen(
-        ["/bin/bash", "-c", script, "bash", str(CHROMIUM), *_FLAGS, f"--user-data-dir={profile}"],
+        ["/bin/bash", "-c", script, "bash", str(CHROMIUM), *_FLAGS, *graphics, f"--user-data-dir={profile}"],
         pass_fds=(command_read, answer_write),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
