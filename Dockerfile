@@ -1,5 +1,4 @@
-# The registration as a container: reads a Learn2Reg task (or a Grand Challenge job) from /input, writes
-# displacement fields to /output.
+# The registration as a container, for people and for every platform in docs/submitting.md.
 # Build with ./build.sh. Plain Dockerfile syntax only, so that the classic builder can build it as well.
 
 ARG BASE_IMAGE=debian:bookworm-slim
@@ -19,22 +18,26 @@ RUN python3 -m venv /opt/build && python3 -m venv --without-pip /opt/dinoreg
 ARG PIP_INDEX_URL=https://pypi.org/simple
 # The torch variant is the index its wheel comes from: .../whl/cpu, or .../whl/cu126 for NVIDIA GPUs.
 # That index is asked for torch alone, and then no other index is: neither can put a package in the other's
-# place. Where it gives none (it cannot be reached, say), PyPI's torch is taken.
+# place.
 ARG TORCH_INDEX_URL=https://download.pytorch.org/whl/cpu
 ARG TORCH_VERSION=2.13.0
-# The wheel has to have this digest, wherever it comes from; empty: any.
+# The wheel has to have this digest; empty: any.
 ARG TORCH_SHA256=""
 ENV PIP_NO_CACHE_DIR=1 PIP_NO_COMPILE=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore
 
 # Dependencies first: they change seldom, and these layers stay cached when the code changes.
 WORKDIR /src
 COPY constraints.txt pyproject.toml ./
+COPY locks/*.txt locks/
 RUN sed "s/^torch==.*/torch==${TORCH_VERSION}/" constraints.txt > /opt/build/constraints.txt \
     && echo "torch==${TORCH_VERSION}${TORCH_SHA256:+ --hash=sha256:${TORCH_SHA256}}" > /opt/build/torch.txt \
-    && install="/opt/build/bin/pip --python /opt/dinoreg/bin/python install --no-deps --retries 2 \
-        --requirement /opt/build/torch.txt" \
-    && { $install --index-url "${TORCH_INDEX_URL}" || $install; }
-RUN /opt/build/bin/python -c 'import tomllib; \
+    && /opt/build/bin/pip --python /opt/dinoreg/bin/python install --no-deps --retries 2 \
+        --index-url "${TORCH_INDEX_URL}" --requirement /opt/build/torch.txt
+# All others are exactly the files whose digests are in locks; then what this variant of torch demands beyond
+# them (nothing for CPUs, NVIDIA's libraries for GPUs, in the versions that torch pins), which no digest pins.
+RUN /opt/build/bin/pip --python /opt/dinoreg/bin/python install --no-deps --require-hashes --only-binary :all: \
+        --requirement locks/registration.txt \
+    && /opt/build/bin/python -c 'import tomllib; \
 print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["dependencies"], sep="\n")' \
         > /opt/build/requirements.txt \
     && /opt/build/bin/pip --python /opt/dinoreg/bin/python install \
@@ -60,9 +63,10 @@ COPY LICENSE NOTICE README* ./
 COPY algorithm algorithm
 COPY evaluation evaluation
 COPY datasets_json datasets_json
-# PIP_CONSTRAINT also pins the build backend in pip's isolated build environment.
-RUN PIP_CONSTRAINT=/opt/build/constraints.txt /opt/build/bin/pip --python /opt/dinoreg/bin/python install \
-        --no-deps . \
+# The build backend is pinned by its digest too: it is installed before, so that pip fetches none itself.
+RUN /opt/build/bin/pip install --require-hashes --only-binary :all: --requirement locks/build.txt \
+    && /opt/build/bin/pip wheel --no-index --no-build-isolation --no-deps --wheel-dir /opt/build/wheels . \
+    && /opt/build/bin/pip --python /opt/dinoreg/bin/python install --no-index --no-deps /opt/build/wheels/*.whl \
     && /opt/dinoreg/bin/python -m compileall -q --invalidation-mode unchecked-hash \
         /opt/dinoreg/lib/python3*/site-packages/dinoreg \
         /opt/dinoreg/lib/python3*/site-packages/regtask \
@@ -89,8 +93,9 @@ RUN apt-get update \
     && groupadd --gid 10001 dinoreg \
     && useradd --uid 10001 --gid 10001 --no-create-home --home-dir /tmp --shell /usr/sbin/nologin --no-log-init \
         dinoreg \
-    && mkdir --parents /input /output /opt/ml/model /oncoreg/data /oncoreg/model /oncoreg/results \
-    && chmod 1777 /output /oncoreg/results
+    && mkdir --parents /input /output /opt/ml/model /app/input /app/output \
+        /oncoreg/data /oncoreg/model /oncoreg/results \
+    && chmod 1777 /output /app/output /oncoreg/results
 
 COPY --from=builder /opt/dinoreg /opt/dinoreg
 COPY datasets_json/*.json /opt/dinoreg/datasets_json/
@@ -129,6 +134,10 @@ ENV OMP_WAIT_POLICY=PASSIVE \
 ENV NVIDIA_VISIBLE_DEVICES=all \
     NVIDIA_DRIVER_CAPABILITIES=compute,utility
 
+# How Grand Challenge runs the image, exec or invoke; for invoke, build.sh also sets the label that it looks for.
+ARG API=exec
+ENV DINOREG_API="${API}"
+
 # Arguments that every run begins with, for platforms that give none.
 ARG ARGUMENTS=""
 ENV DINOREG_ARGUMENTS="${ARGUMENTS}"
@@ -147,4 +156,4 @@ LABEL org.opencontainers.image.title="dinoreg" \
 
 WORKDIR /oncoreg
 USER 10001:10001
-ENTRYPOINT ["python", "-m", "dinoreg.cli.batch"]
+ENTRYPOINT ["python", "-m", "dinoreg.cli.platforms.entry"]

@@ -4,7 +4,8 @@
 #
 #   ./build.sh [--tag NAME:TAG] [--weights DIR] [--arguments 'OPTIONS'] [--torch-version X.Y.Z]
 #              [--torch-index URL] [--torch-sha256 DIGEST] [--pip-index URL] [--base IMAGE]
-#              [--evaluation-tag NAME:TAG] [--only registration|evaluation]
+#              [--api exec|invoke] [--sbom FOLDER] [--evaluation-tag NAME:TAG]
+#              [--only registration|evaluation]
 #
 #   --tag             name of the registration image         [TAG]             default dinoreg:VERSION
 #   --weights         folder whose files go into the image   [WEIGHTS]         default none
@@ -17,6 +18,11 @@
 #   --pip-index       index of all other packages (a mirror) [PIP_INDEX]       default https://pypi.org/simple
 #   --base            image that both begin with, which a    [BASE_IMAGE]      default debian:bookworm-slim
 #                     digest pins: debian@sha256:...
+#   --api             how Grand Challenge runs the image     [API]             default exec, once per case; invoke:
+#                                                            a server that loads everything once
+#   --sbom            folder for a list of everything in the [SBOM]            default none
+#                     images (CycloneDX), and for what a
+#                     scan for known vulnerabilities finds
 #   --evaluation-tag  name of the evaluation image           [EVALUATION_TAG]  default regeval:VERSION
 #   --only            build one of the two                   [ONLY]            default both
 set -euo pipefail
@@ -35,6 +41,8 @@ torch_index="${TORCH_INDEX:-https://download.pytorch.org/whl/cpu}"
 torch_sha256="${TORCH_SHA256:-}"
 pip_index="${PIP_INDEX:-https://pypi.org/simple}"
 base="${BASE_IMAGE:-debian:bookworm-slim}"
+api="${API:-exec}"
+sbom="${SBOM:-}"
 evaluation_tag="${EVALUATION_TAG:-regeval:$version}"
 only="${ONLY:-both}"
 
@@ -45,7 +53,7 @@ while (($#)); do
     case "$1" in
         -h | --help) usage; exit 0 ;;
         --tag | --weights | --arguments | --torch-version | --torch-index | --torch-sha256 | --pip-index \
-            | --base | --evaluation-tag | --only)
+            | --base | --api | --sbom | --evaluation-tag | --only)
             (($# >= 2)) || refuse "$1 needs a value"
             case "$1" in
                 --tag) tag="$2" ;;
@@ -56,6 +64,8 @@ while (($#)); do
                 --torch-sha256) torch_sha256="$2" ;;
                 --pip-index) pip_index="$2" ;;
                 --base) base="$2" ;;
+                --api) api="$2" ;;
+                --sbom) sbom="$2" ;;
                 --evaluation-tag) evaluation_tag="$2" ;;
                 --only) only="$2" ;;
             esac
@@ -68,6 +78,10 @@ done
 case "$only" in
     both | registration | evaluation) ;;
     *) refuse "--only takes registration or evaluation, got $only" ;;
+esac
+case "$api" in
+    exec | invoke) ;;
+    *) refuse "--api takes exec or invoke, got $api" ;;
 esac
 if [ -n "$weights" ] && [ -z "$(find "$weights" -type f -print -quit 2>/dev/null)" ]; then
     refuse "there are no weights in $weights"
@@ -89,9 +103,12 @@ build_registration() {
         --build-arg "PIP_INDEX_URL=$pip_index"
         --build-arg "BASE_IMAGE=$base"
         --build-arg "ARGUMENTS=$run_arguments"
+        --build-arg "API=$api"
         --build-arg "VERSION=$version"                # labels; every manifest states the revision, too
         --build-arg "REVISION=$revision"
     )
+    # The platform tells the two by this label; without it an image is run once per case.
+    if [ "$api" = invoke ]; then arguments+=(--label "org.grand-challenge.api-method=invoke"); fi
     docker build "${arguments[@]}" "$ROOT"
     if [ -n "$weights" ]; then add_weights; fi
     local bytes
@@ -109,7 +126,26 @@ add_weights() {
         | docker build --platform "$PLATFORM" --tag "$tag" -
 }
 
+# What the tag of the base image meant today, to build from the same again.
+say_base() {
+    case "$base" in *@sha256:*) return ;; esac
+    local digest
+    digest="$(docker image inspect --format '{{join .RepoDigests " "}}' "$base" 2>/dev/null || true)"
+    if [ -n "$digest" ]; then
+        echo "build.sh: base $base is now ${digest%% *}; pin it with --base ${digest%% *}"
+    else
+        echo "build.sh: base $base has no registry digest here (it was never pulled), so nothing pins it"
+    fi
+}
+
 if [ "$only" != evaluation ]; then build_registration; fi
 if [ "$only" != registration ]; then
     TAG="$evaluation_tag" PIP_INDEX="$pip_index" BASE_IMAGE="$base" "$ROOT/evaluation/build.sh"
+fi
+say_base
+if [ -n "$sbom" ]; then
+    images=()
+    if [ "$only" != evaluation ]; then images+=("$tag"); fi
+    if [ "$only" != registration ]; then images+=("$evaluation_tag"); fi
+    "$ROOT/locks/sbom.sh" "$sbom" "${images[@]}"
 fi

@@ -58,7 +58,7 @@ def main() -> None:
             _call("regeval", "rank", *runs, "--method", method, "--output", str(board))
             options.results.mkdir(parents=True, exist_ok=True)
             shutil.copy(board / "leaderboard.csv", options.results / f"{task}-{method}.csv")
-    write_json(options.results / "provenance.json", provenance())
+        write_json(options.results / f"{task}-provenance.json", provenance())
     page = options.work / options.tasks[0] / "leaderboard-wilcoxon-holm" / "leaderboard.html"
     take_picture(page, options.picture)
     print(f"{page}\n{options.picture}")

@@ -51,7 +51,14 @@ class FieldGrids(NamedTuple):
     moving: Grid | None
 
 
-def write_field(path: Path, vectors: NDArray[np.floating], grid: Grid, moving: Grid | None = None) -> None:
+def write_field(
+    path: Path,
+    vectors: NDArray[np.floating],
+    grid: Grid,
+    moving: Grid | None = None,
+    *,
+    layout: Layout = "channel_last",
+) -> None:
     """Write a displacement field as 4-D float32 NIfTI with the fixed image's affine.
 
     Args:
@@ -59,19 +66,25 @@ def write_field(path: Path, vectors: NDArray[np.floating], grid: Grid, moving: G
         vectors: (I, J, K, 3), voxels of the fixed grid.
         grid: grid of the fixed image.
         moving: grid of the moving image as it was registered, noted in the file; None where it is not known.
+        layout: "channel_first" writes (3, I, J, K), as Learn2Reg 2026 wants it; its axes are not those that
+            a header describes, so it carries neither intent nor note.
 
     Raises:
         SpaceError: the vectors do not have the grid's shape.
         DataError: a component is not finite.
         OutputError: disk full, read-only, no permission, or the folder does not exist.
     """
+    array = vectors_to_write(path, vectors, grid)
+    if layout == "channel_first":
+        write_nifti(path, np.moveaxis(array, -1, 0), grid)
+        return
 
     def mark(header: Any) -> None:
         header.set_intent(_GENERAL_MATRIX, _ROWS_COLUMNS, name=_INTENT_NAME)
         if moving is not None:
             header.extensions.append(_new_extension(COMMENT, note_of_moving(moving).encode("ascii")))
 
-    write_nifti(path, vectors_to_write(path, vectors, grid), grid, mark)
+    write_nifti(path, array, grid, mark)
 
 
 def read_field_grids(path: Path) -> FieldGrids:

@@ -9,7 +9,7 @@ pytestmark = pytest.mark.container
 BASE = "debian:bookworm-slim"
 # Beyond the base image, CPU variant; half of the registration is torch and LLVM, a seventh ITK.
 LARGEST_ADDED_BYTES = {"dinoreg": 1_620_000_000, "regeval": 230_000_000}
-ENTRIES = {"dinoreg": "dinoreg.cli.batch", "regeval": "regeval.cli.container"}
+ENTRIES = {"dinoreg": "dinoreg.cli.platforms.entry", "regeval": "regeval.cli.container"}
 LARGEST_PLATFORM_BYTES = 10_000_000_000  # what Grand Challenge takes
 
 

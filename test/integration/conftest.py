@@ -14,8 +14,8 @@ import pytest
 import torch
 from scipy import ndimage
 
-from dinoreg.cli import batch
 from dinoreg.cli.main import main
+from dinoreg.cli.platforms.entry import main as container_main
 from dinoreg.settings.load import load_config
 from dinoreg.task.manifest import Manifest
 from dinoreg.task.run_task import RunOptions, run_task
@@ -190,4 +190,4 @@ def dinoreg(edge: Callable[..., Finished]) -> Callable[..., Finished]:
 @pytest.fixture
 def container(edge: Callable[..., Finished]) -> Callable[..., Finished]:
     """The entry of the container."""
-    return lambda *arguments: edge(batch.main, *arguments)
+    return lambda *arguments: edge(container_main, *arguments)

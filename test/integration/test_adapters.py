@@ -10,7 +10,7 @@ import SimpleITK as sitk
 from itk_images import FLIP, as_itk
 from scipy import ndimage
 
-from dinoreg.cli import oncoreg
+from dinoreg.cli.platforms import oncoreg
 from dinoreg.task import entry
 from regtask import Grid, read_field
 

@@ -1,1 +1,1 @@
-"""Command line: `dinoreg` (cli.main) and the container's entry (cli.batch)."""
+"""Command line: `dinoreg` (cli.main) and the container's entry (cli.platforms.entry)."""

@@ -69,6 +69,7 @@ EXAMPLES: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "weights list": ("dinoreg weights list",),
         "weights verify": ("dinoreg weights verify vits14-reg",),
         "weights fetch": ("dinoreg weights fetch vits14-reg --output weights",),
+        "job": ("dinoreg job --fixed plan.mha --moving ct2.mha --output JOB --socket fixed=planning-ct",),
         "phantom": ("dinoreg phantom --output TASK --size small",),
     }
 )

@@ -1,8 +1,7 @@
 """Judge one submission: check it, evaluate it, keep what was found. Runs in a process of its own."""
 
 import logging
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -11,12 +10,10 @@ from regeval.challenge.outcome import Outcome, write_outcome
 from regeval.challenge.settings import Settings
 from regeval.checking import Report, check_submission
 from regeval.inputs.config import Config
-from regeval.inputs.submission import Submission, open_submission
-from regeval.inputs.tar_archive import untarred
+from regeval.inputs.submission import Submission, opened
 from regeval.scoring.evaluate_submission import evaluate
 from regeval.scoring.metrics_file import write_metrics
 from regtask.errors import DataError, Fault, TaskError
-from regtask.verify import raise_for
 
 log = logging.getLogger(__name__)
 
@@ -74,14 +71,14 @@ def not_scored(job: Job, faults: Iterable[Fault]) -> Outcome:
 def _judged(job: Job) -> Outcome:
     if job.entry.fault is not None:
         raise DataError(job.entry.fault)
-    with _opened(job.entry.location) as submission:
+    with opened(job.entry.location) as submission:
         report = _checked(job, submission)
         outcome = Outcome(
             job.key,
             job.entry.name,
             job.entry.location.name,
             scored=True,
-            faults=tuple(_local(job, report.faults, submission)),
+            faults=tuple(_local(job, report.faults)),
             notes=report.notes,
             verdict=report.verdict,
             sizes=tuple((one.kind, one.submitted, one.zero) for one in report.summaries),
@@ -95,23 +92,11 @@ def _judged(job: Job) -> Outcome:
                 beside=job.settings.processes,
             )
         except TaskError as error:
-            return replace(outcome, scored=False, refused=tuple(_local(job, error.faults, submission)))
-        stand_ins = {
-            case: _shorter(job, why, submission) for case, why in document["missing"]["cases"].items()
-        }
+            return replace(outcome, scored=False, refused=tuple(_local(job, error.faults)))
+        stand_ins = {case: _shorter(job, why) for case, why in document["missing"]["cases"].items()}
         document["missing"]["cases"] = stand_ins
         write_metrics(job.metrics, document, strict_json=True)
         return replace(outcome, stand_ins=stand_ins)
-
-
-@contextmanager
-def _opened(location: Path) -> Iterator[Submission]:
-    if location.is_dir() or location.name.lower().endswith(".zip"):
-        yield open_submission(location)
-        return
-    with untarred(location) as (folder, faults):
-        raise_for(faults)
-        yield open_submission(folder)
 
 
 def _checked(job: Job, submission: Submission) -> Report:
@@ -123,21 +108,19 @@ def _checked(job: Job, submission: Submission) -> Report:
         return Report((), (note,), len(job.config.pairs), 0, 0, (), ())
 
 
-def _local(job: Job, faults: Iterable[Fault], submission: Submission | None = None) -> Iterable[Fault]:
+def _local(job: Job, faults: Iterable[Fault]) -> Iterable[Fault]:
     """Return faults whose places are those within the submission, not on the organisers' machine."""
     return (
         replace(
             fault,
-            where=_shorter(job, fault.where, submission),
-            got=_shorter(job, fault.got, submission),
-            expected=_shorter(job, fault.expected, submission),
+            where=_shorter(job, fault.where),
+            got=_shorter(job, fault.got),
+            expected=_shorter(job, fault.expected),
         )
         for fault in dict.fromkeys(faults)
     )
 
 
-def _shorter(job: Job, text: str, submission: Submission | None) -> str:
+def _shorter(job: Job, text: str) -> str:
     home = job.entry.location
-    if submission is not None:
-        text = text.replace(str(submission.location), home.name)
     return text.replace(str(home), home.name).replace(f"{home.parent}/", "")

@@ -20,7 +20,7 @@ def add_parser(verbs: Verbs) -> None:
         epilog="exit codes: 0 no faults; 1 faults found; 3 the data set or the submission cannot be read",
     )
     parser.add_argument(
-        "--predictions", type=Path, metavar="DIR|ZIP", help="folder or zip with the fields, with --dataset"
+        "--predictions", type=Path, metavar="DIR|ARCHIVE", help="folder, .zip or .tar.gz, with --dataset"
     )
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("--dataset", type=Path, metavar="JSON", help="{Task}_dataset.json")
@@ -50,7 +50,7 @@ def run(options: argparse.Namespace) -> int:
         TaskError: the data set or the submission as a whole cannot be read.
     """
     from regeval.checking import check_submission, format_report
-    from regeval.inputs.submission import open_submission
+    from regeval.inputs.submission import opened
 
     if (options.predictions is None) != (options.dataset is None):
         options.usage_error("--predictions goes with --dataset, and --dataset with --predictions")
@@ -58,7 +58,8 @@ def run(options: argparse.Namespace) -> int:
         return _run_task(options)
     dataset = read_dataset(options.dataset, options.data_dir)
     pairs = dataset.pairs(options.split)
-    report = check_submission(pairs, open_submission(options.predictions), options.layout)
+    with opened(options.predictions) as submission:
+        report = check_submission(pairs, submission, options.layout)
     sys.stdout.write(format_report(f"{dataset.name}, {options.predictions}", report))
     return _FAULTS_FOUND if report.faults else 0
 

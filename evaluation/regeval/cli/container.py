@@ -1,8 +1,8 @@
 """Entry of the container: what a challenge platform mounts becomes one call of `regeval evaluate`.
 
-Zip phase: the fields lie in /input, or one zip archive with them does. Algorithm phase: predictions.json in
-/input lists jobs and their outputs. The ground truth is a Learn2Reg task, with its configuration where it has
-one. Scores go to /output/metrics.json.
+Zip phase: the fields lie in /input, or one .zip or .tar.gz with them does. Algorithm phase: predictions.json
+in /input lists jobs and their outputs. The ground truth is a Learn2Reg task, with its configuration where it
+has one. Scores go to /output/metrics.json.
 """
 
 import argparse
@@ -17,6 +17,7 @@ from pathlib import Path
 from regeval.cli.command_line import main as run_command
 from regeval.inputs.algorithm_phase import PREDICTIONS, gather_fields
 from regeval.inputs.config import read_config
+from regeval.inputs.tar_archive import is_tar
 from regtask.dataset import read_dataset
 from regtask.documents import read_json
 from regtask.errors import DataError, Fault
@@ -140,9 +141,11 @@ def _lists_methods(path: Path) -> bool:
 
 
 def _only_archive(folder: Path) -> Path | None:
-    """Return the zip archive of a folder that holds one, and nothing else but files of file managers."""
+    """Return the archive of a folder that holds one, and nothing else but files of file managers."""
     files = [path for path in folder.glob("*") if not path.name.startswith((".", "__MACOSX"))]
-    return files[0] if len(files) == 1 and files[0].suffix.lower() == ".zip" else None
+    if len(files) == 1 and (files[0].suffix.lower() == ".zip" or is_tar(files[0])):
+        return files[0]
+    return None
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from regeval.cli.metrics_csv import metrics_csv
 from regeval.cli.metrics_table import format_table
 from regeval.cli.verbs import Verbs, add_layout
 from regeval.inputs.config import Config, Missing, config_of, read_config
-from regeval.inputs.submission import open_submission
+from regeval.inputs.submission import opened
 from regeval.scoring.evaluate_submission import evaluate
 from regeval.scoring.metrics_file import write_metrics
 from regeval.scoring.requirements import read_gates
@@ -29,7 +29,11 @@ def add_parser(verbs: Verbs) -> None:
         description="Score displacement fields; print a table, before and after, and write a metrics file.",
     )
     parser.add_argument(
-        "--predictions", type=Path, required=True, metavar="DIR|ZIP", help="the disp_* files of a submission"
+        "--predictions",
+        type=Path,
+        required=True,
+        metavar="DIR|ARCHIVE",
+        help="the disp_* files of a submission: folder, .zip or .tar.gz",
     )
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("--config", type=Path, metavar="JSON", help="configuration of the evaluation")
@@ -86,15 +90,15 @@ def run(options: argparse.Namespace) -> int:
     """
     gates = read_gates(options.require)
     config = _config(options)
-    submission = open_submission(options.predictions)
-    document = evaluate(
-        config,
-        submission,
-        options.mode,
-        jobs=options.jobs,
-        layout=options.layout,
-        unusable=options.unusable,
-    )
+    with opened(options.predictions) as submission:
+        document = evaluate(
+            config,
+            submission,
+            options.mode,
+            jobs=options.jobs,
+            layout=options.layout,
+            unusable=options.unusable,
+        )
     if options.output is not None:
         write_metrics(options.output, document, options.strict_json or options.mode == "strict")
     if options.csv is not None:

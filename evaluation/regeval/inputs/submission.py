@@ -1,7 +1,7 @@
-"""The files of a submission, a folder or a zip archive, opened without trusting it.
+"""The files of a submission, a folder, a zip archive or a .tar.gz, opened without trusting it.
 
-Nothing is unpacked under a name of the archive's choosing and nothing in a file is executed. What is wrong is
-collected in `Submission.faults`; whoever needs a sound submission passes them to `regtask.raise_for`.
+Nothing is written outside temporary folders, and nothing in a file is executed. What is wrong is collected in
+`Submission.faults`; whoever needs a sound submission passes them to `regtask.raise_for`.
 """
 
 import os
@@ -17,6 +17,7 @@ from numpy.lib import format as npy_format
 from numpy.typing import NDArray
 
 from regeval.inputs.archive import Limits, list_archive, unpacked
+from regeval.inputs.tar_archive import is_tar, untarred
 from regtask.errors import DataError, Fault
 from regtask.fields import Layout, read_field
 from regtask.names import field_names
@@ -39,21 +40,19 @@ class Submission:
     """The files of a submission that may be fields.
 
     Attributes:
-        location: the folder or the zip archive.
+        location: the folder or the archive, for messages.
         files: base name -> path within `location`, of everything that lies where the fields lie.
-        sizes: base name -> bytes, unpacked (in an archive: as claimed).
+        sizes: base name -> bytes, unpacked (in a zip archive: as claimed).
         faults: what makes the submission as a whole unacceptable; empty if it is sound.
+        folder: where the files lie, of a submission that is a folder or has been unpacked to one; None: each
+            is unpacked when it is read.
     """
 
     location: Path
     files: Mapping[str, str]
     sizes: Mapping[str, int]
     faults: tuple[Fault, ...] = ()
-
-    @property
-    def packed(self) -> bool:
-        """Whether the submission is a zip archive."""
-        return self.location.is_file()
+    folder: Path | None = None
 
     def field_name(self, pair: Pair) -> str | None:
         """Return the base name of the file that holds the field of a pair, or None.
@@ -76,8 +75,8 @@ class Submission:
             DataError: the archive is damaged or holds more than it claims.
         """
         inner = self.files[name]
-        if not self.packed:
-            yield self.location / inner
+        if self.folder is not None:
+            yield self.folder / inner
             return
         with unpacked(self.location, inner, name, limits or Limits()) as path:
             yield path
@@ -126,13 +125,38 @@ def accepted_names(pair: Pair) -> tuple[str, ...]:
     return tuple(f"{stem}{suffix}" for stem in stems for suffix in SUFFIXES)
 
 
+@contextmanager
+def opened(location: Path, limits: Limits | None = None) -> Iterator[Submission]:
+    """List the files of any submission, for the time of the block.
+
+    As `open_submission`, but a .tar.gz counts as well: it has to be unpacked as a whole, and what was
+    unpacked goes with the block.
+
+    Args:
+        location: folder, zip archive or .tar.gz.
+        limits: how much a submission may hold; None takes the defaults.
+
+    Raises:
+        DataError: nothing there, no submission, or a damaged or too large .tar.gz.
+        OutputError: no space to unpack it.
+    """
+    if not is_tar(location):
+        yield open_submission(location, limits)
+        return
+    with untarred(location, limits) as (folder, faults):
+        found = open_submission(folder, limits)
+        ours, theirs = str(folder), str(location)
+        inside = (replace(fault, where=fault.where.replace(ours, theirs)) for fault in found.faults)
+        yield replace(found, location=location, faults=(*faults, *inside))
+
+
 def open_submission(location: Path, limits: Limits | None = None) -> Submission:
     """List the files of a submission; none is read.
 
     The fields lie directly in `location`, or all in one folder below it, as people pack them.
 
     Args:
-        location: folder or zip archive.
+        location: folder or zip archive; see `opened` for a .tar.gz.
         limits: how much a submission may hold; None takes the defaults.
 
     Raises:
@@ -144,7 +168,7 @@ def open_submission(location: Path, limits: Limits | None = None) -> Submission:
     elif location.is_file():
         entries, faults = list_archive(location, limits)
     else:
-        raise DataError(Fault("no submission", str(location), "a folder or a zip archive", "nothing there"))
+        raise DataError(Fault("no submission", str(location), "a folder, .zip or .tar.gz", "nothing there"))
     entries = {name: size for name, size in entries.items() if not _is_litter(name)}
     folder, lost = _field_folder(entries, location)
     inside = {name: size for name, size in entries.items() if PurePosixPath(name).parent == folder}
@@ -153,6 +177,7 @@ def open_submission(location: Path, limits: Limits | None = None) -> Submission:
         files={PurePosixPath(name).name: name for name in inside},
         sizes={PurePosixPath(name).name: size for name, size in inside.items()},
         faults=(*faults, *lost),
+        folder=location if location.is_dir() else None,
     )
 
 

@@ -13,6 +13,12 @@ from regeval.inputs.archive import Limits
 from regtask.errors import DataError, Fault, OutputError
 
 _CHUNK = 1 << 20
+_ENDINGS = (".tar.gz", ".tgz")
+
+
+def is_tar(location: Path) -> bool:
+    """Tell by its name whether a file is a compressed tar archive."""
+    return location.is_file() and location.name.lower().endswith(_ENDINGS)
 
 
 @contextmanager

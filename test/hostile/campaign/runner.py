@@ -30,7 +30,8 @@ _CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
 
 def programs() -> dict[str, Callable[[list[str]], int]]:
     """Return the entries of the programs; importing what they use is what the children need not pay for."""
-    from dinoreg.cli import batch, main
+    from dinoreg.cli import main
+    from dinoreg.cli.platforms import entry
     from regeval import cli
     from regeval.cli import container
 
@@ -38,7 +39,7 @@ def programs() -> dict[str, Callable[[list[str]], int]]:
         import_module(name)
     return {
         "dinoreg": main.main,
-        "container": batch.main,
+        "container": entry.main,
         "regeval": cli.main,
         "evaluation": container.main,
     }

@@ -110,11 +110,12 @@ def heat_maps(board: Leaderboard) -> list[HeatMap]:
 
 
 def rank_intervals(board: Leaderboard) -> list[Interval]:
-    """Return one line per run, best first; empty without a bootstrap."""
-    count = len(board.standings)
+    """Return one line per ranked run, best first; empty without a bootstrap."""
+    ranked = [one for one in board.standings if one.rank is not None]
+    count = len(ranked)
     lines = []
-    for row, standing in enumerate(board.standings):
-        if standing.rank is None or standing.interval is None:  # a reference, or no bootstrap
+    for row, standing in enumerate(ranked):
+        if standing.rank is None or standing.interval is None:  # no bootstrap
             continue
         rank, low, high = (
             NAME_WIDTH + PLOT_WIDTH * (place - 0.5) / count for place in (standing.rank, *standing.interval)
@@ -126,7 +127,7 @@ def rank_intervals(board: Leaderboard) -> list[Interval]:
 
 def rank_axis(board: Leaderboard) -> Axis:
     """Return the axis of the rank intervals."""
-    count = len(board.standings)
+    count = max(1, sum(one.rank is not None for one in board.standings))
     places = range(1, count + 1, max(1, count // 10))
     ticks = tuple((NAME_WIDTH + PLOT_WIDTH * (place - 0.5) / count, str(place)) for place in places)
     return Axis("rank", ticks)

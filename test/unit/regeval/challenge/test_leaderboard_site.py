@@ -107,3 +107,12 @@ def test_the_method_is_chosen_and_says_why(challenge):
     # Seven teams, an affine and the identity are 9: 72 comparisons, 72 / 2^n < 0.05 from 11 cases on.
     assert "4 cases are too few for wilcoxon-holm, which needs 11 for 9 runs" in page
     assert "HD95 (mm)" in page
+
+
+def test_the_chart_of_ranks_holds_the_ranked_teams_alone(challenge):
+    page = (challenge.output / "Knee/leaderboard.html").read_text(encoding="utf-8")
+    chart = re.search(r'aria-label="rank intervals">.*?</svg>', page, re.DOTALL)[0]
+    assert chart.count('class="rank"') == 6
+    assert re.findall(r">(\d+)</text>", chart) == ["1", "2", "3", "4", "5", "6"]
+    index = (challenge.output / "index.html").read_text(encoding="utf-8")
+    assert "1 case without a usable field" in index

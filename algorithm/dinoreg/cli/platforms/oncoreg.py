@@ -12,8 +12,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from types import MappingProxyType
 
-from dinoreg.cli.batch import container_arguments, container_parser
-from dinoreg.cli.main import guarded, run
+from dinoreg.cli.edge import guarded
+from dinoreg.cli.platforms.options import container_arguments, container_parser
+from dinoreg.cli.task_run import run
 from dinoreg.weights.search import WEIGHTS_VARIABLE
 from regtask.errors import DataError, Fault
 
