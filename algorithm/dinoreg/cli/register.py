@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -81,11 +82,12 @@ def run_register(options: argparse.Namespace) -> None:
         VerdictError: with --strict, the result cannot be believed; it is written all the same.
     """
     let_threads_sleep()
-    from dinoreg.desk.images import read_any, read_typed
+    from dinoreg.desk.images import read_any, read_label_map, read_typed
     from dinoreg.desk.output import (
         TRANSFORM,
+        note_inputs,
         open_folder,
-        read_label_map,
+        remove_earlier,
         write_image,
         write_labels,
         write_result,
@@ -116,7 +118,10 @@ def run_register(options: argparse.Namespace) -> None:
     for path, read in points.items():
         given = from_voxels(to_voxels(read.lps, fixed.grid, "lps"), fixed.grid, read.space)
         refuse_points_outside(given, fixed.grid, read.space, path)
-    open_folder(options.output, overwrite=options.overwrite)
+    initial = _initial(options)
+    files = _inputs(options, named)
+    inputs = note_inputs(files, {"fixed": options.fixed_series, "moving": options.moving_series})
+    open_folder(options.output, named.values(), overwrite=options.overwrite)
     result = register(
         fixed,
         moving,
@@ -125,10 +130,11 @@ def run_register(options: argparse.Namespace) -> None:
         moving_mask=options.moving_mask,
         fixed_modality=options.fixed_modality,
         moving_modality=options.moving_modality,
-        initial=options.initial,
+        initial=initial,
         device=options.device,
         on_stage=lambda event: log.info("%s", event.name) if isinstance(event, StageBegins) else None,
     )
+    remove_earlier(options.output, files.values())
     # First of all: whatever goes wrong with what comes along, the registration is not lost.
     write_transform(options.output / TRANSFORM, result.transform)
     grid, labels = result.fixed.grid, None
@@ -144,9 +150,7 @@ def run_register(options: argparse.Namespace) -> None:
     write_result(
         options.output,
         result,
-        inputs={"fixed": options.fixed, "moving": options.moving}
-        | ({"initial": options.initial} if options.initial else {})
-        | {name: path for path, name in named.items()},
+        inputs=inputs,
         settings=config.model_dump(mode="json"),
         written=list(named.values()),
         inverse=inverse,
@@ -192,12 +196,41 @@ def _choose_by_transform(options: argparse.Namespace) -> None:
         options.preset = kind
 
 
+def _initial(options: argparse.Namespace) -> Any:
+    """Read the transform to begin from; None where there is none.
+
+    Raises:
+        ConfigError: an inverse is asked for, and there is no way back through it.
+        DataError: it cannot be read, or is not one of space.
+    """
+    from dinoreg.desk.linear import matrix_of
+    from dinoreg.desk.transforms import read_transform
+
+    if options.initial is None:
+        return None
+    initial = read_transform(options.initial)
+    if matrix_of(initial) is None and options.inverse:
+        what, remedy = "no way back through the initial transform", "leave --inverse out"
+        raise ConfigError(Fault(what, str(options.initial), "a linear one", initial.GetName(), remedy))
+    return initial
+
+
+def _inputs(options: argparse.Namespace, named: Mapping[Path, str]) -> dict[str, Path]:
+    """Return every file that is read, by its role in register.json."""
+    roles = ("fixed", "moving", "fixed_mask", "moving_mask", "initial")
+    given = {role: path for role in roles if (path := getattr(options, role)) is not None}
+    return given | {name: path for path, name in named.items()}
+
+
 def _names(options: argparse.Namespace) -> dict[Path, str]:
     """Name what is written of each file that comes along, all different.
 
     Raises:
-        ConfigError: two files would be written under one name.
+        ConfigError: a file is named twice, or two files would be written under one name.
     """
+    given = [*options.image, *options.labels, *options.points]
+    if twice := sorted({str(path) for path in given if given.count(path) > 1}):
+        raise ConfigError(Fault("file named twice", ", ".join(twice), "an image, a label map or points"))
     names: dict[Path, str] = {}
     for kind, paths in (("image", options.image), ("labels", options.labels)):
         names |= {path: f"{kind}_{_stem(path)}.nii.gz" for path in paths}

@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 import SimpleITK as sitk
-from numpy.typing import NDArray
 
-from dinoreg.desk.images import read_any, to_itk
-from dinoreg.desk.output import FACTS, TRANSFORM, WARPED, read_label_map
+from dinoreg.desk.exchange.lattice import displacement_on
+from dinoreg.desk.images import read_any, read_label_map
+from dinoreg.desk.output import FACTS, TRANSFORM, WARPED
 from dinoreg.desk.points import read_points
 from dinoreg.desk.report import fact_rows, labels_on, title_of
 from dinoreg.desk.transforms import read_transform, transform_points
@@ -24,6 +24,8 @@ from regtask.grid import Grid
 from regtask.physical import PointSpace, lps_to_voxels, to_voxels
 
 log = logging.getLogger(__name__)
+
+_SCANS = ("fixed", "moving")
 
 
 def is_result(folder: Path) -> bool:
@@ -43,8 +45,9 @@ def read_result(folder: Path, *, title: str = "", space: PointSpace | None = Non
         DataError: a file is missing or damaged, or a scan is no longer the one that was registered.
     """
     facts = _read_facts(folder)
-    inputs = {name: _unchanged(name, entry) for name, entry in facts["inputs"].items()}
-    fixed, moving = read_any(inputs["fixed"]), read_any(inputs["moving"])
+    noted = facts["inputs"]
+    inputs = {name: _unchanged(name, entry) for name, entry in noted.items() if _is_shown(name)}
+    fixed, moving = (read_any(inputs[name], series=noted[name].get("series", "")) for name in _SCANS)
     transform = read_transform(folder / TRANSFORM)
     read_on = working_grid(fixed.grid, moving.grid)
     labels = next((name for name in inputs if name.startswith("labels_")), None)
@@ -54,7 +57,7 @@ def read_result(folder: Path, *, title: str = "", space: PointSpace | None = Non
         fixed=fixed,
         moving=moving,
         warped=read_any(folder / WARPED).data,
-        displacement=displacement_of(transform, fixed.grid, read_on),
+        displacement=lps_to_voxels(displacement_on(transform, fixed.grid), fixed.grid, read_on),
         read_on=read_on,
         moving_labels=labels_on(read_label_map(inputs[labels])[0], moving.grid) if labels else None,
         warped_labels=None if warped_labels is None else warped_labels.data.astype(np.int32),
@@ -65,33 +68,23 @@ def read_result(folder: Path, *, title: str = "", space: PointSpace | None = Non
     )
 
 
-def displacement_of(transform: sitk.Transform, fixed: Grid, read_on: Grid) -> NDArray[np.float32]:
-    """Return a transform as a displacement, (I, J, K, 3) voxels of fixed.
-
-    Args:
-        transform: from points of fixed to points of moving, LPS mm.
-        fixed: grid of the result.
-        read_on: grid in whose voxels the displaced positions are wanted.
-    """
-    like = to_itk(np.zeros(fixed.shape, np.uint8), fixed)
-    field = sitk.TransformToDisplacementField(
-        transform,
-        sitk.sitkVectorFloat64,
-        like.GetSize(),
-        like.GetOrigin(),
-        like.GetSpacing(),
-        like.GetDirection(),
-    )
-    vectors = sitk.GetArrayFromImage(field).transpose(2, 1, 0, 3)
-    return np.ascontiguousarray(lps_to_voxels(vectors, fixed, read_on))
-
-
 def _read_facts(folder: Path) -> dict[str, Any]:
     path = folder / FACTS
     facts = read_json(path, "what register wrote")
-    if not isinstance(facts, dict) or not {"fixed", "moving"} <= set(facts.get("inputs", {})):
+    inputs = facts.get("inputs") if isinstance(facts, dict) else None
+    known = isinstance(inputs, dict) and set(_SCANS) <= set(inputs)
+    if not known or not all(_is_noted(entry) for entry in inputs.values()):
         raise DataError(Fault("not written by register", str(path), "inputs fixed and moving"))
     return facts
+
+
+def _is_shown(name: str) -> bool:
+    return name in _SCANS or name.startswith(("labels_", "points_"))
+
+
+def _is_noted(entry: Any) -> bool:
+    words = {"series": ""} | entry if isinstance(entry, dict) else {}
+    return all(isinstance(words.get(key), str) for key in ("path", "sha256", "series"))
 
 
 def _unchanged(name: str, entry: dict[str, str]) -> Path:

@@ -20,6 +20,10 @@ from regtask.values import as_float32, fill_invalid, nonfinite_fault
 
 _RAS_FROM_LPS = np.diag((-1.0, -1.0, 1.0, 1.0))
 _NIFTI = (".nii", ".nii.gz")
+# From here on float32 does not tell every integer from the next one.
+_INEXACT = 2.0**24
+# What holds a volume and its place in one file. ITK writes more, and loses one or the other without a word.
+WRITTEN = (".nii.gz", ".nii", ".mha", ".nrrd")
 
 
 def read_any(source: Any, *, series: str = "", what: str = "image", option: str = "--series") -> Volume:
@@ -40,7 +44,8 @@ def read_typed(
         option: that names a series, for messages.
 
     Returns:
-        (I, J, K) float32 and its grid, and the stored type.
+        (I, J, K) float32 and its grid, and the stored type, in this machine's byte order; float32 where
+        the values are not those that are stored but follow from them by slope and intercept.
 
     Raises:
         DataError: it cannot be read, or has other than three axes.
@@ -58,8 +63,29 @@ def read_typed(
     if not path.exists():
         raise DataError(Fault("no such file or folder", str(path), expected=f"the {what}"))
     if path.name.lower().endswith(_NIFTI):
-        return read_volume(path), np.dtype(read_header(path).dtype)
+        header = read_header(path)
+        stored = np.dtype(np.float32) if header.scaled else header.dtype.newbyteorder("=")
+        return read_volume(path), stored
     return _from_itk(_read_folder(path, series, option) if path.is_dir() else _read_file(path), str(path))
+
+
+def read_label_map(source: Any) -> tuple[Volume, np.dtype[np.generic]]:
+    """Read a label map, and the type that it is stored in.
+
+    Raises:
+        DataError: it cannot be read, or holds values that are no labels, or labels that float32 changes.
+    """
+    volume, dtype = read_typed(source, what="label map")
+    where = str(source) if isinstance(source, str | Path) else "label map"
+    if not np.array_equal(volume.data, np.rint(volume.data)):
+        raise DataError(Fault("not a label map", where, "whole numbers", remedy="use --image"))
+    largest = float(np.abs(volume.data).max())
+    if largest >= _INEXACT:
+        remedy = "number them anew, or bring them along afterwards: dinoreg apply --labels keeps any integer"
+        raise DataError(
+            Fault("labels too large to be kept", where, f"below {_INEXACT:g}", f"{largest:.0f}", remedy)
+        )
+    return volume, dtype
 
 
 def read_stored(
@@ -164,20 +190,30 @@ def _single(image: sitk.Image, where: str) -> tuple[NDArray[Any], Grid]:
     return sitk.GetArrayFromImage(image).transpose(2, 1, 0), grid
 
 
+def refuse_unwritten(path: Path) -> None:
+    """Refuse the name of an image that is to be written, by its suffix.
+
+    Raises:
+        OutputError: it is none of `WRITTEN`.
+    """
+    if not path.name.endswith(WRITTEN):
+        got = f"the suffix {path.suffix}" if path.suffix else "no suffix"
+        raise OutputError(Fault("cannot write an image of this kind", str(path), ", ".join(WRITTEN), got))
+
+
 def write_any(path: Path, values: NDArray[np.generic], grid: Grid) -> None:
     """Write an image in the format of its suffix, whole or not at all, with the type of its values.
 
     Raises:
-        OutputError: it cannot be written, or the suffix is unknown.
+        OutputError: it cannot be written, or the suffix is none of `WRITTEN`.
     """
+    refuse_unwritten(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with atomic_path(path) as temporary:
             sitk.WriteImage(to_itk(values, grid), str(temporary), useCompression=True)
     except (OSError, RuntimeError) as error:
-        raise OutputError(
-            Fault("cannot write", str(path), "a folder to write to, and .nii.gz, .mha or .nrrd", _last(error))
-        ) from error
+        raise OutputError(Fault("cannot write", str(path), "a folder to write to", _last(error))) from error
 
 
 def _read_file(path: Path) -> sitk.Image:
@@ -203,7 +239,7 @@ def _checked(
             Fault("not one volume of grey values", where, "three axes", f"{values.shape} of {values.dtype}")
         )
     data, invalid = fill_invalid(as_float32(values), where)
-    return Volume(data, Grid(data.shape, affine), invalid), values.dtype
+    return Volume(data, Grid(data.shape, affine), invalid), values.dtype.newbyteorder("=")
 
 
 def _last(error: Exception) -> str:

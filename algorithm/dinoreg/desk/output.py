@@ -3,42 +3,104 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from dinoreg.desk.images import read_typed, write_any
+from dinoreg.desk.images import write_any
 from dinoreg.desk.register import Result, resample
 from dinoreg.desk.transforms import Inverse, write_transform
 from dinoreg.facts import plain
 from dinoreg.runtime import describe_machine
 from regtask.atomic import atomic_write_text
 from regtask.digest import file_sha256
+from regtask.documents import read_json_object
 from regtask.errors import DataError, Fault, OutputError
 from regtask.grid import Grid
 from regtask.images import Volume
+from regtask.untrusted.opening import reading_fault
 
 TRANSFORM, INVERSE, WARPED = "transform.h5", "inverse.h5", "warped.nii.gz"
-FACTS = "register.json"
+FACTS, REPORT, PICTURE = "register.json", "report.html", "picture.png"
+_ALONG = ("labels_", "image_", "points_")
+_OWN = (FACTS, TRANSFORM, INVERSE, WARPED, REPORT, PICTURE)
 
 
-def open_folder(folder: Path, *, overwrite: bool) -> None:
+def open_folder(folder: Path, named: Collection[str] = (), *, overwrite: bool) -> None:
     """Make the folder, and refuse one that holds an earlier result.
 
+    Args:
+        folder: to be written to.
+        named: names of what will be written beside `register`'s own files.
+        overwrite: whether files of an earlier result may be replaced.
+
     Raises:
-        OutputError: it cannot be made, or holds a result and may not be overwritten.
+        OutputError: it cannot be made, or holds a result, or a file of a name, that may not be overwritten.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OutputError(Fault("output folder not usable", str(folder), got=str(error))) from error
-    present = [name for name in (TRANSFORM, FACTS, WARPED) if (folder / name).exists()]
+    present = [name for name in (*_OWN, *named) if (folder / name).exists()]
     if present and not overwrite:
         remedy = "choose another folder, or say --overwrite"
         raise OutputError(Fault("output exists already", str(folder), got=", ".join(present), remedy=remedy))
+
+
+def remove_earlier(folder: Path, inputs: Iterable[Path]) -> None:
+    """Remove what an earlier registration left in a folder, as far as its facts name it.
+
+    Args:
+        folder: that exists.
+        inputs: of this registration, which stay, wherever they lie.
+
+    Raises:
+        OutputError: a file cannot be removed.
+    """
+    kept = {path.resolve() for path in inputs}
+    # The facts first: whatever stops the program from here on, what is left is not taken for a result.
+    names = dict.fromkeys((FACTS, *_noted_files(folder), *_OWN))
+    try:
+        present = {path.name for path in folder.iterdir()}
+        for name in names:
+            path = folder / name
+            if name in present and not path.is_dir() and path.resolve() not in kept:
+                path.unlink()
+    except OSError as error:
+        raise OutputError(Fault("earlier result not removable", str(folder), got=str(error))) from error
+
+
+def _noted_files(folder: Path) -> list[str]:
+    """Names of what an earlier registration wrote of the files that came along."""
+    try:
+        files = read_json_object(folder / FACTS, "what register wrote").get("files")
+    except DataError:
+        return []
+    named = files if isinstance(files, list) else []
+    return [name for name in named if isinstance(name, str) and name.startswith(_ALONG)]
+
+
+def note_inputs(inputs: Mapping[str, Path], series: Mapping[str, str]) -> dict[str, dict[str, str]]:
+    """Return what the facts say of inputs. To be asked before anything is written, perhaps over one of them.
+
+    Args:
+        inputs: role -> file or folder.
+        series: role -> UID of the series that is meant, of a folder with several.
+
+    Raises:
+        DataError: a file cannot be read.
+    """
+    noted = {}
+    for role, path in inputs.items():
+        try:
+            digest = file_sha256(path) if path.is_file() else ""
+        except OSError as error:
+            raise DataError(reading_fault(path, error)) from error
+        noted[role] = {"path": str(path), "sha256": digest, "series": series.get(role, "")}
+    return noted
 
 
 def write_image(
@@ -46,18 +108,6 @@ def write_image(
 ) -> None:
     """Bring an image of moving to fixed and write it with the type that it was stored in."""
     write_any(path, in_stored_type(resample(volume, target, result.transform).data, dtype), target)
-
-
-def read_label_map(source: Any) -> tuple[Volume, np.dtype[np.generic]]:
-    """Read a label map, and the type that it is stored in.
-
-    Raises:
-        DataError: it cannot be read, or holds values that are not labels.
-    """
-    volume, dtype = read_typed(source, what="label map")
-    if not np.array_equal(volume.data, np.rint(volume.data)):
-        raise DataError(Fault("not a label map", str(source), "whole numbers", remedy="use --image"))
-    return volume, dtype
 
 
 def write_labels(
@@ -81,7 +131,7 @@ def write_result(
     folder: Path,
     result: Result,
     *,
-    inputs: Mapping[str, Path],
+    inputs: Mapping[str, Mapping[str, str]],
     settings: Mapping[str, Any],
     written: Sequence[str],
     inverse: Inverse | None,
@@ -94,7 +144,7 @@ def write_result(
     Args:
         folder: that exists.
         result: of the registration.
-        inputs: role -> file, named in the facts with its digest.
+        inputs: role -> what the facts say of it, see `note_inputs`.
         settings: the configuration.
         written: names of further files that were written.
         inverse: to be written too.
@@ -110,10 +160,7 @@ def write_result(
         write_transform(folder / INVERSE, inverse.transform)
         names.append(INVERSE)
     facts = {
-        "inputs": {
-            role: {"path": str(path), "sha256": "" if path.is_dir() else file_sha256(path)}
-            for role, path in inputs.items()
-        },
+        "inputs": {role: dict(noted) for role, noted in inputs.items()},
         "files": names,
         "grids": {
             name: {"shape": list(grid.shape), "affine": grid.affine.tolist()}
@@ -152,7 +199,10 @@ def in_stored_type(values: NDArray[np.float32], dtype: np.dtype[np.generic]) -> 
     if dtype.kind not in "iu":
         return values
     limits = np.iinfo(str(dtype))
-    return np.clip(np.rint(values), float(limits.min), float(limits.max)).astype(dtype)
+    # The largest float within the range: that of 64 bits itself rounds up, and wraps around.
+    low, high = float(limits.min), float(limits.max)
+    high = high if high < limits.max + 1 else float(np.nextafter(high, 0))
+    return np.clip(np.rint(values.astype(np.float64)), low, high).astype(dtype)
 
 
 def _lengths_mm(result: Result) -> dict[str, float]:

@@ -12,8 +12,9 @@ import numpy as np
 import SimpleITK as sitk
 from numpy.typing import NDArray
 
+from dinoreg.desk.exchange.lattice import displacement_on
 from dinoreg.desk.head import find_head, put_together
-from dinoreg.desk.images import from_itk, read_any, to_itk
+from dinoreg.desk.images import from_itk, read_any, read_label_map, to_itk
 from dinoreg.desk.linear import affine_transform, with_head
 from dinoreg.desk.transforms import Inverse, after, invert, make_transform, read_transform
 from dinoreg.encoders.pool import EncoderPool
@@ -26,10 +27,12 @@ from dinoreg.preprocess.together import bring_together
 from dinoreg.runtime import choose_device
 from dinoreg.settings.config import Config
 from dinoreg.settings.load import load_preset
+from dinoreg.space.regrid import working_grid
 from dinoreg.stage import OnStage
 from regtask.errors import DataError, Fault, SpaceError
 from regtask.grid import Grid
 from regtask.images import Volume
+from regtask.physical import lps_to_voxels
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -39,7 +42,7 @@ class Result:
     Attributes:
         fixed: as it was read.
         moving: as it was read.
-        displacement: (I, J, K, 3) voxels of fixed, pull.
+        displacement: (I, J, K, 3) voxels of fixed, pull; all of the transform, `before` included.
         read_on: grid in whose voxels the displaced positions are.
         transform: fixed to moving, LPS mm, for ITK, SimpleITK and 3D Slicer.
         registration: stages, plan, evidence.
@@ -75,8 +78,12 @@ class Result:
         Args:
             source: an image as `read_any` takes it, or one that was read.
             labels: nearest neighbour, 0 outside; else linear, and outside the lowest value.
+
+        Raises:
+            DataError: it cannot be read; or, with `labels`, see `read_label_map`.
         """
-        return resample(read_any(source), self.fixed.grid, self.transform, labels=labels)
+        volume = read_label_map(source)[0] if labels else read_any(source)
+        return resample(volume, self.fixed.grid, self.transform, labels=labels)
 
     def inverse(self) -> Inverse:
         """Return the way from moving to fixed, and how exact it is.
@@ -122,11 +129,11 @@ class Result:
         from dinoreg.desk.report import points_of, show_result  # matplotlib only where it is wanted
         from dinoreg.desk.view import view
 
-        stored = None if labels is None else read_any(labels, what="label map")
+        stored = None if labels is None else read_label_map(labels)[0]
         shown = show_result(
             self,
             labels=None if stored is None else (stored, self.apply(stored, labels=True)),
-            fixed_labels=None if fixed_labels is None else read_any(fixed_labels, what="label map"),
+            fixed_labels=None if fixed_labels is None else read_label_map(fixed_labels)[0],
             label_names=label_names,
             points=None if points is None else points_of(self, points),
         )
@@ -192,20 +199,13 @@ def register(
     transform = make_transform(way.displacement, scans[0].grid, way.read_on, way.linear)
     if way.linear is not None and not found.deformed:
         transform = affine_transform(way.linear)
+    displacement, read_on = way.displacement, way.read_on
     if head.before is not None:
         transform = after(head.before, transform)
+        read_on = working_grid(scans[0].grid, scans[1].grid)
+        displacement = lps_to_voxels(displacement_on(transform, scans[0].grid), scans[0].grid, read_on)
     seconds = time.perf_counter() - begin
-    return Result(
-        scans[0],
-        scans[1],
-        way.displacement,
-        way.read_on,
-        transform,
-        found,
-        seconds,
-        way.linear,
-        head.before,
-    )
+    return Result(*scans, displacement, read_on, transform, found, seconds, way.linear, head.before)
 
 
 def resample(

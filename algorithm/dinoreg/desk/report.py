@@ -10,6 +10,7 @@ import numpy as np
 import SimpleITK as sitk
 from numpy.typing import NDArray
 
+from dinoreg.desk.output import PICTURE, REPORT
 from dinoreg.desk.transforms import transform_points
 from dinoreg.guard.verdict import Verdict
 from dinoreg.report.page import Page, Points, Shown, make_page
@@ -18,8 +19,6 @@ from regtask.atomic import atomic_path, atomic_write_text
 from regtask.grid import Grid
 from regtask.images import Volume
 from regtask.physical import to_voxels
-
-REPORT, PICTURE = "report.html", "picture.png"
 
 
 class Registered(Protocol):

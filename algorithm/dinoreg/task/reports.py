@@ -10,11 +10,11 @@ from typing import Any
 from dinoreg.report.page import IndexRow, Points, Shown, index_row, make_page, write_index
 from dinoreg.report.pair import read_companion
 from dinoreg.space.transform import Transform
-from dinoreg.task.manifest import read_pairs
+from dinoreg.task.manifest import MANIFEST_NAME, read_pairs
 from dinoreg.warp.apply import moving_positions, warp_image, warp_labels, warp_landmarks
 from regtask.atomic import atomic_write_text
 from regtask.dataset import Dataset
-from regtask.errors import DataError, Fault
+from regtask.errors import DataError, Fault, OutputError
 from regtask.fields import read_field
 from regtask.images import read_volume
 from regtask.landmarks import read_landmark_pair
@@ -45,9 +45,12 @@ def write_reports(folder: Path, dataset: Dataset, pairs: Sequence[Pair]) -> Path
     if not found:
         wanted = _names(pairs[0])[0]
         raise DataError(Fault("no field of any pair", str(folder), f"files such as {wanted}"))
-    entries = read_pairs(folder)
+    entries = _noted(folder)
     target = folder / REPORTS
-    target.mkdir(exist_ok=True)
+    try:
+        target.mkdir(exist_ok=True)
+    except OSError as error:
+        raise OutputError(Fault("output folder not usable", str(target), got=str(error))) from error
     rows: list[IndexRow] = []
     for number, (pair, path) in enumerate(found.items(), 1):
         shown = read_pair(pair, path, dataset, entries.get(pair.case_key, {}))
@@ -101,6 +104,15 @@ def read_pair(pair: Pair, path: Path, dataset: Dataset, entry: Mapping[str, Any]
         verdict=str(entry.get("verdict", "")),
         reasons=tuple(str(reason) for reason in entry.get("verdict_reasons", ())),
     )
+
+
+def _noted(folder: Path) -> dict[str, dict[str, Any]]:
+    """What the manifest beside the fields says of each pair; nothing where it is that of another program."""
+    try:
+        return read_pairs(folder)
+    except OutputError:
+        log.warning("%s: not of dinoreg run; the pages go without verdicts", folder / MANIFEST_NAME)
+        return {}
 
 
 def _facts(pair: Pair, path: Path, dataset: Dataset, entry: Mapping[str, Any]) -> dict[str, str]:

@@ -39,22 +39,29 @@ def run_apply(options: argparse.Namespace) -> None:
     let_threads_sleep()
     _check(options)
     from dinoreg.desk.exchange.read import read_any_transform
-    from dinoreg.desk.images import read_grid
+    from dinoreg.desk.images import read_grid, refuse_unwritten
     from dinoreg.desk.resampling import refuse_undefined
 
+    is_image = options.image is not None or options.labels is not None
+    if is_image or (options.dose is not None and options.output.suffix != ".dcm"):
+        refuse_unwritten(options.output)
     reference = None
     if options.reference is not None:
         reference = read_grid(
             options.reference, series=options.reference_series, what="reference", option="--reference-series"
         )
-    is_registered = options.moving is not None and options.rtstruct is None
+    moving = None
+    if options.moving is not None and options.rtstruct is None:
+        moving = read_grid(
+            options.moving, series=options.moving_series, what="moving image", option="--moving-series"
+        )
     transform = read_any_transform(
         options.transform,
         fixed=reference if options.transform.suffix == ".npz" else None,
-        moving=read_grid(options.moving) if is_registered else None,
+        moving=moving,
     ).transform
     if options.points is not None:
-        _points(options, transform, reference)
+        _points(options, transform, reference, moving)
         return
     assert reference is not None  # as checked
     refuse_undefined(transform, reference, options.reference)
@@ -117,18 +124,16 @@ def _refuse_no_labels(values: Any, path: Path) -> None:
         raise DataError(Fault("not a label map", str(path), "whole numbers", remedy="use --image"))
 
 
-def _points(options: argparse.Namespace, transform: sitk.Transform, reference: Grid | None) -> None:
+def _points(
+    options: argparse.Namespace, transform: sitk.Transform, reference: Grid | None, moving: Grid | None
+) -> None:
     from dinoreg.desk.exchange.parts import first_lattice
-    from dinoreg.desk.images import read_grid
     from dinoreg.desk.points import read_points, write_points
     from dinoreg.desk.transforms import transform_points
 
     points = read_points(options.points, options.space, reference)
     _refuse_outside(points, reference or first_lattice(transform), options.points)
-    grid = None
-    if options.moving is not None:
-        grid = read_grid(options.moving, series=options.moving_series, option="--moving-series")
-    write_points(options.output, points, transform_points(transform, points.lps), grid)
+    write_points(options.output, points, transform_points(transform, points.lps), moving)
     log.info("%s: %d points of moving, %s", options.output, len(points.lps), points.space)
 
 

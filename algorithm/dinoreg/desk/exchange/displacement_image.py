@@ -16,7 +16,7 @@ import SimpleITK as sitk
 from nibabel.nifti1 import Nifti1Header
 from numpy.typing import NDArray
 
-from dinoreg.desk.images import grid_of, to_itk
+from dinoreg.desk.images import grid_of, refuse_unwritten, to_itk
 from regtask.atomic import atomic_path
 from regtask.errors import DataError, Fault, OutputError, SpaceError
 from regtask.grid import Grid
@@ -66,13 +66,14 @@ def write_displacement_image(path: Path, vectors_lps: NDArray[np.floating], grid
     """Write a displacement image, float32, whole or not at all.
 
     Args:
-        path: `.nii.gz` or `.nii` (intent 1007), `.nrrd`, `.mha` or `.mhd`.
+        path: `.nii.gz` or `.nii` (intent 1007), `.nrrd` or `.mha`.
         vectors_lps: (I, J, K, 3) mm.
         grid: where they are.
 
     Raises:
-        OutputError: it cannot be written.
+        OutputError: it cannot be written, or the suffix is another one.
     """
+    refuse_unwritten(path)
     vectors = as_float32(vectors_lps)
     path.parent.mkdir(parents=True, exist_ok=True)
     if path.name.endswith((".nii", ".nii.gz")):

@@ -32,7 +32,7 @@ from regtask.physical import lps_to_voxels, voxels_to_lps
 Precision = Literal["float32", "float16"]
 _SUFFIXES: dict[Form, tuple[str, ...]] = {
     "itk": (".h5", ".hdf5", ".tfm", ".mat"),
-    "image": (".nii.gz", ".nii", ".nrrd", ".mha", ".mhd"),
+    "image": (".nii.gz", ".nii", ".nrrd", ".mha"),
     "learn2reg": (".npz", ".nii.gz", ".nii"),
     "elastix": (".txt",),
 }

@@ -14,7 +14,8 @@ from scipy import ndimage
 import dinoreg
 from dinoreg.cli.main import main
 from dinoreg.desk.folder import read_result
-from dinoreg.desk.output import read_label_map, write_labels, write_result
+from dinoreg.desk.images import read_label_map
+from dinoreg.desk.output import note_inputs, write_labels, write_result
 from dinoreg.desk.points import read_points, write_points
 from dinoreg.desk.report import points_of, show_result
 from dinoreg.desk.transforms import make_transform, transform_points
@@ -53,7 +54,7 @@ def written(result, files, tmp_path_factory):
     write_result(
         out,
         result,
-        inputs={"fixed": base / "fixed.nii.gz", "moving": base / "moving.mha"} | named,
+        inputs=note_inputs({"fixed": base / "fixed.nii.gz", "moving": base / "moving.mha"} | named, {}),
         settings={"name": "auto"},
         written=list(named),
         inverse=None,
