@@ -47,7 +47,12 @@ def read_result(folder: Path, *, title: str = "", space: PointSpace | None = Non
     facts = _read_facts(folder)
     noted = facts["inputs"]
     inputs = {name: _unchanged(name, entry) for name, entry in noted.items() if _is_shown(name)}
-    fixed, moving = (read_any(inputs[name], series=noted[name].get("series", "")) for name in _SCANS)
+    fixed, moving = (
+        read_any(
+            inputs[name], series=noted[name].get("series", ""), option=f"dinoreg register --{name}-series"
+        )
+        for name in _SCANS
+    )
     transform = read_transform(folder / TRANSFORM)
     read_on = working_grid(fixed.grid, moving.grid)
     labels = next((name for name in inputs if name.startswith("labels_")), None)

@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 import SimpleITK as sitk
+from dicom_files import uid, write_series
 from exchange_fields import SHIFT_LPS, inner_points, lead, overlapping, wavy, wavy_transform
 
 from dinoreg.cli.main import main
@@ -218,3 +219,28 @@ def test_a_learn2reg_field_is_applied_as_warp_applies_it(folder, capsys):
         np.testing.assert_allclose(read[same], expected[same], atol=0.1)
     assert apply(folder, "--transform", "bare.nii.gz", *common) == 2
     assert "name --moving" in capsys.readouterr().err
+
+
+def test_moving_is_the_series_that_is_named(folder, capsys):
+    """Voxels of moving count on its grid: of two series in a folder, on that of the one named."""
+    late, early = (Grid((21, 17, 12), shifted(FIXED.affine, 0, voxels)) for voxels in (2, 5))
+    write_field(folder / "bare.nii.gz", lps_to_voxels(wavy(FIXED), FIXED, late), FIXED)
+    save(folder / "late.mha", ramp(late), late)
+    for name, grid in (("early", early), ("late", late)):
+        write_series(folder / "two", ramp(grid), grid, name)
+    common = ["--transform", "bare.nii.gz", "--image", "moving.mha", "--other-header"]
+    assert apply(folder, *common, "--moving", "late.mha", "--output", "one.nrrd") == 0
+    two = ["--moving", str(folder / "two"), "--output", "two.nrrd"]
+    assert apply(folder, *common, *two) == 3
+    assert "--moving-series UID" in capsys.readouterr().err
+    assert apply(folder, *common, *two, "--moving-series", uid("late")) == 0
+    one, other = (sitk.ReadImage(str(folder / f"{name}.nrrd")) for name in ("one", "two"))
+    np.testing.assert_array_equal(sitk.GetArrayFromImage(one), sitk.GetArrayFromImage(other))
+
+
+@pytest.mark.parametrize("kind", ["--image", "--labels", "--dose"])
+@pytest.mark.parametrize("name", ["out.dcm", "out.png", "out.mhd"])
+def test_a_kind_of_file_that_loses_something_is_refused(kind, name, folder, capsys):
+    assert apply(folder, kind, "moving.mha", "--output", str(folder / name)) == 4
+    assert "cannot write an image of this kind" in capsys.readouterr().err
+    assert not (folder / name).exists()
