@@ -83,18 +83,11 @@ def run_register(options: argparse.Namespace) -> None:
     """
     let_threads_sleep()
     from dinoreg.desk.images import read_any, read_label_map, read_typed
-    from dinoreg.desk.output import (
-        TRANSFORM,
-        note_inputs,
-        open_folder,
-        remove_earlier,
-        write_image,
-        write_labels,
-        write_result,
-    )
+    from dinoreg.desk.output import write_image, write_labels, write_result
     from dinoreg.desk.points import read_points, write_points
     from dinoreg.desk.register import register
     from dinoreg.desk.resampling import refuse_apart, refuse_other_header
+    from dinoreg.desk.result_files import TRANSFORM, note_inputs, open_folder, remove_earlier
     from dinoreg.desk.transforms import transform_points, write_transform
     from dinoreg.stage import StageBegins
     from dinoreg.warp.outside import refuse_points_outside
@@ -211,7 +204,7 @@ def _initial(options: argparse.Namespace) -> Any:
     initial = read_transform(options.initial)
     if matrix_of(initial) is None and options.inverse:
         what, remedy = "no way back through the initial transform", "leave --inverse out"
-        raise ConfigError(Fault(what, str(options.initial), "a linear one", initial.GetName(), remedy))
+        raise ConfigError(Fault(what, str(options.initial), "a linear one", remedy=remedy))
     return initial
 
 

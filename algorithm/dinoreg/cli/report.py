@@ -56,8 +56,8 @@ def _report_task(options: argparse.Namespace) -> None:
 
 def _report_results(options: argparse.Namespace) -> None:
     from dinoreg.desk.folder import is_result, read_result
-    from dinoreg.desk.output import REPORT
     from dinoreg.desk.report import write_report
+    from dinoreg.desk.result_files import REPORT
     from dinoreg.report.page import index_row, write_index
 
     folder = options.folder

@@ -11,9 +11,9 @@ import SimpleITK as sitk
 
 from dinoreg.desk.exchange.lattice import displacement_on
 from dinoreg.desk.images import read_any, read_label_map
-from dinoreg.desk.output import FACTS, TRANSFORM, WARPED
 from dinoreg.desk.points import read_points
 from dinoreg.desk.report import fact_rows, labels_on, title_of
+from dinoreg.desk.result_files import FACTS, TRANSFORM, WARPED
 from dinoreg.desk.transforms import read_transform, transform_points
 from dinoreg.report.page import Points, Shown
 from dinoreg.space.regrid import working_grid
@@ -77,8 +77,8 @@ def _read_facts(folder: Path) -> dict[str, Any]:
     path = folder / FACTS
     facts = read_json(path, "what register wrote")
     inputs = facts.get("inputs") if isinstance(facts, dict) else None
-    known = isinstance(inputs, dict) and set(_SCANS) <= set(inputs)
-    if not known or not all(_is_noted(entry) for entry in inputs.values()):
+    entries = inputs if isinstance(inputs, dict) else {}
+    if not set(_SCANS) <= set(entries) or not all(_is_noted(entry) for entry in entries.values()):
         raise DataError(Fault("not written by register", str(path), "inputs fixed and moving"))
     return facts
 

@@ -10,7 +10,7 @@ import numpy as np
 import SimpleITK as sitk
 from numpy.typing import NDArray
 
-from dinoreg.desk.output import PICTURE, REPORT
+from dinoreg.desk.result_files import PICTURE, REPORT
 from dinoreg.desk.transforms import transform_points
 from dinoreg.guard.verdict import Verdict
 from dinoreg.report.page import Page, Points, Shown, make_page

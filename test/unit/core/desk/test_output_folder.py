@@ -14,7 +14,7 @@ from dinoreg.desk import output
 from dinoreg.desk import register as desk_register
 from dinoreg.desk.folder import is_result, read_result
 from dinoreg.desk.images import read_any, to_itk
-from dinoreg.desk.output import remove_earlier
+from dinoreg.desk.result_files import remove_earlier
 from dinoreg.desk.transforms import write_transform
 from regtask.errors import DataError, Fault, OutputError
 

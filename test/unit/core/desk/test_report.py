@@ -15,9 +15,10 @@ import dinoreg
 from dinoreg.cli.main import main
 from dinoreg.desk.folder import read_result
 from dinoreg.desk.images import read_label_map
-from dinoreg.desk.output import note_inputs, write_labels, write_result
+from dinoreg.desk.output import write_labels, write_result
 from dinoreg.desk.points import read_points, write_points
 from dinoreg.desk.report import points_of, show_result
+from dinoreg.desk.result_files import note_inputs
 from dinoreg.desk.transforms import make_transform, transform_points
 from dinoreg.guard.verdict import Evidence, judge
 
