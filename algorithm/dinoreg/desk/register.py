@@ -185,7 +185,7 @@ def register(
     pool = EncoderPool(choose_device(device))
     begin = time.perf_counter()
     head = find_head(*pair, settings, begin_from, on_stage)
-    together = bring_together(pair[0], head.moving)
+    together = bring_together(pair[0], head.moving, placed=head.matrix is not None)
     found = register_pair(together.pair, head.config, device=pool.device, pool=pool, on_stage=on_stage)
     found = replace(found, stages=(*head.stages, *found.stages))
     way = put_together(together, found, head.matrix, head.moving_grid)

@@ -22,6 +22,7 @@ _MIDDLE_SAMPLES, _FINE_SAMPLES, _BINS = 15_000, 50_000, 32
 _FINALISTS = 3  # of the coarse level
 _WORTH_A_LOOK = 0.6  # share of the best one's gain that another finalist needs
 _ITERATIONS = 30
+_NOTHING = 1e-9  # gain in mutual information that rounding makes
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +73,7 @@ def align(fixed: Placed, moving: Placed, settings: Linear, *, starts: Sequence[M
         starts: maps to climb from, in any case, beside the one by which the scanners' coordinates agree.
 
     Raises:
-        DataError: an image is a plane.
+        DataError: an image is a plane, or has no contrast inside its foreground.
     """
     check_volumes(fixed, moving)
     about, size = frame_of(fixed, moving)
@@ -92,6 +93,16 @@ def align(fixed: Placed, moving: Placed, settings: Linear, *, starts: Sequence[M
         min_inside=least,
     )
     gains = [fit.score.value - 1 for fit in found.fits]
+    if gains[0] <= _NOTHING:
+        raise DataError(
+            Fault(
+                "the images tell nothing of one another",
+                "linear registration",
+                "contrast inside the foreground of both",
+                "the same brightness everywhere inside",
+                "for label maps or masks, set preprocess.normalise to false",
+            )
+        )
     margin = 1 - gains[1] / gains[0] if len(gains) > 1 and gains[0] > 0 else 1.0
     chosen = [fit for fit, gain in zip(found.fits, gains, strict=True) if gain >= _WORTH_A_LOOK * gains[0]]
     middle = compare_both(fixed, moving, Resolution(size * _MIDDLE_SHARE, _MIDDLE_SAMPLES, _BINS, edge=True))

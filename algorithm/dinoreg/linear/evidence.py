@@ -39,7 +39,7 @@ class RotationFacts:
         information: gain over 1 of the normalised mutual information by the best map that hardly turns, and
             by the best one that does.
         residual: mean squared feature distance that a small deformable registration leaves from the start,
-            and from the rotation; None where it was not asked for.
+            and from the rotation; None where it was not asked for, or too little overlaps.
         taken: whether the images are turned.
     """
 
@@ -102,11 +102,13 @@ def find_rotation(
     residuals = [judge.residual(fit.matrix) for fit in wanted]
     number = min(range(len(wanted)), key=residuals.__getitem__)
     best_fit, after = wanted[number], residuals[number]
-    taken = after <= (1 - settings.least_gain) * before
+    # Where the start leaves too little in common to be judged by, a rotation cannot be called better.
+    known = math.isfinite(before) and math.isfinite(after)
+    taken = known and after < (1 - settings.least_gain) * before
     facts = RotationFacts(
         round(angle_degrees(best_fit.matrix), 2),
         (round(base, 5), round(best_fit.score.value - 1, 5)),
-        (round(before, 5), round(after, 5)),
+        (round(before, 5), round(after, 5)) if known else None,
         taken,
     )
     return Rotation(best_fit.matrix if taken else None, facts)

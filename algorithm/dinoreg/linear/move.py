@@ -35,8 +35,16 @@ def in_voxels(matrix: Matrix, to_mm: Matrix) -> Matrix:
     return np.asarray(np.linalg.solve(to_mm, matrix @ to_mm))
 
 
+def in_mm(matrix: Matrix, to_mm: Matrix) -> Matrix:
+    """Return a map in voxels as one in mm; the inverse of `in_voxels`."""
+    return np.asarray(to_mm @ matrix @ inverse(to_mm))
+
+
 def read_through(image: PreparedImage, matrix: Matrix) -> PreparedImage:
     """Read an image at the voxels that a map leads to; beyond it nothing is foreground.
+
+    What lies there gets the value that the image has outside its foreground: 0 where that was blanked, else
+    its lowest.
 
     Args:
         image: (I, J, K).
@@ -44,10 +52,13 @@ def read_through(image: PreparedImage, matrix: Matrix) -> PreparedImage:
     """
     from scipy import ndimage
 
-    values = ndimage.affine_transform(image.values, matrix, order=1, mode="constant", cval=0.0)
+    beside = image.values[~image.foreground]
+    blanked = beside.size > 0 and not beside.any()
+    lowest = 0.0 if blanked else float(image.values.min())
+    values = ndimage.affine_transform(image.values, matrix, order=1, mode="constant", cval=lowest)
     share = ndimage.affine_transform(image.foreground.astype(np.float32), matrix, order=1)
     foreground = share > 0.5
-    values = np.where(foreground, values, np.float32(0)).astype(np.float32)
+    values = (np.where(foreground, values, np.float32(0)) if blanked else values).astype(np.float32)
     box = content_box(values)
     return replace(image, values=values, foreground=foreground, content=box, identity="")
 
@@ -86,14 +97,17 @@ def linear_part(deformation: Deformation, frame: Frame) -> Matrix:
     lattice = deformation.lattice
     cells = identity_positions(lattice.shape).flatten(1).T.double()
     vectors = deformation.vectors.flatten(1).T.double().cpu()
-    every = max(1, len(cells) // _FIT_POINTS)
+    chosen = torch.randperm(len(cells), generator=torch.Generator().manual_seed(0))[:_FIT_POINTS]
     mm = torch.tensor(lattice.spacing_mm, dtype=torch.float64)
     voxel_mm = torch.tensor(frame.spacing_mm, dtype=torch.float64)
     # The centre of the first cell of the box, counted from the centre of the first voxel of the image.
     first = voxel_mm * torch.tensor(frame.origin, dtype=torch.float64) + (mm - voxel_mm) / 2
-    points = first + cells[::every] * mm
-    known = torch.cat([points, torch.ones_like(points[:, :1])], dim=1).numpy()
-    found, *_ = np.linalg.lstsq(known, (vectors[::every] * mm).numpy(), rcond=None)
+    points = first + cells[chosen] * mm
+    # About their centre, so that an axis with one cell, which shows no slope, gets none.
+    centre = points.mean(dim=0)
+    known = torch.cat([points - centre, torch.ones_like(points[:, :1])], dim=1).numpy()
+    found, *_ = np.linalg.lstsq(known, (vectors[chosen] * mm).numpy(), rcond=None)
     matrix = np.eye(4)
-    matrix[:3] += found.T
+    matrix[:3, :3] += found[:3].T
+    matrix[:3, 3] = found[3] - found[:3].T @ centre.numpy()
     return matrix

@@ -18,7 +18,7 @@ from dinoreg.guard.verdict import Verdict
 from dinoreg.linear.align import align
 from dinoreg.linear.evidence import find_rotation
 from dinoreg.linear.levels import Placed
-from dinoreg.linear.move import in_voxels, linear_part, read_through, scaling
+from dinoreg.linear.move import in_mm, in_voxels, linear_part, read_through, scaling
 from dinoreg.linear.way_back import WayBack
 from dinoreg.pipeline.ensemble import EncodedPair, EncodingFacts, average_over_blocks, encode_pair
 from dinoreg.pipeline.plan import Plan, coarser_stage, make_plan
@@ -194,11 +194,13 @@ def _register_on_grid(
     course = _Course(plan, clock, way, config)
     state = course.run(plan.start, Deformation.identity(plan.finest, device=device), features)
     if config.linear is not None and config.linear.when == "evidence" and _encodes(plan):
-        settings, mm, start = config.linear, plan.frame.spacing_mm, linear_part(state, plan.frame)
-        turn = clock.timed("rotation", lambda: find_rotation(fixed, moving, mm, start, settings))
+        # In millimetres even where the lengths of a configuration count voxels, or a rotation would shear.
+        settings, to_mm = config.linear, scaling(spacing_mm)
+        start = in_mm(in_voxels(linear_part(state, plan.frame), scaling(plan.frame.spacing_mm)), to_mm)
+        turn = clock.timed("rotation", lambda: find_rotation(fixed, moving, spacing_mm, start, settings))
         if turn.matrix is not None:
             del features, state  # what was found without the rotation is of no use with it
-            voxels = in_voxels(turn.matrix, scaling(mm))
+            voxels = in_voxels(turn.matrix, to_mm)
             turned, alone = read_through(moving, voxels), config.model_copy(update={"linear": None})
             way = replace(way, linear=way.of_image(voxels))
             return _register_on_grid(fixed, turned, spacing_mm, orientation, alone, pool, clock, way)
@@ -217,9 +219,11 @@ def _register_on_grid(
         state.vectors, lambda u: guard_deformation(replace(state, vectors=u), plan.frame, config.guard)
     )
     if way.working:
-        vectors, voxel_mm = way.on_image(guarded.vectors), way.working.image_spacing_mm
+        vectors = here_or_on_the_host("back to the image", way.on_image, guarded.vectors)
+        voxel_mm = way.working.image_spacing_mm
         guarded = course.guard(vectors, lambda u: guard_voxels(u, voxel_mm, config.guard))
-    field, stages = _as_file(way.moved(guarded.vectors)), tuple(clock.reports)
+    field = _as_file(here_or_on_the_host("back to the image", way.moved, guarded.vectors))
+    stages = tuple(clock.reports)
     return Registration(field, plan, stages, guarded.facts, device, evidence, verdict, way.linear)
 
 
@@ -248,7 +252,9 @@ class _Course:
         def fallback(result: StageResult) -> MakeField | None:
             if not stage.safe:
                 return None
-            return lambda: _as_file(way.moved(way.on_image(result.deformation.to_voxels(frame))))
+            # On the host: it is asked for when a device has failed.
+            kept = replace(result.deformation, vectors=result.deformation.vectors.cpu())
+            return lambda: _as_file(way.moved(way.on_image(kept.to_voxels(frame))))
 
         result = self.clock.timed(
             stage.name,

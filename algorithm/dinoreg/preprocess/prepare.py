@@ -111,7 +111,7 @@ def on_working_grid(image: PreparedImage, grid: WorkingGrid) -> PreparedImage:
     values = grid.resample(torch.from_numpy(image.values).unsqueeze(0))[0].contiguous().numpy()
     share = grid.resample(torch.from_numpy(image.foreground).float().unsqueeze(0))[0]
     foreground = (share > 0.5).contiguous().numpy()
-    if not foreground.all():
+    if not image.values[~image.foreground].any():  # blanked there: what is interpolated across its border too
         values = np.where(foreground, values, np.float32(0))
     identity = f"{image.identity} on {grid}" if image.identity else ""
     return PreparedImage(values, foreground, content_box(values), identity, image.family)

@@ -50,14 +50,16 @@ class Together:
         return displacement[window]
 
 
-def bring_together(fixed: Scan, moving: Scan) -> Together:
+def bring_together(fixed: Scan, moving: Scan, *, placed: bool = False) -> Together:
     """Read moving, and its mask, on the voxels of fixed.
 
     Args:
         fixed: on any grid.
         moving: on any other.
+        placed: whether moving lies where a registration put it, however little of the grids overlaps;
+            otherwise scans that hardly overlap are brought centre on centre.
     """
-    read_on = working_grid(fixed.grid, moving.grid)
+    read_on = fixed.grid if placed else working_grid(fixed.grid, moving.grid)
     if read_on is not fixed.grid:
         log.warning("fixed and moving hardly overlap in the scanner: brought centre on centre")
     before, after = _margins(read_on, moving.grid)

@@ -20,7 +20,7 @@ from dinoreg.settings.encoders import (
     Sam,
     TokenSettings,
 )
-from dinoreg.settings.idle import changed, idle_of_encoders, idle_of_stages
+from dinoreg.settings.idle import changed, idle_of_encoders, idle_of_linear, idle_of_stages
 from dinoreg.settings.stages import (
     Adam,
     AdamStage,
@@ -184,6 +184,7 @@ class Config(Settings):
         compared = bool(self.start or self.discrete or self.adam) or not self.ffd
         idle = [
             *idle_of_stages(self.start, self.adam, self.ffd),
+            *idle_of_linear(self.linear),
             *idle_of_encoders(self.features.encoders, compared=compared),
         ]
         if not self.preprocess.normalise:
@@ -196,6 +197,9 @@ class Config(Settings):
         )
         if of_patient and any(stage.alpha > 0 for stage in self.ffd):
             raise ValueError("a free-form stage cuts across array axes: slices of its guides must be array")
+        deforms = self.start or self.discrete or self.adam or self.ffd
+        if self.linear is not None and self.linear.when == "evidence" and not deforms:
+            raise ValueError("linear by evidence takes a stage that deforms")
         if idle:
             raise ValueError(f"would have no effect beside the other settings: {', '.join(idle)}")
         return self

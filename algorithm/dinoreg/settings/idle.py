@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from dinoreg.settings.base import Settings
 from dinoreg.settings.encoders import Encoder, TokenSettings
-from dinoreg.settings.stages import Adam, AdamStage, Ffd, SlicesStart, Start
+from dinoreg.settings.stages import Adam, AdamStage, Ffd, Linear, SlicesStart, Start
 
 # Of a token encoder: what a free-form stage, which encodes whole images as they are, has no use for.
 _OF_VOLUMES = (
@@ -48,6 +48,13 @@ def idle_of_stages(start: Sequence[Start], adam: Sequence[AdamStage], ffd: Seque
     for n, free in enumerate(ffd):
         if free.alpha == 0:
             yield from changed(free, f"ffd.{n}", ("distance", "order", "feature_grid"))
+
+
+def idle_of_linear(linear: Linear | None) -> Iterator[str]:
+    """Yield settings of a linear registration that do not count when it is run."""
+    if linear is not None:
+        keys = ("model", "range_share") if linear.when == "evidence" else ("least_degrees", "least_gain")
+        yield from changed(linear, "linear", keys)
 
 
 def idle_of_encoders(encoders: Sequence[Encoder], *, compared: bool) -> Iterator[str]:

@@ -64,13 +64,14 @@ class Deformation:
 
 
 def mean_deformation(deformations: list[Deformation], shares: list[float]) -> Deformation:
-    """Return the weighted mean of deformations on one lattice; one alone comes back as it is.
+    """Return the weighted mean of deformations, on the lattice of the first; one alone comes back as it is.
 
     Args:
-        deformations: at least one.
+        deformations: at least one, over the same voxels.
         shares: of each, sum 1.
     """
     if len(deformations) == 1:
         return deformations[0]
-    vectors = [share * deformation.vectors for share, deformation in zip(shares, deformations, strict=True)]
-    return Deformation(torch.stack(vectors).sum(dim=0), deformations[0].lattice)
+    lattice = deformations[0].lattice
+    vectors = [share * one.on(lattice).vectors for share, one in zip(shares, deformations, strict=True)]
+    return Deformation(torch.stack(vectors).sum(dim=0), lattice)

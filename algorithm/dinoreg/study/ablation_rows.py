@@ -42,7 +42,8 @@ def ablation_rows(base: Config, names: Sequence[str] | None = None) -> tuple[Row
     """Return the rows that differ from the full method, which comes first.
 
     The parts no-slice-match, no-pca-mask, s1 and s3 are those of Song et al. 2024, table 3. A row that
-    changes nothing in `base` (the up-sampling that it has, an encoder that it lacks) is left out.
+    changes nothing in `base` (the up-sampling that it has, an encoder that it lacks), or that `base` cannot
+    take, is left out.
 
     Args:
         base: the full method.
@@ -54,7 +55,10 @@ def ablation_rows(base: Config, names: Sequence[str] | None = None) -> tuple[Row
     rows: dict[str, Row] = {}
     seen: set[str] = set()
     for name, what, overrides in (("full", "the whole method", {}), *_changes(base)):
-        config = _override(base, overrides, name)
+        try:
+            config = _override(base, overrides, name)
+        except ConfigError:
+            continue  # this base has no use for it
         if config_hash(config) not in seen:
             seen.add(config_hash(config))
             rows[name] = Row(name, what, config)
@@ -104,7 +108,7 @@ def _changes(base: Config) -> Iterable[tuple[str, str, Overrides]]:
     yield "adam-alone", "without slice matching and discrete stage", {"start": others, "discrete": []}
     yield from _ensembles(base)
     stages: dict[str, Any] = {key: [] for key in ("discrete", "adam", "ffd") if key in Config.model_fields}
-    yield "identity", "no displacement", {"start": [], **stages}
+    yield "identity", "no displacement", {"start": [], "linear": None, **stages}
     yield "start-only", "the start alone", stages
 
 

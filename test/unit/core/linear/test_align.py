@@ -55,3 +55,12 @@ def test_a_plane_is_refused():
     plane = PreparedImage(np.ones((8, 9, 1), np.float32), np.ones((8, 9, 1), bool), (slice(0, 8),) * 3)
     with pytest.raises(DataError, match="a plane cannot be turned in space"):
         align(Placed(plane, np.eye(4)), Placed(plane, np.eye(4)), Linear())
+
+
+def test_images_without_contrast_inside_tell_nothing():
+    cube = np.zeros((24, 24, 24), bool)
+    cube[6:18, 7:19, 5:16] = True
+    image = PreparedImage(np.zeros(cube.shape, np.float32), cube, (slice(6, 18), slice(7, 19), slice(5, 16)))
+    placed = Placed(image, np.eye(4))
+    with pytest.raises(DataError, match="tell nothing of one another"):
+        align(placed, placed, Linear())

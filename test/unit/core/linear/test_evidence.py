@@ -52,3 +52,22 @@ def test_planes_are_left_alone():
     fixed, _, _ = scans((0, 0, 0), (0, 0, 0))
     plane = type(fixed)(fixed.values[..., :1], fixed.foreground[..., :1], fixed.content)
     assert find_rotation(plane, plane, SPACING, np.eye(4), SETTINGS).matrix is None
+
+
+def test_a_start_that_cannot_be_judged_is_no_evidence_for_a_rotation():
+    """It leads so far that nothing is in common; the facts have to be JSON all the same."""
+    fixed, moving, _ = scans((0, 0, 22), (3, -5, 7))
+    nowhere = np.eye(4)
+    nowhere[:3, 3] = 400.0
+    found = find_rotation(fixed, moving, SPACING, nowhere, SETTINGS)
+    assert found.matrix is None
+    assert not found.facts.taken
+    assert found.facts.residual is None
+
+
+@pytest.mark.parametrize("settings", [{"least_gain": 0.9}, {"least_degrees": 45.0}, {"min_overlap": 0.999}])
+def test_more_can_be_asked_of_a_rotation(settings):
+    fixed, moving, _ = scans((0, 0, 22), (3, -5, 7))
+    assert (
+        find_rotation(fixed, moving, SPACING, np.eye(4), Linear(when="evidence", **settings)).matrix is None
+    )

@@ -8,6 +8,7 @@ from linear_scans import Body, rigid
 from scipy.ndimage import map_coordinates
 
 from dinoreg.linear.move import before_map, in_voxels, linear_part, read_through, scaling, then_map
+from dinoreg.preprocess.prepare import PreparedImage
 from dinoreg.space.deformation import Deformation
 from dinoreg.space.frame import Frame
 from dinoreg.space.working import working_grid
@@ -59,6 +60,35 @@ def test_the_linear_part_of_a_deformation_is_in_mm_of_the_image():
         cells = moves / np.array(lattice.spacing_mm).reshape(3, 1, 1, 1)
         found = linear_part(Deformation(torch.from_numpy(cells).float(), lattice), frame)
         np.testing.assert_allclose(found, matrix, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    "shape", [(64, 63, 40), (50, 50, 1), (20, 1, 30)], ids=["samples of one slice", "one slice", "one column"]
+)
+def test_a_translation_has_no_other_linear_part(shape):
+    """Where every so many cells would be those of one slice, and where there is one slice."""
+    frame = Frame(tuple(2 * n for n in shape), (2.0, 2.0, 2.0), tuple((0, 2 * n) for n in shape))
+    lattice = frame.lattice((2, 2, 2))
+    moved = torch.tensor([5.0, 0.0, 10.0]).view(3, 1, 1, 1).expand(3, *lattice.shape)
+    expected = np.eye(4)
+    expected[:3, 3] = (20.0, 0.0, 40.0)
+    np.testing.assert_allclose(linear_part(Deformation(moved, lattice), frame), expected, atol=1e-6)
+
+
+def test_what_lies_beyond_an_image_is_what_it_shows_outside_its_foreground():
+    """A background that was kept stays; one on the scale of the file goes on with its lowest value."""
+    values = np.full(SHAPE, 0.3, np.float32)
+    foreground = np.zeros(SHAPE, bool)
+    foreground[5:15, 6:20, 3:11] = True
+    values[foreground] = 0.8
+    kept = PreparedImage(values, foreground, (slice(0, 20), slice(0, 26), slice(0, 14)))
+    np.testing.assert_array_equal(read_through(kept, np.eye(4)).values, values)
+    air = PreparedImage(1000 * values - 1000, np.ones(SHAPE, bool), kept.content)
+    shifted = np.eye(4)
+    shifted[:3, 3] = (3, -5, 7)
+    read = read_through(air, shifted).values
+    np.testing.assert_allclose(read[-3:], -700, atol=1e-3)
+    np.testing.assert_allclose(read[:, :5], -700, atol=1e-3)
 
 
 @pytest.mark.parametrize("orientation", ["".join(o) for o in itertools.permutations("RAS")] + ["LPS", "PIR"])

@@ -62,6 +62,9 @@ TOO_SMALL = {
     (stages.HypothesesStart, "min_overlap"),  # test_hypotheses.py
     (stages.SearchStart, "least_gain"),  # test_search.py
     (stages.Adam, "trusted_regularity_weight"),  # test_instance.py
+    (stages.Linear, "min_overlap"),  # linear/test_evidence.py
+    (stages.Linear, "least_degrees"),
+    (stages.Linear, "least_gain"),
 }
 # class -> (where it stands, whole configuration, setting -> another value). A value may come with settings
 # beside it without which it would not count, and which are there before it is changed.
@@ -78,6 +81,7 @@ WALK = {
             "discrete": [],
             "adam": [],
             "ffd": FREE["ffd"],
+            "linear": {},
             "guard": ({"max_folding_percent": 100.0}, {"adam.0.learning_rate": 30.0}),
         },
     ),
@@ -179,6 +183,11 @@ WALK = {
             "keep": 1,
             "weights": ([1.0, 3.0], {"features.encoders": BOTH}),
         },
+    ),
+    stages.Linear: (
+        "linear",
+        BASE | {"linear": {"range_degrees": 10.0}},
+        {"model": "affine", "when": "evidence", "range_degrees": 30.0, "range_share": 0.0},
     ),
     stages.Discrete: (
         "discrete.0",
@@ -334,6 +343,8 @@ def test_every_setting_counts(model, key):
         (BASE, {"preprocess": {"normalise": False, "ct_level_hu": 0.0}}, "preprocess.ct_level_hu"),
         (BASE, {"features.max_voxels": 20_000}, "features.max_voxels"),
         (BASE, {"start": [{"kind": "slices", "descriptor": "features", "closest": 3}]}, "start.0.closest"),
+        (BASE, {"linear": {"when": "evidence", "model": "affine"}}, "linear.model"),
+        (BASE, {"linear": {"least_degrees": 5.0}}, "linear.least_degrees"),
     ],
 )
 def test_a_setting_that_would_do_nothing_is_refused(base, overrides, named):
