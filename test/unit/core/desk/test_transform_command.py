@@ -12,7 +12,7 @@ from dinoreg.desk.exchange.derivative import derivatives
 from dinoreg.desk.images import to_itk
 
 FIXED, MOVING = GRIDS["oblique"], GRIDS["flipped"]
-GRIDS = ("--moving", "moving.mha", "--fixed", "fixed.nii.gz")
+ON_SCANS = ("--moving", "moving.mha", "--fixed", "fixed.nii.gz")
 
 
 @pytest.fixture
@@ -123,7 +123,7 @@ def test_jacobian(folder, capsys):
         (("convert", "--transform", "warp.h5", "--output", "warp.h5"), 4, "--overwrite"),
         (("convert", "--transform", "warp.h5", "--output", "t.txt"), 3, "elastix has no parameters"),
         (("invert", "--transform", "warp.h5", "--output", "t.h5"), 2, "name --moving"),
-        (("invert", "--transform", "flat.tfm", *GRIDS, "--output", "t.h5"), 3, "without an inverse"),
+        (("invert", "--transform", "flat.tfm", *ON_SCANS, "--output", "t.h5"), 3, "without an inverse"),
         (("jacobian", "--transform", "rigid.tfm", "--output", "t.nrrd"), 2, "name --fixed"),
         (("compose", "--transform", "warp.h5", "none.h5", "--output", "t.h5"), 3, "cannot read"),
     ],
