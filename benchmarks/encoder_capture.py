@@ -140,7 +140,8 @@ class Bench:
         lattice = plan.judged.lattice
         sources = self.pool.sources(self.config.features.encoders)
         pair = self.fixed, moving
-        joined = encode_pair(sources, self.config.features, pair, plan.frame, plan.finest).features.joined
+        settings, frame = self.config.features, plan.frame
+        joined = encode_pair(sources, settings, pair, frame, plan.finest, self.device).features.joined
         fixed_features, moving_features = joined.fixed.on(lattice), joined.moving.on(lattice)
         del joined
 

@@ -77,7 +77,8 @@ def measure(volumes: Mapping[str, Volume], preset: Chosen, device: torch.device,
     rows = []
     for names in itertools.combinations(images, 2):
         pair = images[names[0]], images[names[1]]
-        block = encode_pair(sources, config.features, pair, plan.frame, plan.finest).features.joined
+        found = encode_pair(sources, config.features, pair, plan.frame, plan.finest, device)
+        block = found.features.joined
         both = [retrieve(a, b, points) for a, b in ((block.fixed, block.moving), (block.moving, block.fixed))]
         means = {key: statistics.fmean(found[key] for found in both) for key in COLUMNS}
         row = {"preset": preset.name, "contrasts": list(names), **means, "each_way": both}

@@ -13,7 +13,9 @@ made once, and one for all of test/container, which build and run the same image
 from __future__ import annotations
 
 import json
+import logging
 from collections import defaultdict
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -52,6 +54,15 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def group_of(path: Path) -> str:
     """Which tests belong into one process: those of a module, and all that use the images."""
     return "container" if path.is_relative_to(CONTAINER) else path.as_posix()
+
+
+@pytest.fixture(autouse=True)
+def _no_log_into_closed_streams() -> Iterator[None]:
+    """Take away the handlers of a command that ran in this process: their stream closes with the test."""
+    yield
+    for handler in list(logging.root.handlers):
+        if type(handler) is logging.StreamHandler:
+            logging.root.removeHandler(handler)
 
 
 def is_slow(path: Path, times: dict[str, float]) -> bool:

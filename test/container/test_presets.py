@@ -36,10 +36,11 @@ def quick(preset):
         if encoder.name == "dinov2":
             changes |= {f"{where}.variant": "vits14-reg", f"{where}.weights": f"{WEIGHTS}/{VIT}"}
         if encoder.name in ("dinov2", "sam"):
-            changes |= {f"{where}.up_sampling": 2.0, f"{where}.slice_step": 8}
+            changes |= {} if config.ffd else {f"{where}.up_sampling": 2.0, f"{where}.slice_step": 8}
     changes |= {f"adam.{number}.iterations": 3 for number in range(len(config.adam))}
     for number in range(len(config.ffd)):
-        changes |= {f"ffd.{number}.iterations": 2, f"ffd.{number}.feature_grid": 6}
+        changes |= {f"ffd.{number}.iterations": 2}
+        changes |= {f"ffd.{number}.feature_grid": 6} if config.ffd[number].alpha else {}
     return [word for key, value in changes.items() for word in ("--set", f"{key}={value}")]
 
 
@@ -109,4 +110,5 @@ def test_no_kernel_is_compiled(docker, image):
     target, counts = json.loads(done.out)
     if not target:
         pytest.skip("this machine has to compile")
-    assert counts == {"sample": 0, "sample_position_gradient": 0, "squared_difference": 0}
+    assert {"sample", "sample_position_gradient", "squared_difference"} <= set(counts)
+    assert set(counts.values()) == {0}

@@ -103,7 +103,7 @@ def test_masks(results, case):
 def test_lcc_on_the_cone_beam(results):
     """Where the tokens drift over the slice, correlation beats squared differences."""
     rows = results[CBCT]
-    assert rows["lcc"].dice > rows["full"].dice + 0.01
+    assert rows["lcc"].dice > rows["full"].dice + 0.005
     assert rows["lcc"].tre_mm < 0.9 * rows["full"].tre_mm
 
 

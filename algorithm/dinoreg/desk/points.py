@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 
 from dinoreg.errors import ConfigError
 from regtask.atomic import atomic_write_text
+from regtask.documents import read_json, read_text
 from regtask.errors import DataError, Fault
 from regtask.grid import Grid
 from regtask.physical import PointSpace, from_voxels, to_voxels
-from regtask.untrusted.opening import open_regular
 
 _RAS_FROM_LPS = np.array((-1.0, -1.0, 1.0))
 _LARGEST_FILE = 1 << 28
@@ -43,7 +43,8 @@ def read_points(path: Path, space: PointSpace | None, grid: Grid | None) -> Poin
     """Read points.
 
     Args:
-        path: `.csv` with x, y, z in the first three columns that are numbers, `.fcsv` or `.mrk.json`.
+        path: `.csv` with x, y, z in the columns that a first line calls so, else in the first three that are
+            numbers; `.fcsv` or `.mrk.json`.
         space: of a csv; the others state it themselves.
         grid: of the image that the points lie in; needed for voxels alone.
 
@@ -51,13 +52,9 @@ def read_points(path: Path, space: PointSpace | None, grid: Grid | None) -> Poin
         ConfigError: a csv without a space.
         DataError: no points, or not such a file.
     """
-    try:
-        with open_regular(path) as stream:
-            text = stream.read(_LARGEST_FILE).decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise DataError(Fault("cannot read the points", str(path), got=str(error))) from error
     if path.name.endswith(".mrk.json"):
-        return _markups(path, text)
+        return _markups(path, read_json(path, "a markups file", _LARGEST_FILE))
+    text = read_text(path, _LARGEST_FILE, "points")
     if path.suffix == ".fcsv":
         return _fiducials(path, text)
     if space is None:
@@ -81,23 +78,30 @@ def write_points(path: Path, points: Points, lps: NDArray[np.float64], grid: Gri
 
 
 def _table(path: Path, text: str, space: PointSpace, grid: Grid | None) -> Points:
-    rows = [row for row in csv.reader(io.StringIO(text)) if row]
+    try:
+        rows = [row for row in csv.reader(io.StringIO(text)) if row]
+    except csv.Error as error:  # a cell without end
+        raise DataError(Fault("cannot read the points", str(path), "csv", str(error))) from error
     header = rows[:1] if rows and _numbers(rows[0]) is None else []
     body = rows[len(header) :]
-    columns = [_numbers(row) for row in body]
+    named = _named(header[0]) if header else None
+    columns = [_numbers(row, named) for row in body]
     if not body or any(found is None for found in columns):
         number = next((n for n, found in enumerate(columns, 1 + len(header)) if found is None), 1)
         raise DataError(Fault("no point", f"{path}, line {number}", "three numbers x, y, z"))
     places = [found for found in columns if found is not None]
-    values = np.array([[float(row[c]) for c in found] for row, found in zip(body, places, strict=True)])
+    if any(found != places[0] for found in places):
+        remedy = "call the columns x, y and z in a first line"
+        raise DataError(Fault("numbers in other columns from line to line", str(path), remedy=remedy))
+    values = np.array([[float(row[c]) for c in places[0]] for row in body])
 
     def render(lps: NDArray[np.float64], other: Grid | None) -> str:
         out = io.StringIO()
         writer = csv.writer(out, lineterminator="\n")
         writer.writerows(header)
-        for row, found, point in zip(body, places, _from_lps(lps, space, other), strict=True):
+        for row, point in zip(body, _from_lps(lps, space, other), strict=True):
             new = list(row)
-            for column, value in zip(found, point, strict=True):
+            for column, value in zip(places[0], point, strict=True):
                 new[column] = f"{value:.6f}"
             writer.writerow(new)
         return out.getvalue()
@@ -111,11 +115,9 @@ def _fiducials(path: Path, text: str) -> Points:
     space: PointSpace = "lps" if state.split("=")[-1].strip() in ("LPS", "1") else "ras"
     at = [n for n, line in enumerate(lines) if line.strip() and not line.startswith("#")]
     try:
-        values = np.array([[float(v) for v in lines[n].split(",")[1:4]] for n in at]).reshape(-1, 3)
+        values = _places([lines[n].split(",")[1:4] for n in at])
     except ValueError as error:
         raise DataError(Fault("not a fiducial file", str(path), "id,x,y,z,...", str(error))) from error
-    if not at:
-        raise DataError(Fault("no point", str(path), "lines of id,x,y,z,..."))
 
     def render(lps: NDArray[np.float64], other: Grid | None) -> str:
         new = list(lines)
@@ -128,15 +130,12 @@ def _fiducials(path: Path, text: str) -> Points:
     return Points(_to_lps(values, space, None), space, render)
 
 
-def _markups(path: Path, text: str) -> Points:
+def _markups(path: Path, content: Any) -> Points:
     try:
-        content: dict[str, Any] = json.loads(text)
         (markup,) = content["markups"]
         space: PointSpace = "ras" if str(markup.get("coordinateSystem", "LPS")) in ("RAS", "0") else "lps"
-        values = np.array([point["position"] for point in markup["controlPoints"]], dtype=float)
-        if values.ndim != 2 or values.shape[1] != 3:
-            raise ValueError(f"positions of shape {values.shape}")
-    except (ValueError, KeyError, TypeError) as error:
+        values = _places([point["position"] for point in markup["controlPoints"]])
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise DataError(
             Fault("not a markups file", str(path), "one list of control points", str(error))
         ) from error
@@ -149,16 +148,40 @@ def _markups(path: Path, text: str) -> Points:
     return Points(_to_lps(values, space, None), space, render)
 
 
-def _numbers(row: list[str]) -> list[int] | None:
-    """The first three columns that are finite numbers; None where there are not as many."""
+def _places(numbers: Sequence[Sequence[Any]]) -> NDArray[np.float64]:
+    """(N, 3) of the rows of a file that has points only.
+
+    Raises:
+        ValueError: there are none, or they are not three finite numbers each.
+    """
+    if not numbers:
+        raise ValueError("no point")
+    values = np.array(numbers, dtype=np.float64)
+    if values.ndim != 2 or values.shape[1] != 3:
+        raise ValueError(f"positions of shape {values.shape}")
+    if not np.isfinite(values).all():
+        raise ValueError("a position that is not finite")
+    return values
+
+
+def _named(header: Sequence[str]) -> list[int] | None:
+    """The columns that a first line calls x, y and z."""
+    names = [name.strip().casefold() for name in header]
+    return [names.index(axis) for axis in "xyz"] if {"x", "y", "z"} <= set(names) else None
+
+
+def _numbers(row: Sequence[str], named: list[int] | None = None) -> list[int] | None:
+    """The first three columns that are finite numbers, or those named; None where there are not as many."""
     found = []
     for column, text in enumerate(row):
         try:
-            if np.isfinite(float(text)):
+            if (named is None or column in named) and np.isfinite(float(text)):
                 found.append(column)
         except ValueError:
             continue
-    return found[:3] if len(found) >= 3 else None
+    if len(found) < 3:
+        return None
+    return found[:3] if named is None else named
 
 
 def _to_lps(values: NDArray[np.float64], space: PointSpace, grid: Grid | None) -> NDArray[np.float64]:

@@ -15,10 +15,13 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from regtask.errors import DataError, Fault
+
 Model = Literal["rigid", "affine"]
 Matrix = NDArray[np.float64]
 PARAMETERS: dict[Model, int] = {"rigid": 6, "affine": 12}
 _STEP_MM = 1e-4  # of a difference quotient
+_FLAT = 1e-9  # of the largest stretch of a map; a matrix read as differences of points is flat up to rounding
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -35,7 +38,18 @@ class About:
 
 
 def inverse(matrix: Matrix) -> Matrix:
-    """Return the map from moving back to fixed."""
+    """Return the map from moving back to fixed.
+
+    Raises:
+        DataError: there is none: the map squeezes space flat, or is not finite.
+    """
+    linear = matrix[:3, :3]
+    # By shares, not by the determinant: that of a grid in micrometres is tiny.
+    stretches = np.linalg.svd(linear, compute_uv=False) if np.isfinite(matrix).all() else np.zeros(3)
+    if not stretches[-1] > _FLAT * stretches[0]:
+        rows = "; ".join(" ".join(f"{value:.4g}" for value in row) for row in linear)
+        remedy = "give one that can be undone"
+        raise DataError(Fault("linear map without an inverse", "matrix", "no flattened axis", rows, remedy))
     return np.asarray(np.linalg.inv(matrix), dtype=np.float64)
 
 

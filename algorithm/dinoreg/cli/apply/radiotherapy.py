@@ -13,6 +13,7 @@ from regtask.errors import DataError, Fault
 if TYPE_CHECKING:
     import SimpleITK as sitk
 
+    from dinoreg.desk.dicom.reference import Reference
     from regtask.grid import Grid
 
 log = logging.getLogger(__name__)
@@ -21,7 +22,6 @@ log = logging.getLogger(__name__)
 def map_dose(options: argparse.Namespace, transform: sitk.Transform, reference: Grid) -> None:
     """Bring a dose to the reference, as an image or as RTDOSE."""
     from dinoreg.desk.dicom.dose import is_dose, read_dose, write_dose
-    from dinoreg.desk.dicom.series import choose_series
     from dinoreg.desk.images import read_stored, write_any
     from dinoreg.desk.resampling import resample_stored
 
@@ -32,13 +32,10 @@ def map_dose(options: argparse.Namespace, transform: sitk.Transform, reference: 
         tell(options.output, reference, str(moved.values.dtype), moved.covered)
         return
     dose = read_dose(options.dose)
+    refer = _reference(options) if options.output.suffix == ".dcm" else None
     moved = resample_stored(dose.values, dose.grid, reference, transform, "linear", 0.0, str(options.dose))
-    if options.output.suffix == ".dcm":
-        if not options.reference.is_dir():
-            expected = "a folder of DICOM slices, for an RTDOSE to refer to"
-            raise ConfigError(Fault("not DICOM", str(options.reference), expected))
-        fixed = choose_series(options.reference, options.reference_series, option="--reference-series")
-        write_dose(options.output, dose, moved.values.astype("float32"), fixed, reference)
+    if refer is not None:
+        write_dose(options.output, dose, moved.values.astype("float32"), refer, reference)
     else:
         write_any(options.output, moved.values, reference)
     unit = "Gy" if dose.units == "GY" else dose.units
@@ -53,23 +50,50 @@ def map_structures(options: argparse.Namespace, transform: sitk.Transform, refer
     from dinoreg.desk.dicom.structures import read_structures, write_structures
     from dinoreg.desk.images import read_grid
 
-    for path in (options.reference, options.moving):
-        if not path.is_dir():
-            raise ConfigError(Fault("not DICOM", str(path), "a folder of DICOM slices"))
-    fixed = choose_series(options.reference, options.reference_series, option="--reference-series")
+    refer = _reference(options)
+    if not options.moving.is_dir():
+        raise ConfigError(Fault("not DICOM", str(options.moving), "a folder of DICOM slices"))
     structures = read_structures(options.rtstruct)
-    wanted = options.moving_series or next(iter(structures.series), "")
+    wanted = options.moving_series or _drawn_on(structures.series, options.moving)
     moving = choose_series(options.moving, wanted, option="--moving-series")
     if structures.series and moving.uid not in structures.series:
-        got = f"series {', '.join(structures.series)}"
+        got = f"series {', '.join(sorted(structures.series))}"
         raise DataError(
             Fault("structures drawn on another series", str(options.rtstruct), f"series {moving.uid}", got)
         )
     grid = read_grid(options.moving, series=moving.uid)
     contours = carry_structures(structures, grid, reference, transform)
-    write_structures(options.output, structures, fixed, contours)
+    write_structures(options.output, structures, refer, contours)
     count = sum(map(bool, contours.values()))
-    log.info("%s: %d of %d structures on series %s", options.output, count, len(contours), fixed.uid)
+    log.info("%s: %d of %d structures on series %s", options.output, count, len(contours), refer.series.uid)
+
+
+def _reference(options: argparse.Namespace) -> Reference:
+    from dinoreg.desk.dicom.reference import refer_to
+    from dinoreg.desk.dicom.series import choose_series
+
+    if not options.reference.is_dir():
+        expected = "a folder of DICOM slices, to refer to"
+        raise ConfigError(Fault("not DICOM", str(options.reference), expected))
+    return refer_to(choose_series(options.reference, options.reference_series, option="--reference-series"))
+
+
+def _drawn_on(named: set[str], folder: Path) -> str:
+    """Which of the series that a structure set names is meant: the one that a folder holds."""
+    from dinoreg.desk.dicom.series import series_of
+
+    held = [series for series in series_of(folder) if series.uid in named]
+    if len(held) > 1:
+        raise DataError(
+            Fault(
+                "structures drawn on several series",
+                str(folder),
+                "one series",
+                "; ".join(map(str, held)),
+                "name one with --moving-series UID",
+            )
+        )
+    return held[0].uid if held else min(named, default="")
 
 
 def tell(path: Path, grid: Grid, what: str, covered: float) -> None:

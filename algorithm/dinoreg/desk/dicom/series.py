@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from regtask.errors import DataError, Fault
 
+_PLACE = ("ImageOrientationPatient", "ImagePositionPatient", "PixelSpacing")
 _TAGS = [
     "SOPClassUID",
     "SOPInstanceUID",
@@ -29,9 +30,7 @@ _TAGS = [
     "Columns",
     "NumberOfFrames",
     "SamplesPerPixel",
-    "ImageOrientationPatient",
-    "ImagePositionPatient",
-    "PixelSpacing",
+    *_PLACE,
     "RescaleSlope",
     "FrameOfReferenceUID",
 ]
@@ -131,28 +130,36 @@ def read_series(series: Series, folder: Path) -> sitk.Image:
             return sitk.ReadImage(str(series.paths[0]))
         reader = sitk.ImageSeriesReader()
         reader.SetFileNames([str(path) for path in series.paths])
-        if len({float(header.get("RescaleSlope", 1)) for header in series.headers}) > 1:
+        if len({_slope(header) for header in series.headers}) > 1:
             reader.SetOutputPixelType(sitk.sitkFloat32)  # the type of the first slice may not hold the others
         return reader.Execute()
-    except RuntimeError as error:
+    except (RuntimeError, ValueError, TypeError) as error:  # the latter two of a slope that is no number
         raise DataError(
             Fault("cannot read the DICOM series", str(folder), got=str(error).splitlines()[-1])
         ) from error
 
 
+def _slope(header: Any) -> float:
+    """The factor of a slice; an element that is there but empty says as little as none."""
+    slope = header.get("RescaleSlope")
+    return 1.0 if slope is None else float(slope)
+
+
 def _in_order(series: Series, folder: Path) -> Series:
     where = f"{folder}, series {series.uid}"
-    frames = [int(header.get("NumberOfFrames", 1) or 1) for header in series.headers]
+    try:
+        frames = [int(header.get("NumberOfFrames", 1) or 1) for header in series.headers]
+    except (ValueError, TypeError) as error:
+        raise DataError(Fault("no number of frames", where, "a whole number", str(error))) from error
     if max(frames) > 1:
         if len(frames) > 1:
             got = f"{len(frames)} files of up to {max(frames)} frames"
             raise DataError(Fault("several multi-frame files in one series", where, "one file", got))
         return series
-    if any(key not in header for header in series.headers for key in _TAGS[-5:-2]):
-        raise DataError(Fault("slices that do not say where they lie", where, "position and orientation"))
+    placed = [_place(header, path) for header, path in zip(series.headers, series.paths, strict=True)]
     _refuse_differing(series.headers, where)
-    positions = np.array([header.ImagePositionPatient for header in series.headers], np.float64)
-    axes = np.array(series.headers[0].ImageOrientationPatient, np.float64).reshape(2, 3)
+    positions = np.array([place[6:9] for place in placed])
+    axes = placed[0][:6].reshape(2, 3)
     normal = np.cross(axes[0], axes[1])
     along = positions @ normal
     order = np.argsort(along, kind="stable")
@@ -174,6 +181,20 @@ def _in_order(series: Series, folder: Path) -> Series:
         tuple(series.headers[n] for n in order),
         tuple(series.paths[n] for n in order),
     )
+
+
+def _place(header: Any, path: Path) -> NDArray[np.float64]:
+    """Orientation, position and pixel spacing of a slice, (11,)."""
+    try:
+        parts = [header.get(key) for key in _PLACE]
+        place = np.concatenate([np.asarray(part, np.float64).ravel() for part in parts])
+        if [np.size(part) for part in parts] != [6, 3, 2] or not np.isfinite(place).all():
+            raise ValueError(", ".join(map(str, parts)))
+    except (ValueError, TypeError) as error:
+        raise DataError(
+            Fault("slices that do not say where they lie", str(path), ", ".join(_PLACE), str(error))
+        ) from error
+    return place
 
 
 def _refuse_differing(headers: Sequence[Any], where: str) -> None:

@@ -14,28 +14,19 @@ import numpy as np
 import pydicom
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
-from pydicom.uid import generate_uid
 
-from dinoreg.desk.dicom.series import Series
+from dinoreg.desk.dicom.reference import Reference, drop, hand_over, image_item
 from regtask.atomic import atomic_path
 from regtask.errors import DataError, Fault, OutputError
 
 log = logging.getLogger(__name__)
 
-_CLOSED = "CLOSED_PLANAR"
-# Of the patient and the study: those of the series that is referred to.
-_FROM_SERIES = (
-    "PatientName",
-    "PatientID",
-    "PatientBirthDate",
-    "PatientSex",
-    "StudyInstanceUID",
-    "StudyID",
-    "StudyDate",
-    "StudyTime",
-    "AccessionNumber",
-    "ReferringPhysicianName",
-)
+# The second one cuts holes wherever outlines overlap (PS3.3, C.8.8.6), which is how both are read here.
+_CLOSED, _CLOSED_XOR = "CLOSED_PLANAR", "CLOSEDPLANAR_XOR"
+# Said of the contours as they were drawn: of the set, of a structure, of its contours.
+_OF_THE_SET = ("SourceSeriesInformationSequence",)
+_OF_A_STRUCTURE = ("ROIVolume",)
+_OF_CONTOURS = ("SourceSeriesSequence", "SourcePixelPlanesCharacteristicsSequence")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -58,7 +49,7 @@ class Structures:
     def series(self) -> set[str]:
         """UIDs of the series that it was drawn on, as far as it says."""
         return {
-            str(series.SeriesInstanceUID)
+            str(series.get("SeriesInstanceUID", ""))
             for frame in self.source.get("ReferencedFrameOfReferenceSequence", ())
             for study in frame.get("RTReferencedStudySequence", ())
             for series in study.get("RTReferencedSeriesSequence", ())
@@ -74,15 +65,11 @@ def read_structures(path: Path) -> Structures:
     try:
         source = pydicom.dcmread(path)
         if source.get("Modality") != "RTSTRUCT":
-            raise DataError(
-                Fault(
-                    "not a structure set", str(path), "RTSTRUCT", str(source.get("Modality", "no modality"))
-                )
-            )
+            raise ValueError(str(source.get("Modality", "no modality")))
         names = {int(roi.ROINumber): str(roi.ROIName) for roi in source.StructureSetROISequence}
         drawn = {int(roi.ReferencedROINumber): roi for roi in source.get("ROIContourSequence", ())}
         rois = tuple(Roi(number, name, _contours(drawn.get(number), name)) for number, name in names.items())
-    except (OSError, AttributeError, ValueError, TypeError, pydicom.errors.InvalidDicomError) as error:
+    except Exception as error:  # pydicom raises whatever a strange file happens to cause
         raise DataError(Fault("not a structure set", str(path), "RTSTRUCT", str(error))) from error
     if not any(roi.contours for roi in rois):
         raise DataError(Fault("structure set without a closed contour", str(path), _CLOSED))
@@ -92,7 +79,7 @@ def read_structures(path: Path) -> Structures:
 def write_structures(
     path: Path,
     structures: Structures,
-    fixed: Series,
+    reference: Reference,
     contours: Mapping[int, Sequence[tuple[int, NDArray[np.float64]]]],
 ) -> None:
     """Write a structure set with the names, colours and types of another one, on another series.
@@ -100,33 +87,30 @@ def write_structures(
     Args:
         path: of the new file.
         structures: as they were read.
-        fixed: the series that the new one refers to, in the order of its slices.
+        reference: the series that the new one refers to.
         contours: number of a structure -> (slice, (N, 3) LPS mm) of each contour.
 
     Raises:
+        DataError: the frames of a multi-frame file do not lie where its slices do.
         OutputError: it cannot be written.
     """
     made = copy.deepcopy(structures.source)
-    header = pydicom.dcmread(fixed.paths[0], stop_before_pixels=True)
-    for tag in _FROM_SERIES:
-        if tag in header:
-            made[tag] = header[tag]
-    frame = str(header.FrameOfReferenceUID)
-    made.SOPInstanceUID = made.file_meta.MediaStorageSOPInstanceUID = generate_uid()
-    made.SeriesInstanceUID = generate_uid()
+    hand_over(made, reference, without=_OF_THE_SET)
     now = datetime.datetime.now()
     made.StructureSetDate, made.StructureSetTime = now.strftime("%Y%m%d"), now.strftime("%H%M%S")
-    made.StructureSetLabel = f"{made.get('StructureSetLabel', '')[:9]} mapped".strip()
+    made.StructureSetLabel = f"{str(made.get('StructureSetLabel') or '')[:9]} mapped".strip()
     made.StructureSetDescription = "contours mapped by image registration"
     made.ApprovalStatus = "UNAPPROVED"
-    made.FrameOfReferenceUID = frame
-    made.ReferencedFrameOfReferenceSequence = [_frame(frame, header, fixed)]
+    made.ReferencedFrameOfReferenceSequence = [_frame(reference)]
     for roi in made.StructureSetROISequence:
-        roi.ReferencedFrameOfReferenceUID = frame
+        roi.ReferencedFrameOfReferenceUID = reference.frame
         roi.ROIGenerationAlgorithm = "AUTOMATIC"
+        drop(roi, _OF_A_STRUCTURE)
     for drawn in made.ROIContourSequence:
+        drop(drawn, _OF_CONTOURS)
+        kind = _kind(drawn)
         drawn.ContourSequence = [
-            _contour(number, fixed.headers[slice_], points)
+            _contour(number, kind, reference.image_of(slice_, points), points)
             for number, (slice_, points) in enumerate(contours.get(int(drawn.ReferencedROINumber), ()), 1)
         ]
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -140,10 +124,12 @@ def write_structures(
 def _contours(drawn: Any, name: str) -> tuple[NDArray[np.float64], ...]:
     found, left_out = [], 0
     for contour in drawn.get("ContourSequence", ()) if drawn is not None else ():
-        if contour.get("ContourGeometricType") != _CLOSED:
+        if contour.get("ContourGeometricType") not in (_CLOSED, _CLOSED_XOR):
             left_out += 1
             continue
         points = np.array(contour.ContourData, np.float64).reshape(-1, 3)
+        if not np.isfinite(points).all():
+            raise ValueError(f"{name}: a contour that is not finite")
         if len(points) > 2:
             found.append(points)
     if left_out:
@@ -151,32 +137,31 @@ def _contours(drawn: Any, name: str) -> tuple[NDArray[np.float64], ...]:
     return tuple(found)
 
 
-def _contour(number: int, header: Any, points: NDArray[np.float64]) -> Dataset:
-    image = Dataset()
-    image.ReferencedSOPClassUID, image.ReferencedSOPInstanceUID = header.SOPClassUID, header.SOPInstanceUID
+def _kind(drawn: Any) -> str:
+    """The type of the contours of a structure; where one is of the second type all have to be."""
+    kinds = {contour.get("ContourGeometricType") for contour in drawn.get("ContourSequence", ())}
+    return _CLOSED_XOR if _CLOSED_XOR in kinds else _CLOSED
+
+
+def _contour(number: int, kind: str, image: Dataset, points: NDArray[np.float64]) -> Dataset:
     made = Dataset()
     made.ContourNumber = number
     made.ContourImageSequence = [image]
-    made.ContourGeometricType, made.NumberOfContourPoints = _CLOSED, len(points)
+    made.ContourGeometricType, made.NumberOfContourPoints = kind, len(points)
     made.ContourData = [f"{value:.4f}" for value in points.ravel()]
     return made
 
 
-def _frame(uid: str, header: Any, fixed: Series) -> Dataset:
-    images = []
-    for slice_ in fixed.headers:
-        image = Dataset()
-        image.ReferencedSOPClassUID = slice_.SOPClassUID
-        image.ReferencedSOPInstanceUID = slice_.SOPInstanceUID
-        images.append(image)
+def _frame(reference: Reference) -> Dataset:
     series = Dataset()
-    series.SeriesInstanceUID, series.ContourImageSequence = fixed.uid, images
+    series.SeriesInstanceUID = reference.series.uid
+    series.ContourImageSequence = [image_item(header) for header in reference.series.headers]
     study = Dataset()
     study.ReferencedSOPClassUID = (
         "1.2.840.10008.3.1.2.3.1"  # detached study management, retired but asked for
     )
-    study.ReferencedSOPInstanceUID = header.StudyInstanceUID
+    study.ReferencedSOPInstanceUID = reference.header.StudyInstanceUID
     study.RTReferencedSeriesSequence = [series]
     frame = Dataset()
-    frame.FrameOfReferenceUID, frame.RTReferencedStudySequence = uid, [study]
+    frame.FrameOfReferenceUID, frame.RTReferencedStudySequence = reference.frame, [study]
     return frame

@@ -7,6 +7,7 @@ axes of the grid.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -20,7 +21,7 @@ from dinoreg.desk.exchange.parts import is_linear, joined, matrix_of, parts
 from dinoreg.desk.images import itk_frame
 from regtask.errors import DataError, Fault
 from regtask.grid import Grid
-from regtask.untrusted.opening import open_regular
+from regtask.untrusted.opening import is_regular, open_regular
 
 _ENTRY = re.compile(r"^\s*\((\w+)\s+(.*?)\)\s*(?://.*)?$")
 _NO_INITIAL = "NoInitialTransform"
@@ -115,9 +116,12 @@ def _parameters(path: Path) -> Parameters:
     if len(text) > _LARGEST_FILE:
         raise DataError(Fault("parameter file too large", str(path), f"{_LARGEST_FILE} bytes or less"))
     found = {}
-    for line in text.decode("utf-8", errors="replace").splitlines():
+    for number, line in enumerate(text.decode("utf-8", errors="replace").splitlines(), 1):
         if entry := _ENTRY.match(line):
-            found[entry[1]] = [word.strip('"') for word in re.findall(r'"[^"]*"|\S+', entry[2])]
+            words = [word.strip('"') for word in re.findall(r'"[^"]*"|\S+', entry[2])]
+            if not words:
+                raise DataError(Fault("entry without a value", f"{path}, line {number}", f"({entry[1]} ...)"))
+            found[entry[1]] = words
     if "Transform" not in found:
         raise DataError(Fault("not a parameter file of elastix", str(path), '(Transform "...")'))
     if found.get("UseBinaryFormatForTransformationParameters", ["false"]) == ["true"]:
@@ -133,7 +137,7 @@ def _initial(given: Parameters, path: Path) -> Path | None:
         got = " ".join(given["HowToCombineTransforms"])
         raise DataError(Fault("transforms are not composed", str(path), "Compose", got))
     # elastix notes the path it wrote to; a folder that was moved keeps its files side by side.
-    return Path(name) if Path(name).is_file() else path.parent / Path(name).name
+    return Path(name) if is_regular(Path(name)) else path.parent / Path(name).name
 
 
 def _transform(given: Parameters, path: Path) -> sitk.Transform:
@@ -143,19 +147,18 @@ def _transform(given: Parameters, path: Path) -> sitk.Transform:
         remedy = "have transformix write its deformation field (-def all) and convert that"
         raise DataError(Fault("transform of elastix that ITK lacks", str(path), expected, kind, remedy))
     try:
-        transform = _KINDS[kind](given)
-    except (KeyError, ValueError, RuntimeError) as error:
+        return _KINDS[kind](given)
+    except (KeyError, ValueError, IndexError, OverflowError, RuntimeError) as error:
         got = f"{type(error).__name__}: {str(error).splitlines()[-1]}"
         raise DataError(Fault("parameters not usable", str(path), f"those of {kind}", got)) from error
-    if not np.isfinite(transform.GetParameters()).all():
-        raise DataError(Fault("parameters not usable", str(path), "finite numbers"))
-    return transform
 
 
 def _numbers(given: Parameters, key: str, count: int = 0) -> list[float]:
     numbers = [float(word) for word in given[key]]
     if count and len(numbers) != count:
         raise ValueError(f"{key}: {count} numbers expected, got {len(numbers)}")
+    if not np.isfinite(numbers).all():
+        raise ValueError(f"{key}: finite numbers expected")
     return numbers
 
 
@@ -178,16 +181,19 @@ def _translation(given: Parameters) -> sitk.Transform:
 
 
 def _spline(given: Parameters) -> sitk.Transform:
-    transform = sitk.BSplineTransform(3, int(given.get("BSplineTransformSplineOrder", ["3"])[0]))
-    size = _numbers(given, "GridSize", 3)
+    order = int(given.get("BSplineTransformSplineOrder", ["3"])[0])
+    transform = sitk.BSplineTransform(3, order)
+    size = [int(word) for word in given["GridSize"]]
+    if len(size) != 3 or min(size) <= order:
+        raise ValueError(f"GridSize: three numbers above {order} expected, got {size}")
+    # Before ITK sees the size: it makes room for whatever that says.
+    parameters = _numbers(given, "TransformParameters", 3 * math.prod(size))
     spacing = np.array(_numbers(given, "GridSpacing", 3))
     direction = np.reshape(_numbers(given, "GridDirection", 9), (3, 3)).T
     index = np.array(_numbers(given, "GridIndex", 3)) if "GridIndex" in given else np.zeros(3)
     origin = np.array(_numbers(given, "GridOrigin", 3)) + direction @ (spacing * index)
     transform.SetFixedParameters([*size, *origin.tolist(), *spacing.tolist(), *direction.ravel().tolist()])
-    transform.SetParameters(
-        _numbers(given, "TransformParameters", 3 * int(np.prod(np.array(size, np.int64))))
-    )
+    transform.SetParameters(parameters)
     return transform
 
 

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from dinoreg.desk.exchange.lattice import between, displacement_on, field_transform, points_of
 from dinoreg.desk.exchange.parts import affine_transform, is_linear, joined, matrix_of
+from dinoreg.linear.maps import inverse
 from dinoreg.space.sampling import sample_linear
 from regtask.grid import Grid
 from regtask.physical import from_voxels, to_voxels
@@ -53,9 +54,12 @@ def invert(
         fixed: grid on which it is known; beyond it the inverse goes on smoothly but means nothing.
         moving: grid of the inverse.
         matters: (I, J, K) of fixed, the voxels that count for the residuals; by default all.
+
+    Raises:
+        DataError: it is linear and has no inverse.
     """
     if is_linear(transform):
-        back: sitk.Transform = affine_transform(np.linalg.inv(matrix_of(transform)).astype(np.float64))
+        back: sitk.Transform = affine_transform(inverse(matrix_of(transform)))
     else:
         back = field_transform(_solved(displacement_on(transform, fixed), fixed, moving), moving)
     checked = [_missed(transform, back, fixed, places, matters) for places in (moving, between(moving))]

@@ -71,6 +71,35 @@ def write_series(
     return folder
 
 
+def write_enhanced(folder, stored, grid, name="enhanced", *, slope=1, intercept=0):
+    """Write (I, J, K) as one file of K frames: position, spacing and rescaling in functional groups."""
+    made = dataset(ENHANCED_CT, name, "CT")
+    made.SeriesInstanceUID, made.SeriesDescription = uid(name), name
+    made.FrameOfReferenceUID = uid(f"frame of {name}")
+    pixels(made, stored.astype(np.uint16))
+    frames = [Dataset() for _ in range(grid.shape[2])]
+    for k, frame in enumerate(frames):
+        place(frame, grid, k)
+    measures, orientation, rescale, shared = (Dataset() for _ in range(4))
+    measures.PixelSpacing = frames[0].PixelSpacing
+    measures.SliceThickness = measures.SpacingBetweenSlices = grid.spacing_mm[2]
+    orientation.ImageOrientationPatient = frames[0].ImageOrientationPatient
+    rescale.RescaleSlope, rescale.RescaleIntercept, rescale.RescaleType = slope, intercept, "HU"
+    shared.PixelMeasuresSequence = Sequence([measures])
+    shared.PlaneOrientationSequence = Sequence([orientation])
+    shared.PixelValueTransformationSequence = Sequence([rescale])
+    made.SharedFunctionalGroupsSequence = Sequence([shared])
+    made.PerFrameFunctionalGroupsSequence = Sequence()
+    for frame in frames:
+        group, position = Dataset(), Dataset()
+        position.ImagePositionPatient = frame.ImagePositionPatient
+        group.PlanePositionSequence = Sequence([position])
+        made.PerFrameFunctionalGroupsSequence.append(group)
+    folder.mkdir(parents=True, exist_ok=True)
+    made.save_as(folder / f"{name}.dcm", enforce_file_format=True)
+    return folder
+
+
 def write_structures(path, series_name, grid, rois):
     """Write a structure set on a series: {name: (colour, [(slice, (N, 2) of i, j), ...])}."""
     made = dataset(RTSTRUCT, str(path), "RTSTRUCT")

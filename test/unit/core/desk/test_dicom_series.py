@@ -2,10 +2,8 @@
 
 import numpy as np
 import pytest
-from dicom_files import ENHANCED_CT, MR, dataset, pixels, uid, write_dose, write_series, write_structures
+from dicom_files import MR, uid, write_dose, write_enhanced, write_series, write_structures
 from exchange_fields import GRIDS
-from pydicom.dataset import Dataset
-from pydicom.sequence import Sequence
 
 from dinoreg.cli.main import main
 from dinoreg.desk.images import read_any
@@ -39,6 +37,18 @@ def test_slopes_may_differ_from_slice_to_slice(tmp_path):
         made.save_as(path)
     expected = STORED * (1 + 0.25 * np.arange(1, GRID.shape[2] + 1))
     np.testing.assert_allclose(read_any(folder).data, expected, rtol=1e-5)
+
+
+def test_an_empty_slope_is_one(tmp_path):
+    """Some exporters leave the element without a value."""
+    import pydicom
+
+    folder = write_series(tmp_path / "mr", STORED, GRID, slope=1, intercept=0)
+    for path in folder.iterdir():
+        made = pydicom.dcmread(path)
+        made.RescaleSlope = made.RescaleIntercept = None
+        made.save_as(path)
+    np.testing.assert_array_equal(read_any(folder).data, STORED)
 
 
 def test_other_files_beside_a_series_are_no_series(tmp_path):
@@ -94,6 +104,26 @@ def placeless(folder):
     change(folder, lambda made, k: delattr(made, "ImagePositionPatient"))
 
 
+def unplaced(folder):
+    change(folder, lambda made, k: k != 4 or setattr(made, "ImagePositionPatient", None))
+
+
+def flat_places(folder):
+    change(folder, lambda made, k: k != 4 or setattr(made, "ImagePositionPatient", [1, 2]))
+
+
+def endless_places(folder):
+    change(folder, lambda made, k: k != 4 or setattr(made, "ImagePositionPatient", [1, 2, "1e999"]))
+
+
+def unturned(folder):
+    change(folder, lambda made, k: k != 4 or setattr(made, "ImageOrientationPatient", None))
+
+
+def unsized(folder):
+    change(folder, lambda made, k: k != 4 or setattr(made, "PixelSpacing", None))
+
+
 def move(made, mm):
     row = np.array(made.ImageOrientationPatient[:3], float)
     made.ImagePositionPatient = (np.array(made.ImagePositionPatient, float) + mm * row).tolist()
@@ -127,7 +157,10 @@ def write_again(folder):
         (tilted, "gantry tilt"),
         (turned, "slices turned"),
         (resized, "several sizes"),
-        (placeless, "do not say where they lie"),
+        *[
+            (make, "do not say where they lie")
+            for make in (placeless, unplaced, flat_places, endless_places, unturned, unsized)
+        ],
     ],
 )
 def test_what_is_not_one_volume_is_refused(make, message, tmp_path, capsys):
@@ -150,37 +183,7 @@ def test_a_missing_slice_is_named(tmp_path):
 
 def test_a_multi_frame_file(tmp_path):
     """Enhanced CT: position, spacing and rescaling in functional groups."""
-    made = dataset(ENHANCED_CT, "enhanced", "CT")
-    made.SeriesInstanceUID, made.FrameOfReferenceUID = uid("enhanced"), uid("frame")
-    made.SeriesDescription = "enhanced"
-    pixels(made, STORED.astype(np.uint16))
-    shared, per_frame = Dataset(), []
-    one = Dataset()
-    write_series(tmp_path / "single", STORED, GRID)
-    from dicom_files import place
-
-    frames = []
-    for k in range(GRID.shape[2]):
-        flat = Dataset()
-        place(flat, GRID, k)
-        frames.append(flat)
-    one.PixelSpacing, one.SliceThickness = frames[0].PixelSpacing, GRID.spacing_mm[2]
-    one.SpacingBetweenSlices = GRID.spacing_mm[2]
-    shared.PixelMeasuresSequence = Sequence([one])
-    orientation, rescale = Dataset(), Dataset()
-    orientation.ImageOrientationPatient = frames[0].ImageOrientationPatient
-    shared.PlaneOrientationSequence = Sequence([orientation])
-    rescale.RescaleSlope, rescale.RescaleIntercept, rescale.RescaleType = 2, -1000, "HU"
-    shared.PixelValueTransformationSequence = Sequence([rescale])
-    for flat in frames:
-        frame, position = Dataset(), Dataset()
-        position.ImagePositionPatient = flat.ImagePositionPatient
-        frame.PlanePositionSequence = Sequence([position])
-        per_frame.append(frame)
-    made.SharedFunctionalGroupsSequence = Sequence([shared])
-    made.PerFrameFunctionalGroupsSequence = Sequence(per_frame)
-    (tmp_path / "ct").mkdir()
-    made.save_as(tmp_path / "ct" / "a.dcm", enforce_file_format=True)
+    write_enhanced(tmp_path / "ct", STORED, GRID, slope=2, intercept=-1000)
     read = read_any(tmp_path / "ct")
     assert read.grid.matches(GRID, tolerance_mm=0.01)
     np.testing.assert_array_equal(read.data, 2.0 * STORED - 1000)

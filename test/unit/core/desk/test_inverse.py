@@ -8,6 +8,7 @@ from exchange_fields import GRIDS, grid, inner_points, lead, rigid, wavy, wavy_t
 from dinoreg.desk.exchange.inverse import invert
 from dinoreg.desk.exchange.lattice import field_transform, points_of
 from dinoreg.desk.exchange.parts import joined
+from regtask.errors import DataError
 
 # Large enough that most of fixed stays inside it after a shift of 3, -5, 7 mm.
 MOVING = grid((34, 32, 26), (1.2, 1.4, 2.2), (-8, 14, 5), (-1, 1, 1), (8, 10, -18))
@@ -55,6 +56,13 @@ def test_a_linear_transform_is_inverted_exactly():
     points = inner_points(GRIDS["oblique"])
     np.testing.assert_allclose(lead(found.transform, lead(rigid(), points)), points, atol=1e-9)
     assert found.transform.IsLinear()
+
+
+def test_a_linear_transform_that_squeezes_space_flat_has_no_inverse():
+    flat = sitk.AffineTransform(3)
+    flat.SetMatrix((0.8, -0.6, 0, 0.8, -0.6, 0, 0, 0, 1))
+    with pytest.raises(DataError, match="without an inverse"):
+        invert(joined([rigid(), flat]), GRIDS["oblique"], MOVING)
 
 
 @pytest.mark.parametrize("degrees", [40, 170])

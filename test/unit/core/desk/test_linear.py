@@ -155,11 +155,16 @@ def test_one_command_and_its_transform(files, tmp_path):
         (("--initial", "none.h5"), 3, "no such file"),
         (("--initial", "{files}/fixed.nii.gz"), 3, "not a transform"),
         (("--initial", "{files}/plane.tfm"), 3, "not a transform of space"),
+        (("--initial", "{files}/squeezed.tfm"), 3, "without an inverse"),
+        (("--initial", "{files}/squeezed.tfm", "--transform", "rigid"), 3, "without an inverse"),
         (("--initial", "{files}/far.h5"), 3, "leads beside the moving image"),
     ],
 )
 def test_bad_calls(words, code, message, files, tmp_path, capsys):
     sitk.WriteTransform(sitk.TranslationTransform(2, (1.0, 2.0)), str(files / "plane.tfm"))
+    squeezed = sitk.AffineTransform(3)
+    squeezed.SetMatrix((1, 0, 0, 0, 0, 0, 0, 0, 1))
+    sitk.WriteTransform(squeezed, str(files / "squeezed.tfm"))
     away = sitk.TransformToDisplacementField(
         sitk.TranslationTransform(3, (9e3, 0.0, 0.0)),
         sitk.sitkVectorFloat64,

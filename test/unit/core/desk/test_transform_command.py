@@ -12,12 +12,16 @@ from dinoreg.desk.exchange.derivative import derivatives
 from dinoreg.desk.images import to_itk
 
 FIXED, MOVING = GRIDS["oblique"], GRIDS["flipped"]
+ON_SCANS = ("--moving", "moving.mha", "--fixed", "fixed.nii.gz")
 
 
 @pytest.fixture
 def folder(tmp_path):
     sitk.WriteTransform(wavy_transform(FIXED), str(tmp_path / "warp.h5"))
     sitk.WriteTransform(rigid(), str(tmp_path / "rigid.tfm"))
+    flat = sitk.AffineTransform(3)
+    flat.SetMatrix((1, 0, 0, 0, 0, 0, 0, 0, 1))
+    sitk.WriteTransform(flat, str(tmp_path / "flat.tfm"))
     for name, grid in (("fixed.nii.gz", FIXED), ("moving.mha", MOVING)):
         sitk.WriteImage(to_itk(np.ones(grid.shape, np.uint8), grid), str(tmp_path / name))
     return tmp_path
@@ -119,6 +123,7 @@ def test_jacobian(folder, capsys):
         (("convert", "--transform", "warp.h5", "--output", "warp.h5"), 4, "--overwrite"),
         (("convert", "--transform", "warp.h5", "--output", "t.txt"), 3, "elastix has no parameters"),
         (("invert", "--transform", "warp.h5", "--output", "t.h5"), 2, "name --moving"),
+        (("invert", "--transform", "flat.tfm", *ON_SCANS, "--output", "t.h5"), 3, "without an inverse"),
         (("jacobian", "--transform", "rigid.tfm", "--output", "t.nrrd"), 2, "name --fixed"),
         (("compose", "--transform", "warp.h5", "none.h5", "--output", "t.h5"), 3, "cannot read"),
     ],

@@ -2,7 +2,17 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from dinoreg.linear.maps import About, about_centre, angle_degrees, derivative, map_points, moved, rotation
+from dinoreg.linear.maps import (
+    About,
+    about_centre,
+    angle_degrees,
+    derivative,
+    inverse,
+    map_points,
+    moved,
+    rotation,
+)
+from regtask.errors import DataError
 
 ABOUT = About(np.array([30.0, -50.0, 70.0]), 60.0)
 
@@ -44,3 +54,19 @@ def test_the_derivative_is_that_of_small_steps(count, rng):
     change = moved(start, at + step, ABOUT) - moved(start, at - step, ABOUT)
     predicted = 2 * np.tensordot(step, derivative(start, at, ABOUT), axes=1)
     np.testing.assert_allclose(change, predicted, atol=1e-7)
+
+
+@pytest.mark.parametrize("scale", [1.0, 1e-4])
+def test_the_inverse_leads_back(scale):
+    matrix = about_centre(scale * rotation((0.3, -0.2, 0.1)), ABOUT.centre_mm, np.array([3.0, -5, 7]))
+    np.testing.assert_allclose(inverse(matrix) @ matrix, np.eye(4), atol=1e-9)
+
+
+@pytest.mark.parametrize(
+    "linear", [np.diag([1.0, 1, 0]), np.zeros((3, 3)), np.diag([1.0, 1, np.nan]), np.ones((3, 3))]
+)
+def test_a_map_that_squeezes_space_flat_has_no_inverse(linear):
+    """Turned, it is flat up to rounding only."""
+    matrix = about_centre(rotation((0.3, -0.2, 0.1)) @ linear, ABOUT.centre_mm, np.array([3.0, -5, 7]))
+    with pytest.raises(DataError, match="without an inverse"):
+        inverse(matrix)

@@ -61,6 +61,7 @@ TOO_SMALL = {
     (FeatureSettings, "max_voxels"),  # test_working.py
     (stages.HypothesesStart, "min_overlap"),  # test_hypotheses.py
     (stages.SearchStart, "least_gain"),  # test_search.py
+    (stages.SearchStart, "keep"),
     (stages.Adam, "trusted_regularity_weight"),  # test_instance.py
     (stages.Linear, "min_overlap"),  # linear/test_evidence.py
     (stages.Linear, "least_degrees"),
@@ -180,7 +181,6 @@ WALK = {
         {
             "range_mm": [4.0] * 3,
             "min_overlap": 1.0,
-            "keep": 1,
             "weights": ([1.0, 3.0], {"features.encoders": BOTH}),
         },
     ),

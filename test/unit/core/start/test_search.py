@@ -50,3 +50,11 @@ def test_the_displacement_so_far_is_continued(rng):
 def test_a_small_gain_is_no_reason_to_move(rng):
     fixed, moving = shifted_pair(SHAPE, (0, 0, 12), rng, sigma=3.0, channels=3)
     assert _search(fixed, moving, least_gain=1.0).translation == (0.0, 0.0, 0.0)
+
+
+def test_as_many_candidates_go_on_as_were_asked_for_unless_they_are_hopeless(rng):
+    """Of unrelated images all are alike; where images agree, everything but no translation is hopeless."""
+    fixed, _ = shifted_pair(SHAPE, (0, 0, 0), rng, sigma=3.0, channels=3)
+    other, _ = shifted_pair(SHAPE, (0, 0, 0), rng, sigma=3.0, channels=3)
+    assert len(_search(fixed, other, keep=3).finalists) > len(_search(fixed, other, keep=1).finalists)
+    assert len(_search(fixed, fixed, keep=3).finalists) == len(_search(fixed, fixed, keep=1).finalists)

@@ -57,8 +57,10 @@ def test_impossible_paths_are_refused_before_the_action(capsys):
     assert capsys.readouterr().err.startswith("x: 2 faults:\n")
 
 
+# What started the tests may ignore Ctrl-C, as a shell has its background jobs do.
 PROGRAM = """
-import sys, time
+import signal, sys, time
+signal.signal(signal.SIGINT, signal.default_int_handler)
 from regtask.untrusted.edge import run_guarded
 def action():
     try:
