@@ -34,12 +34,12 @@ from cine.candidates import CANDIDATES, train_candidate, without_weights
 from cine.sequences import labelled_only, patient_of
 from cine.tables import Result, markdown, means_table
 from common import ROOT, provenance, write_json
-from dinoreg.motion.checkpoint import load_tracker
+from dinoreg.motion.cines.sequences import LabelledCine, read_cine_dataset
+from dinoreg.motion.cines.thresholds import Thresholds
 from dinoreg.motion.evaluate import hausdorff_mm, score_frames, score_sequence
-from dinoreg.motion.model import LandmarkNet
-from dinoreg.motion.sequences import LabelledCine, read_cine_dataset
+from dinoreg.motion.network.checkpoint import load_tracker
+from dinoreg.motion.network.model import LandmarkNet
 from dinoreg.motion.settings import MotionConfig, with_landmarks
-from dinoreg.motion.thresholds import Thresholds
 from dinoreg.motion.track import Track, track
 from dinoreg.pipeline.register import register_prepared
 from dinoreg.preprocess.prepare import prepare_image

@@ -36,13 +36,13 @@ from cine.flags import flagged, heeded, through_plane
 from cine.methods import Method, methods_of
 from cine.sequences import patient_of
 from common import ROOT, provenance, write_json
-from dinoreg.motion.checkpoint import WEIGHTS, load_tracker
-from dinoreg.motion.sampling import Prepared, prepare
-from dinoreg.motion.sequences import LabelledCine, read_cine_dataset
+from dinoreg.motion.cines.sequences import LabelledCine, read_cine_dataset
+from dinoreg.motion.cines.window import sample_frames, window_points
+from dinoreg.motion.network.checkpoint import WEIGHTS, load_tracker
+from dinoreg.motion.network.sampling import Prepared, prepare
 from dinoreg.motion.settings import Search, load_motion_config
 from dinoreg.motion.track import track
 from dinoreg.motion.train import TrainOptions, train
-from dinoreg.motion.window import sample_frames, window_points
 from dinoreg.runtime import choose_device
 
 # Nearly upright images, each brought together with another from afar; a wide first look.

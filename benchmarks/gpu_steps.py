@@ -28,11 +28,11 @@ from dinoreg.encoders.pool import EncoderPool
 from dinoreg.encoders.registry import LoadedEncoder, load_encoder
 from dinoreg.encoders.vit.dinov2 import Dinov2Encoder, _empty_model
 from dinoreg.encoders.vit.dinov2_keys import VARIANTS
-from dinoreg.phantom.anatomy import Anatomy
+from dinoreg.phantom.body.anatomy import Anatomy
 from dinoreg.phantom.deformation import SmoothDeformation
+from dinoreg.phantom.imaging.render import render
 from dinoreg.phantom.lattice import Lattice
 from dinoreg.phantom.pairs import PAIRS
-from dinoreg.phantom.render import render
 from dinoreg.pipeline.register import Registration, register
 from dinoreg.preprocess.pair import ImagePair, Scan
 from dinoreg.runtime import peak_memory_mib, reset_peak_memory

@@ -11,8 +11,8 @@ import torch
 
 from dinoreg.encoders.registry import load_encoder
 from dinoreg.errors import WeightsError
-from dinoreg.motion.checkpoint import WEIGHTS
-from dinoreg.motion.sequences import LabelledCine
+from dinoreg.motion.cines.sequences import LabelledCine
+from dinoreg.motion.network.checkpoint import WEIGHTS
 from dinoreg.motion.settings import MotionConfig, Small, load_motion_config
 from dinoreg.motion.train import TrainOptions, train
 from dinoreg.settings.config import Mind

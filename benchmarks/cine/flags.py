@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cine.sequences import with_frames
+from dinoreg.motion.cines.sequences import LabelledCine
+from dinoreg.motion.network.sampling import Prepared
 from dinoreg.motion.rigid_search import RigidSearch
-from dinoreg.motion.sampling import Prepared
-from dinoreg.motion.sequences import LabelledCine
 from dinoreg.motion.settings import Search
 from dinoreg.motion.track import Track
 

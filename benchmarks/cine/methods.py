@@ -9,11 +9,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dinoreg.motion.model import LandmarkNet
+from dinoreg.motion.cines.window import Square, warp_windows, window_points
+from dinoreg.motion.network.model import LandmarkNet
 from dinoreg.motion.rigid_search import RigidSearch, apply_rigid
 from dinoreg.motion.settings import MotionConfig, Search
 from dinoreg.motion.transforms import solve
-from dinoreg.motion.window import Square, warp_windows, window_points
 from dinoreg.pipeline.register import register_prepared
 from dinoreg.preprocess.prepare import prepare_image
 from dinoreg.settings.load import load_preset

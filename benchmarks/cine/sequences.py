@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from dinoreg.motion.sequences import LabelledCine
+from dinoreg.motion.cines.sequences import LabelledCine
 
 
 def patient_of(sequence: LabelledCine) -> str:

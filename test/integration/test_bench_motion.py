@@ -12,7 +12,7 @@ from scipy import ndimage
 import bench_motion
 import bench_motion_robustness
 from cine.sequences import labelled_only
-from dinoreg.motion.sequences import read_cine_dataset
+from dinoreg.motion.cines.sequences import read_cine_dataset
 from dinoreg.settings.load import load_preset
 from dinoreg.weights.search import file_digest
 from regtask import Grid, write_volume

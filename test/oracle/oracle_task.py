@@ -11,15 +11,15 @@ from oracle_encoder import MindOfCodedImage, OracleEncoder, Rendering, coded_ima
 
 from dinoreg.encoders.registry import LoadedEncoder
 from dinoreg.phantom import task as task_module
-from dinoreg.phantom.anatomy import Anatomy
-from dinoreg.phantom.cone_beam import field_of_view
+from dinoreg.phantom.body.anatomy import Anatomy
+from dinoreg.phantom.body.tissues import Tissue
 from dinoreg.phantom.dataset_json import image_name
 from dinoreg.phantom.deformation import SmoothDeformation
+from dinoreg.phantom.imaging.cone_beam import field_of_view
+from dinoreg.phantom.imaging.rasterise import rasterise
+from dinoreg.phantom.imaging.render import CBCT_RADIUS_MM
 from dinoreg.phantom.lattice import Lattice
 from dinoreg.phantom.pairs import PAIRS, PairPlan
-from dinoreg.phantom.rasterise import rasterise
-from dinoreg.phantom.render import CBCT_RADIUS_MM
-from dinoreg.phantom.tissues import Tissue
 from dinoreg.preprocess.prepare import prepare_image
 from dinoreg.settings.config import Encoder, Mind, Preprocess
 from regtask.images import read_mask, read_volume, write_volume

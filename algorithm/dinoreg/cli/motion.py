@@ -68,7 +68,7 @@ def run_motion(options: argparse.Namespace) -> None:
 
 
 def _train(options: argparse.Namespace) -> None:
-    from dinoreg.motion.sequences import choose, read_cine_dataset
+    from dinoreg.motion.cines.sequences import choose, read_cine_dataset
     from dinoreg.motion.settings import load_motion_config
     from dinoreg.motion.train import TrainOptions, train
     from dinoreg.runtime import choose_device
@@ -82,9 +82,9 @@ def _train(options: argparse.Namespace) -> None:
 
 
 def _track(options: argparse.Namespace) -> None:
-    from dinoreg.motion.checkpoint import load_tracker
+    from dinoreg.motion.cines.sequences import read_single
+    from dinoreg.motion.network.checkpoint import load_tracker
     from dinoreg.motion.output import write_track
-    from dinoreg.motion.sequences import read_single
     from dinoreg.motion.track import track
     from dinoreg.runtime import choose_device
 
@@ -95,9 +95,9 @@ def _track(options: argparse.Namespace) -> None:
 
 
 def _evaluate(options: argparse.Namespace) -> None:
-    from dinoreg.motion.checkpoint import load_tracker
+    from dinoreg.motion.cines.sequences import choose, read_cine_dataset
     from dinoreg.motion.evaluate import score_frames, score_sequence, write_scores
-    from dinoreg.motion.sequences import choose, read_cine_dataset
+    from dinoreg.motion.network.checkpoint import load_tracker
     from dinoreg.motion.track import track
     from dinoreg.runtime import choose_device
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from dinoreg.motion.cine import Cine
+from dinoreg.motion.cines.cine import Cine
 from dinoreg.motion.track import Track, TrackedFrame
 from dinoreg.report import style
 from regtask.atomic import atomic_path

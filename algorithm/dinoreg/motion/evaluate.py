@@ -14,8 +14,8 @@ import torch
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from dinoreg.motion.cines.sequences import LabelledCine
 from dinoreg.motion.output import write_csv
-from dinoreg.motion.sequences import LabelledCine
 from dinoreg.motion.track import Track, TrackedFrame, pull_positions
 from dinoreg.space.jacobian import jacobian_determinant
 from regeval.metrics.overlap import dice

@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dinoreg.motion.animation import draw_animation
-from dinoreg.motion.cine import Cine
-from dinoreg.motion.sequences import LabelledCine
+from dinoreg.motion.cines.cine import Cine
+from dinoreg.motion.cines.sequences import LabelledCine
 from dinoreg.motion.settings import MotionConfig
 from dinoreg.motion.track import Track, TrackedFrame, warp_to_template
 from regtask.atomic import atomic_write_text

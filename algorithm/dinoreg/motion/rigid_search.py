@@ -17,8 +17,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from dinoreg.motion.cines.window import Square, sample_frames
 from dinoreg.motion.settings import Search
-from dinoreg.motion.window import Square, sample_frames
 
 _FINER = 3  # so many times finer are the angles of the second look
 _LEAST_OVERLAP = 0.4  # of the template's window that has to lie within the frame

@@ -12,14 +12,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from dinoreg.motion.model import LandmarkNet
+from dinoreg.motion.cines.sequences import LabelledCine
+from dinoreg.motion.cines.thresholds import Thresholds, judge
+from dinoreg.motion.cines.window import Square, sample_frames, window_points
+from dinoreg.motion.network.model import LandmarkNet
+from dinoreg.motion.network.sampling import Prepared, prepare
 from dinoreg.motion.rigid_search import Found, RigidSearch, apply_rigid
-from dinoreg.motion.sampling import Prepared, prepare
-from dinoreg.motion.sequences import LabelledCine
 from dinoreg.motion.settings import MotionConfig
-from dinoreg.motion.thresholds import Thresholds, judge
 from dinoreg.motion.transforms import Transform, TransformKind, solve
-from dinoreg.motion.window import Square, sample_frames, window_points
 from dinoreg.space.coords import identity_positions
 from dinoreg.space.sampling import sample_linear
 from dinoreg.warp.apply import warp_labels

@@ -13,21 +13,21 @@ import torch
 from torch import Tensor
 
 from dinoreg.encoders.registry import Load, load_encoder
-from dinoreg.motion.backbone import build_net
-from dinoreg.motion.checkpoint import (
+from dinoreg.motion.cines.sequences import LabelledCine
+from dinoreg.motion.cines.thresholds import calibrate
+from dinoreg.motion.cines.window import warp_windows, window_points
+from dinoreg.motion.network.backbone import build_net
+from dinoreg.motion.network.checkpoint import (
     Progress,
     read_checkpoint,
     write_checkpoint,
     write_curve,
     write_weights,
 )
-from dinoreg.motion.model import LandmarkNet
-from dinoreg.motion.sampling import Prepared, draw_windows, prepare
-from dinoreg.motion.sequences import LabelledCine
+from dinoreg.motion.network.model import LandmarkNet
+from dinoreg.motion.network.sampling import Prepared, draw_windows, prepare
 from dinoreg.motion.settings import MotionConfig
-from dinoreg.motion.thresholds import calibrate
 from dinoreg.motion.transforms import solve
-from dinoreg.motion.window import warp_windows, window_points
 
 log = logging.getLogger(__name__)
 

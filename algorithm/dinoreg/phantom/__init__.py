@@ -4,13 +4,13 @@ Everything is a function of position in patient RAS millimetres; a deformed imag
 anatomy at displaced positions, never by resampling, and with none of the registration code.
 """
 
-from dinoreg.phantom.anatomy import Anatomy
+from dinoreg.phantom.body.anatomy import Anatomy
+from dinoreg.phantom.body.patient import PatientVariation
+from dinoreg.phantom.body.tissues import ORGAN_NAMES, Tissue
 from dinoreg.phantom.deformation import Bump, SmoothDeformation
+from dinoreg.phantom.imaging.render import MODALITIES, RenderedImage, render
 from dinoreg.phantom.lattice import Lattice
-from dinoreg.phantom.patient import PatientVariation
-from dinoreg.phantom.render import MODALITIES, RenderedImage, render
 from dinoreg.phantom.task import task_lattice, true_field, write_phantom_task
-from dinoreg.phantom.tissues import ORGAN_NAMES, Tissue
 
 __all__ = [
     "MODALITIES",

@@ -2,10 +2,10 @@
 
 from collections.abc import Sequence
 
+from dinoreg.phantom.body.tissues import ORGAN_NAMES
+from dinoreg.phantom.imaging.render import MODALITIES, Modality
 from dinoreg.phantom.lattice import Shape3
 from dinoreg.phantom.pairs import PairPlan
-from dinoreg.phantom.render import MODALITIES, Modality
-from dinoreg.phantom.tissues import ORGAN_NAMES
 
 TASK_NAME = "Phantom"
 

@@ -2,11 +2,11 @@
 
 import numpy as np
 
-from dinoreg.phantom.anatomy import Anatomy
+from dinoreg.phantom.body.anatomy import Anatomy
 from dinoreg.phantom.deformation import SmoothDeformation
+from dinoreg.phantom.imaging.render import RenderedImage
 from dinoreg.phantom.lattice import Lattice
 from dinoreg.phantom.points import Floats
-from dinoreg.phantom.render import RenderedImage
 
 _MARGIN_VOXELS = 1.0
 

@@ -5,8 +5,8 @@ from typing import Self
 
 import numpy as np
 
+from dinoreg.phantom.body.shapes import Vector
 from dinoreg.phantom.points import Floats
-from dinoreg.phantom.shapes import Vector
 
 Shape3 = tuple[int, int, int]
 

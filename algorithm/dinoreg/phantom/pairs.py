@@ -4,10 +4,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from dinoreg.phantom.body.patient import PatientVariation
+from dinoreg.phantom.body.shapes import Vector
 from dinoreg.phantom.deformation import SmoothDeformation
-from dinoreg.phantom.patient import PatientVariation
-from dinoreg.phantom.render import Modality
-from dinoreg.phantom.shapes import Vector
+from dinoreg.phantom.imaging.render import Modality
 
 
 @dataclass(frozen=True, slots=True)

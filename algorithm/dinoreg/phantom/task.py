@@ -9,14 +9,14 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from dinoreg.phantom.anatomy import Anatomy
+from dinoreg.phantom.body.anatomy import Anatomy
+from dinoreg.phantom.body.shapes import Vector
 from dinoreg.phantom.dataset_json import TASK_NAME, dataset_json, image_name
 from dinoreg.phantom.deformation import SmoothDeformation
+from dinoreg.phantom.imaging.render import Modality, RenderedImage, render
 from dinoreg.phantom.landmarks import pair_landmarks
 from dinoreg.phantom.lattice import Lattice, Shape3
 from dinoreg.phantom.pairs import PAIRS, PairPlan
-from dinoreg.phantom.render import Modality, RenderedImage, render
-from dinoreg.phantom.shapes import Vector
 from regtask.atomic import atomic_write_text
 from regtask.fields import write_field
 from regtask.grid import Grid

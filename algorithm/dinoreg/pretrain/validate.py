@@ -10,11 +10,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from dinoreg.phantom.anatomy import Anatomy
+from dinoreg.phantom.body.anatomy import Anatomy
+from dinoreg.phantom.body.patient import PatientVariation
 from dinoreg.phantom.deformation import SmoothDeformation
+from dinoreg.phantom.imaging.render import Modality, render
 from dinoreg.phantom.lattice import Lattice
-from dinoreg.phantom.patient import PatientVariation
-from dinoreg.phantom.render import Modality, render
 from dinoreg.preprocess.intensity import clip_mr, window_ct
 from dinoreg.pretrain.anatomy.torso import ras_lattice
 from dinoreg.pretrain.objective.contrastive import retrieval

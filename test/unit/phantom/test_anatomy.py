@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 
 from dinoreg.phantom import ORGAN_NAMES, Anatomy, PatientVariation, Tissue, task_lattice
+from dinoreg.phantom.body.skeleton import vertebra_height, vertebra_index
 from dinoreg.phantom.points import PointSet
-from dinoreg.phantom.skeleton import vertebra_height, vertebra_index
 
 NUMBER = {name: number for number, name in ORGAN_NAMES.items()}
 

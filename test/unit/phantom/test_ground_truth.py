@@ -4,8 +4,8 @@ import numpy as np
 from scipy.ndimage import map_coordinates
 
 from dinoreg.phantom import ORGAN_NAMES, Anatomy, Lattice, SmoothDeformation, true_field
+from dinoreg.phantom.imaging.rasterise import rasterise
 from dinoreg.phantom.landmarks import pair_landmarks
-from dinoreg.phantom.rasterise import rasterise
 
 SHIFT = np.array([3.0, -5.0, 7.0])
 

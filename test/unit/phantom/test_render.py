@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from dinoreg.phantom import ORGAN_NAMES, Anatomy, Lattice, SmoothDeformation, render
-from dinoreg.phantom.render import CBCT_OUTSIDE_HU, CBCT_RADIUS_MM
+from dinoreg.phantom.imaging.render import CBCT_OUTSIDE_HU, CBCT_RADIUS_MM
 
 NUMBER = {name: number for number, name in ORGAN_NAMES.items()}
 
@@ -87,7 +87,7 @@ def test_mask_holds_all_organs_and_no_room_air(images):
 
 
 def test_partial_volume_makes_intermediate_values(lattice):
-    from dinoreg.phantom.rasterise import rasterise
+    from dinoreg.phantom.imaging.rasterise import rasterise
 
     table = np.zeros((41, 1))
     table[0] = 1.0  # air

@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
+from dinoreg.phantom.body.shapes import difference, ellipsoid, inset, intersection, rotation, union
+from dinoreg.phantom.body.tubes import smooth_path, tube
 from dinoreg.phantom.points import PointSet
-from dinoreg.phantom.shapes import difference, ellipsoid, inset, intersection, rotation, union
-from dinoreg.phantom.tubes import smooth_path, tube
 
 
 def points(*rows: tuple[float, float, float]) -> PointSet:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from dinoreg.phantom.anatomy import Anatomy
+from dinoreg.phantom.body.anatomy import Anatomy
+from dinoreg.phantom.body.patient import PatientVariation
+from dinoreg.phantom.body.shapes import Vector
+from dinoreg.phantom.body.tissues import Tissue
+from dinoreg.phantom.imaging.rasterise import label_voxels
 from dinoreg.phantom.lattice import Lattice
-from dinoreg.phantom.patient import PatientVariation
-from dinoreg.phantom.rasterise import label_voxels
-from dinoreg.phantom.shapes import Vector
-from dinoreg.phantom.tissues import Tissue
 from dinoreg.pretrain.anatomy.labels import Kind, LabelVolume, Shape3
 
 _SIZE_MM = (400.0, 300.0, 560.0)  # from the pelvis to above the lungs

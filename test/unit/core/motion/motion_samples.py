@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from dinoreg.motion.cine import Cine
-from dinoreg.motion.sequences import LabelledCine
+from dinoreg.motion.cines.cine import Cine
+from dinoreg.motion.cines.sequences import LabelledCine
 from dinoreg.motion.settings import load_motion_config
 from regtask.grid import Grid
 

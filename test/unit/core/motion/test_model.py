@@ -7,14 +7,14 @@ from safetensors.torch import load_file
 from dinoreg.encoders.registry import LoadedEncoder
 from dinoreg.encoders.slices.base import SliceEncoder
 from dinoreg.errors import ConfigError
-from dinoreg.motion.adapters import adapted_model, adapter_size, merge_lora
-from dinoreg.motion.backbone import build_net
-from dinoreg.motion.checkpoint import load_tracker, write_weights
-from dinoreg.motion.model import centre_of_mass, grid_prior
-from dinoreg.motion.sampling import prepare, windows_of
+from dinoreg.motion.cines.thresholds import Thresholds
+from dinoreg.motion.cines.window import place_window, sample_frames, window_points
+from dinoreg.motion.network.adapters import adapted_model, adapter_size, merge_lora
+from dinoreg.motion.network.backbone import build_net
+from dinoreg.motion.network.checkpoint import load_tracker, write_weights
+from dinoreg.motion.network.model import centre_of_mass, grid_prior
+from dinoreg.motion.network.sampling import prepare, windows_of
 from dinoreg.motion.settings import load_motion_config
-from dinoreg.motion.thresholds import Thresholds
-from dinoreg.motion.window import place_window, sample_frames, window_points
 
 CPU = torch.device("cpu")
 

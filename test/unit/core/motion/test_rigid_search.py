@@ -11,13 +11,13 @@ from pretend_cuda import CUDA, pretended_cuda
 from scipy import ndimage
 
 from dinoreg.errors import ConfigError
-from dinoreg.motion.backbone import build_net
+from dinoreg.motion.cines.thresholds import Thresholds
+from dinoreg.motion.cines.window import Square
+from dinoreg.motion.network.backbone import build_net
+from dinoreg.motion.network.sampling import prepare
 from dinoreg.motion.rigid_search import RigidSearch, apply_rigid
-from dinoreg.motion.sampling import prepare
 from dinoreg.motion.settings import Search, with_landmarks
-from dinoreg.motion.thresholds import Thresholds
 from dinoreg.motion.track import track
-from dinoreg.motion.window import Square
 
 SQUARE = Square((24.0, 31.0), 30.0, (1.5, 2.0), 32)  # neither centred nor isotropic in pixels
 LARGE = Search(rotation_degrees=60.0)

@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 from motion_samples import moving_disc
 
-from dinoreg.motion.cine import read_cine
-from dinoreg.motion.sampling import prepare
-from dinoreg.motion.sequences import choose, read_cine_dataset, read_single
+from dinoreg.motion.cines.cine import read_cine
+from dinoreg.motion.cines.sequences import choose, read_cine_dataset, read_single
+from dinoreg.motion.network.sampling import prepare
 from dinoreg.motion.settings import load_motion_config
 from regtask.errors import DataError
 from regtask.images import write_volume

@@ -10,12 +10,12 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from dinoreg.errors import ConfigError, WeightsError
-from dinoreg.motion.checkpoint import load_tracker
+from dinoreg.motion.cines.thresholds import Thresholds
 from dinoreg.motion.evaluate import folds_percent, hausdorff_mm, score_frames, score_sequence, write_scores
+from dinoreg.motion.network.checkpoint import load_tracker
+from dinoreg.motion.network.sampling import draw_windows, prepare
 from dinoreg.motion.output import write_track
-from dinoreg.motion.sampling import draw_windows, prepare
 from dinoreg.motion.settings import with_landmarks
-from dinoreg.motion.thresholds import Thresholds
 from dinoreg.motion.track import pull_positions, track
 from dinoreg.motion.train import TrainOptions, pair_loss, scatter, train
 

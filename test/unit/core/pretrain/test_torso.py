@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from dinoreg.phantom.tissues import Tissue
+from dinoreg.phantom.body.tissues import Tissue
 from dinoreg.pretrain.anatomy.labels import Kind
 from dinoreg.pretrain.anatomy.torso import ras_lattice, tissue_kinds, torso
 

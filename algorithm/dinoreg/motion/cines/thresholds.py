@@ -9,11 +9,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dinoreg.motion.model import LandmarkNet
-from dinoreg.motion.sampling import Prepared, windows_of
+from dinoreg.motion.cines.window import warp_windows, window_points
+from dinoreg.motion.network.model import LandmarkNet
+from dinoreg.motion.network.sampling import Prepared, windows_of
 from dinoreg.motion.settings import MotionConfig
 from dinoreg.motion.transforms import fit_residual, solve
-from dinoreg.motion.window import warp_windows, window_points
 
 # A frame is flagged beyond this many times the 99th percentile of the training frames.
 _MARGIN = 1.5

@@ -7,14 +7,14 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
-from dinoreg.phantom.anatomy import Anatomy
-from dinoreg.phantom.cone_beam import field_of_view, shading, streaks
+from dinoreg.phantom.body.anatomy import Anatomy
+from dinoreg.phantom.body.tissues import Tissue, organ_of_tissue
 from dinoreg.phantom.deformation import SmoothDeformation
-from dinoreg.phantom.intensities import CT_HU, T2_UNITS, intensity_table
+from dinoreg.phantom.imaging.cone_beam import field_of_view, shading, streaks
+from dinoreg.phantom.imaging.intensities import CT_HU, T2_UNITS, intensity_table
+from dinoreg.phantom.imaging.rasterise import rasterise
 from dinoreg.phantom.lattice import Lattice
 from dinoreg.phantom.points import Floats
-from dinoreg.phantom.rasterise import rasterise
-from dinoreg.phantom.tissues import Tissue, organ_of_tissue
 
 Modality = Literal["CT", "MR", "CBCT"]
 MODALITIES: tuple[Modality, ...] = ("CT", "MR", "CBCT")  # index in the dataset JSON

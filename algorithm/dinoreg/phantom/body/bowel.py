@@ -2,13 +2,13 @@
 
 import numpy as np
 
-from dinoreg.phantom.organ import Organ
-from dinoreg.phantom.patient import PatientVariation
+from dinoreg.phantom.body.organ import Organ
+from dinoreg.phantom.body.patient import PatientVariation
+from dinoreg.phantom.body.shapes import Shape, inset, intersection, rippled, union
+from dinoreg.phantom.body.tissues import Tissue
+from dinoreg.phantom.body.trunk import Trunk
+from dinoreg.phantom.body.tubes import Node, tube
 from dinoreg.phantom.points import Floats, PointSet
-from dinoreg.phantom.shapes import Shape, inset, intersection, rippled, union
-from dinoreg.phantom.tissues import Tissue
-from dinoreg.phantom.trunk import Trunk
-from dinoreg.phantom.tubes import Node, tube
 
 
 def _in_front_of(y_mm: float) -> Shape:

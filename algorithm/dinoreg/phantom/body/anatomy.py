@@ -5,15 +5,15 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from dinoreg.phantom.abdomen import kidney_organs, liver_organs, pancreas_organs, spleen_organs
-from dinoreg.phantom.bowel import bowel_organs, stomach_organs
-from dinoreg.phantom.organ import Organ, surface_points
-from dinoreg.phantom.patient import PatientVariation
+from dinoreg.phantom.body.abdomen import kidney_organs, liver_organs, pancreas_organs, spleen_organs
+from dinoreg.phantom.body.bowel import bowel_organs, stomach_organs
+from dinoreg.phantom.body.organ import Organ, surface_points
+from dinoreg.phantom.body.patient import PatientVariation
+from dinoreg.phantom.body.skeleton import pelvis_organs, rib_organs, spine_organs
+from dinoreg.phantom.body.thorax import great_vessel_organs, heart_organs, lung_organs
+from dinoreg.phantom.body.tissues import organ_of_tissue
+from dinoreg.phantom.body.trunk import Trunk, trunk_organs
 from dinoreg.phantom.points import Floats, PointSet
-from dinoreg.phantom.skeleton import pelvis_organs, rib_organs, spine_organs
-from dinoreg.phantom.thorax import great_vessel_organs, heart_organs, lung_organs
-from dinoreg.phantom.tissues import organ_of_tissue
-from dinoreg.phantom.trunk import Trunk, trunk_organs
 
 _SURFACE_DIRECTIONS = 14
 

@@ -6,7 +6,7 @@ from zlib import crc32
 
 import numpy as np
 
-from dinoreg.phantom.shapes import Vector
+from dinoreg.phantom.body.shapes import Vector
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,9 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dinoreg.motion.sequences import LabelledCine
+from dinoreg.motion.cines.sequences import LabelledCine
+from dinoreg.motion.cines.window import Square, place_window, sample_frames, window_points
 from dinoreg.motion.settings import Augment, MotionConfig
-from dinoreg.motion.window import Square, place_window, sample_frames, window_points
 
 # Intensities of the template between these percentiles become [0, 1].
 _PERCENTILES = (1.0, 99.0)

@@ -2,13 +2,13 @@
 
 import numpy as np
 
-from dinoreg.phantom.organ import Organ
-from dinoreg.phantom.patient import PatientVariation
+from dinoreg.phantom.body.organ import Organ
+from dinoreg.phantom.body.patient import PatientVariation
+from dinoreg.phantom.body.shapes import Shape, ellipsoid, inset, intersection, rippled, rotation, union
+from dinoreg.phantom.body.tissues import Tissue
+from dinoreg.phantom.body.trunk import Trunk
+from dinoreg.phantom.body.tubes import tree, tube
 from dinoreg.phantom.points import Floats, PointSet
-from dinoreg.phantom.shapes import Shape, ellipsoid, inset, intersection, rippled, rotation, union
-from dinoreg.phantom.tissues import Tissue
-from dinoreg.phantom.trunk import Trunk
-from dinoreg.phantom.tubes import tree, tube
 
 PLEURA_MM = 8.5
 

@@ -5,9 +5,9 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from dinoreg.phantom.body.shapes import Shape, Vector
+from dinoreg.phantom.body.tissues import Tissue
 from dinoreg.phantom.points import Floats, PointSet
-from dinoreg.phantom.shapes import Shape, Vector
-from dinoreg.phantom.tissues import Tissue
 
 Tissues = NDArray[np.uint8]
 

@@ -4,11 +4,11 @@ from functools import partial
 
 import numpy as np
 
-from dinoreg.phantom.organ import Organ
+from dinoreg.phantom.body.organ import Organ
+from dinoreg.phantom.body.shapes import Shape, common, either
+from dinoreg.phantom.body.tissues import Tissue
+from dinoreg.phantom.body.trunk import Trunk
 from dinoreg.phantom.points import Floats, PointSet
-from dinoreg.phantom.shapes import Shape, common, either
-from dinoreg.phantom.tissues import Tissue
-from dinoreg.phantom.trunk import Trunk
 
 DISC_HALF_MM = 4.0
 RIB_SLOPE, RIB_SIDE_SLOPE = 0.45, 0.2

@@ -19,10 +19,10 @@ from safetensors import SafetensorError, safe_open
 
 from dinoreg.encoders.registry import Load, load_encoder
 from dinoreg.errors import ConfigError, WeightsError
-from dinoreg.motion.backbone import build_net
-from dinoreg.motion.model import LandmarkNet
+from dinoreg.motion.cines.thresholds import Thresholds
+from dinoreg.motion.network.backbone import build_net
+from dinoreg.motion.network.model import LandmarkNet
 from dinoreg.motion.settings import MotionConfig
-from dinoreg.motion.thresholds import Thresholds
 from dinoreg.settings.load import parse_settings
 from dinoreg.weights.safe_file import write_safetensors, write_state
 from regtask.atomic import atomic_path, atomic_write_text

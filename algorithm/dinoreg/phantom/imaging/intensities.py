@@ -5,8 +5,8 @@ from types import MappingProxyType
 
 import numpy as np
 
+from dinoreg.phantom.body.tissues import Tissue as T
 from dinoreg.phantom.points import Floats
-from dinoreg.phantom.tissues import Tissue as T
 
 # Hounsfield units: mean, texture amplitude. Portal venous phase.
 CT_HU: Mapping[T, tuple[float, float]] = MappingProxyType(

@@ -4,11 +4,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dinoreg.phantom.organ import Organ
-from dinoreg.phantom.patient import PatientVariation
+from dinoreg.phantom.body.organ import Organ
+from dinoreg.phantom.body.patient import PatientVariation
+from dinoreg.phantom.body.shapes import Shape, common, squircle_level
+from dinoreg.phantom.body.tissues import Tissue
 from dinoreg.phantom.points import Floats, PointSet
-from dinoreg.phantom.shapes import Shape, common, squircle_level
-from dinoreg.phantom.tissues import Tissue
 
 SKIN_MM = 2.5
 WALL_MM = 8.0

@@ -7,11 +7,11 @@ from itertools import product
 import numpy as np
 from numpy.typing import NDArray
 
-from dinoreg.phantom.anatomy import Anatomy
+from dinoreg.phantom.body.anatomy import Anatomy
 from dinoreg.phantom.deformation import SmoothDeformation
+from dinoreg.phantom.imaging.texture import texture_at
 from dinoreg.phantom.lattice import Lattice
 from dinoreg.phantom.points import Floats
-from dinoreg.phantom.texture import texture_at
 
 _BRICK = 12  # voxels a side: 8 samples a voxel make 32768 points, which stay in the processor's cache
 

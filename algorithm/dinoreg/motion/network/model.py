@@ -9,9 +9,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from dinoreg.motion.adapters import adapter_tensors, load_adapter_tensors
+from dinoreg.motion.cines.window import window_points
+from dinoreg.motion.network.adapters import adapter_tensors, load_adapter_tensors
 from dinoreg.motion.settings import Landmarks
-from dinoreg.motion.window import window_points
 
 
 class LandmarkNet(nn.Module):

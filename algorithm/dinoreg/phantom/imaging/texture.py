@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from dinoreg.phantom.patient import PatientVariation
+from dinoreg.phantom.body.patient import PatientVariation
 from dinoreg.phantom.points import Floats
 
 _BANDS_MM = ((9.0, 16.0), (18.0, 45.0))  # fine and coarse wavelengths

@@ -11,8 +11,8 @@ from dinoreg.encoders.registry import Load, build_mind, load_encoder
 from dinoreg.encoders.slices.base import SliceEncoder, SliceTokens
 from dinoreg.encoders.vit.slice_input import patch_grid
 from dinoreg.errors import ConfigError
-from dinoreg.motion.adapters import attach_lora
-from dinoreg.motion.model import LandmarkNet
+from dinoreg.motion.network.adapters import attach_lora
+from dinoreg.motion.network.model import LandmarkNet
 from dinoreg.motion.settings import MotionConfig, Small
 from dinoreg.settings.config import Mind
 from regtask.errors import Fault

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from dinoreg.motion.cine import Cine, check_frame, read_cine, read_cine_labels
+from dinoreg.motion.cines.cine import Cine, check_frame, read_cine, read_cine_labels
 from regtask.dataset import read_dataset
 from regtask.errors import DataError, Fault
 

@@ -4,8 +4,8 @@ from itertools import pairwise
 
 import numpy as np
 
+from dinoreg.phantom.body.shapes import FAR_MM, Shape, union
 from dinoreg.phantom.points import Floats, PointSet
-from dinoreg.phantom.shapes import FAR_MM, Shape, union
 
 Node = tuple[float, float, float, float]
 

@@ -2,10 +2,9 @@
 
 import numpy as np
 
-from dinoreg.phantom.organ import Organ
-from dinoreg.phantom.patient import PatientVariation
-from dinoreg.phantom.points import Floats, PointSet
-from dinoreg.phantom.shapes import (
+from dinoreg.phantom.body.organ import Organ
+from dinoreg.phantom.body.patient import PatientVariation
+from dinoreg.phantom.body.shapes import (
     Level,
     Shape,
     Vector,
@@ -18,9 +17,10 @@ from dinoreg.phantom.shapes import (
     rotation,
     union,
 )
-from dinoreg.phantom.tissues import Tissue
-from dinoreg.phantom.trunk import Trunk
-from dinoreg.phantom.tubes import tree, tube
+from dinoreg.phantom.body.tissues import Tissue
+from dinoreg.phantom.body.trunk import Trunk
+from dinoreg.phantom.body.tubes import tree, tube
+from dinoreg.phantom.points import Floats, PointSet
 
 
 def liver_organs(trunk: Trunk, patient: PatientVariation) -> list[Organ]:

@@ -1,0 +1,1 @@
+"""Sequences of frames: reading them, the window around what moves, and its threshold."""

@@ -1,0 +1,1 @@
+"""The network that places landmarks: backbone, adapters, decoder and its files."""

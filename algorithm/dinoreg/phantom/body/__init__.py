@@ -1,0 +1,1 @@
+"""The anatomy of a phantom: bodies, organs, vessels and bones as shapes."""

@@ -1,0 +1,1 @@
+"""How a scanner shows a phantom: voxels, intensities, noise and texture."""
