@@ -45,13 +45,14 @@ class Step:
 
 def plan(*, dry_run: bool) -> tuple[Step, ...]:
     """Return the steps in order of worth."""
+    speed = 180 if dry_run else 60  # a dry run shares its cores with other tests
     whole = "24x20x22" if dry_run else "192x160x192"
     thorax = "20x22x18" if dry_run else "390x280x300"
     return (
         Step("tests", "tests", (), 120),
         Step("agreement", "agreement", (), 200),
-        *(Step(f"speed_{preset}", "speed", (preset, whole), 60) for preset in ("auto", "mind")),
-        Step("speed_dinoreg-s3", "speed", ("dinoreg-s3", whole), 60),
+        *(Step(f"speed_{preset}", "speed", (preset, whole), speed) for preset in ("auto", "mind")),
+        Step("speed_dinoreg-s3", "speed", ("dinoreg-s3", whole), speed),
         Step("speed_dinoreg", "speed", ("dinoreg", whole), 90),
         Step("speed_dinoreg-oncoreg", "speed", ("dinoreg-oncoreg", thorax), 120),
         # The search of `auto` makes more events than a dry run has time to count.

@@ -19,7 +19,8 @@ def results(tmp_path_factory):
         "OUT": str(output),
         "PYTHON": sys.executable,
         "PATH": "/usr/bin:/bin",
-        "OMP_NUM_THREADS": "2",
+        "OMP_NUM_THREADS": "1",
+        "OMP_WAIT_POLICY": "PASSIVE",
     }
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr

@@ -13,9 +13,9 @@ from torch import Tensor
 from dinoreg.encoders.evidence import Evidence, SliceCodes
 from dinoreg.encoders.source import FeatureSource
 from dinoreg.preprocess.prepare import PreparedImage
-from dinoreg.space.features import FeaturePair, concatenate
+from dinoreg.space.features import FeaturePair, Features, concatenate
 from dinoreg.space.frame import Frame
-from dinoreg.space.lattice import Lattice
+from dinoreg.space.lattice import Lattice, pool
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -81,3 +81,20 @@ def cut_images(
 
     weight = (cut(fixed.foreground), cut(moving.foreground)) if masked else None
     return BoxImages(cut(fixed.values), cut(moving.values), weight)
+
+
+def intensities_on(
+    image: PreparedImage, frame: Frame, lattice: Lattice, *, masked: bool, device: torch.device
+) -> Features:
+    """Return the intensities of an image as a channel on a lattice over the box of a frame.
+
+    One image is cut at a time, so that no more than one is there at the resolution of the file.
+    """
+
+    def averaged(array: NDArray[np.generic]) -> Tensor:
+        cut = torch.from_numpy(np.ascontiguousarray(array[frame.window], dtype=np.float32))
+        return pool(cut.to(device)[None], lattice.stride)
+
+    values = averaged(image.values)
+    weight = averaged(image.foreground) if masked else torch.ones_like(values)
+    return Features(values, weight, lattice)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from dinoreg.encoders.pair import BoxImages, PairFeatures
+from dinoreg.encoders.pair import PairFeatures
 from dinoreg.guard.verdict import Verdict, gather_evidence, judge
 from dinoreg.optimise.agreement import explained_by
 from dinoreg.space.deformation import Deformation
+from dinoreg.space.features import Features
 from dinoreg.space.lattice import Lattice
 
 
@@ -22,8 +23,7 @@ class Judged:
         self,
         features: PairFeatures,
         found: Deformation,
-        finest: Lattice,
-        images: BoxImages,
+        intensities: tuple[Features, Features],
         *,
         one_family: bool,
     ) -> Verdict:
@@ -32,8 +32,7 @@ class Judged:
         Args:
             features: that it was found by.
             found: the deformation, on any lattice of the frame.
-            finest: on whose cells intensities are compared.
-            images: themselves.
+            intensities: of fixed and moving, on one lattice of the frame.
             one_family: whether both are of one family of modalities.
         """
         seen = features.on(self.lattice, self.weights)
@@ -41,7 +40,7 @@ class Judged:
             seen.fixed,
             seen.moving,
             found.on(self.lattice).vectors,
-            explained=explained_by(images, found.on(finest)),
+            explained=explained_by(*intensities, found.on(intensities[0].lattice).vectors),
             one_family=one_family,
         )
         return judge(evidence)

@@ -12,10 +12,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from dinoreg.encoders.pair import BoxImages
-from dinoreg.space.deformation import Deformation
 from dinoreg.space.features import FeaturePair, Features, warp_features
-from dinoreg.space.lattice import pool
 
 _BINS = 48
 # Share of the variance of fixed that a function of moving must explain to be trusted at all, and in full.
@@ -122,24 +119,17 @@ def weigh_intensities(
     return mapped.on(pair.fixed.lattice, weights), facts
 
 
-def explained_by(images: BoxImages, deformation: Deformation) -> float | None:
+def explained_by(fixed: Features, moving: Features, displacement: Tensor) -> float | None:
     """Return `Agreement.explained` of two images themselves, whatever features they were registered by.
 
     Args:
-        images: of the box that the lattice of the deformation lies over.
-        deformation: of the whole registration; intensities are averaged over its cells.
+        fixed: intensities averaged over the cells of a lattice, one channel.
+        moving: on the same lattice.
+        displacement: (rank, *S) cells, of the whole registration.
 
     Returns:
         None where too few cells have content in both images, or one of them has no contrast there.
     """
-    lattice = deformation.lattice
-
-    def pooled(values: Tensor, weight: Tensor | None) -> Features:
-        weight = torch.ones_like(values) if weight is None else weight
-        return Features(pool(values, lattice.stride), pool(weight, lattice.stride), lattice)
-
-    fixed_weight, moving_weight = images.weight or (None, None)
-    fixed = pooled(images.fixed, fixed_weight)
-    warped = warp_features(pooled(images.moving, moving_weight), deformation.vectors)
+    warped = warp_features(moving, displacement)
     found = measure_agreement(fixed.values[0], warped.values[0], (fixed.weight * warped.weight)[0])
     return found.explained if len(found.at) else None

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from dinoreg.encoders.evidence import Evidence
-from dinoreg.encoders.pair import PairFeatures, cut_images
+from dinoreg.encoders.pair import PairFeatures, cut_images, intensities_on
 from dinoreg.encoders.pool import EncoderPool
 from dinoreg.guard.guard import Guarded, GuardFacts, guard_deformation, guard_voxels
 from dinoreg.guard.verdict import Verdict
@@ -208,9 +208,10 @@ def _register_on_grid(
         evidence = features.evidence
         state = average_over_blocks(features, lambda alone: course.run(plan.correct, state, alone))
         if plan.judged:
-            images = cut_images(fixed, moving, plan.frame, masked=config.masked, device=device)
+            on, kept = (plan.frame, plan.finest), config.masked
+            seen, there = (intensities_on(i, *on, masked=kept, device=device) for i in (fixed, moving))
             alike = fixed.family == moving.family
-            verdict = plan.judged.verdict(features, state, plan.finest, images, one_family=alike)
+            verdict = plan.judged.verdict(features, state, (seen, there), one_family=alike)
     del features  # the guard works on whole volumes: let both not be there at once
     if plan.free:
         images = cut_images(fixed, moving, plan.frame, masked=config.masked, device=device)

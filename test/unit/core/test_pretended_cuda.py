@@ -44,6 +44,7 @@ ELSEWHERE = {
     ("to the host", "encoders/evidence.py colours"),
     ("to the host", "encoders/evidence.py weight"),
     ("answer", "encoders/joint_basis.py share_needed"),
+    ("to the device", "encoders/pair.py averaged"),
     ("to the device", "encoders/pair.py cut"),
     ("to the host", "encoders/pca.py fit_basis"),
     ("to the device", "encoders/pca.py project"),

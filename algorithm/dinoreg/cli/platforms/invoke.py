@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from urllib.parse import urlsplit
 
 from regtask.errors import TaskError
@@ -23,6 +23,8 @@ log = logging.getLogger(__name__)
 PORT = 4743
 _LARGEST_BODY = 1 << 20  # /invoke has none; what is sent all the same is read and forgotten
 _CLIENT_SECONDS = 10  # a client may be silent in the middle of a request
+# A signal that the system hands to another thread is heeded when this one next looks up.
+_LOOK_UP_SECONDS = 1.0
 _METHODS = {"/health": ("GET", "HEAD"), "/invoke": ("POST",)}
 
 
@@ -74,7 +76,10 @@ class Calls:
         self.ready.set()
         log.info("ready")
         while True:
-            call = self._waiting.get()
+            try:
+                call = self._waiting.get(timeout=_LOOK_UP_SECONDS)
+            except Empty:
+                continue
             try:
                 call.answer = _outcome(job)
             finally:

@@ -3,10 +3,10 @@ import pytest
 import torch
 from core_reference import smooth_noise
 
-from dinoreg.encoders.pair import BoxImages
+from dinoreg.encoders.pair import intensities_on
 from dinoreg.optimise.agreement import explained_by, measure_agreement
-from dinoreg.space.deformation import Deformation
-from dinoreg.space.lattice import Lattice
+from dinoreg.preprocess.prepare import PreparedImage
+from dinoreg.space.frame import Frame
 
 SHAPE = (24, 30, 38)
 
@@ -70,15 +70,21 @@ def test_two_images_explain_each_other_where_they_are_brought_together(rng):
     """On cells of (2, 3, 1) voxels; the shift is whole cells along each axis."""
     shape, stride, cells = (40, 54, 30), (2, 3, 1), (3, -5, 7)
     scene = np.clip(0.5 + 0.2 * smooth_noise(shape, rng), 0, 1).astype(np.float32)
-    moving = torch.from_numpy(np.roll(scene, np.multiply(cells, stride), (0, 1, 2)))[None]
-    weight = torch.zeros(1, *shape)
-    weight[:, 8:-8, 18:-18, 9:-9] = 1  # what is rolled round the edge does not count
-    images = BoxImages(torch.from_numpy(1 - scene)[None], moving, (weight, torch.ones_like(weight)))
-    lattice = Lattice(shape, stride, (2.0, 3.0, 1.0))
+    moving = np.roll(scene, np.multiply(cells, stride), (0, 1, 2))
+    inside = np.zeros(shape, bool)
+    inside[8:-8, 18:-18, 9:-9] = True  # what is rolled round the edge does not count
+    frame = Frame(shape, (1.0, 1.0, 1.0), tuple((0, n) for n in shape))
+    lattice = frame.lattice(stride)
+    box = tuple(slice(0, n) for n in shape)
+
+    def on_cells(values, foreground):
+        image = PreparedImage(values, foreground, box)
+        return intensities_on(image, frame, lattice, masked=True, device=torch.device("cpu"))
+
+    fixed, everywhere = 1 - scene, np.ones(shape, bool)
     vectors = torch.tensor(cells, dtype=torch.float32).view(3, 1, 1, 1).expand(3, *lattice.shape).contiguous()
-    right = explained_by(images, Deformation(vectors, lattice))
-    wrong = explained_by(images, Deformation(-vectors, lattice))
+    right = explained_by(on_cells(fixed, inside), on_cells(moving, everywhere), vectors)
+    wrong = explained_by(on_cells(fixed, inside), on_cells(moving, everywhere), -vectors)
     assert right > 0.95
     assert wrong < 0.5
-    weight[:] = 0
-    assert explained_by(images, Deformation(vectors, lattice)) is None
+    assert explained_by(on_cells(fixed, ~everywhere), on_cells(moving, everywhere), vectors) is None
