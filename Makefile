@@ -50,7 +50,7 @@ demo: env  ## Register the phantom's pairs: Dice, TRE and pictures (no data need
 	@echo; echo "Pictures:"; find $(DEMO)/fields/pictures -name '*.png' | sort | sed 's/^/  /'
 
 test: env  ## Run all tests
-	$(BIN)/python -m pytest -n $(JOBS) --dist loadgroup
+	$(BIN)/python -m pytest -n $(JOBS) --no-loadscope-reorder
 
 hostile: env  ## Run the whole campaign of broken inputs (minutes; make test runs a share)
 	$(BIN)/python test/hostile/run.py

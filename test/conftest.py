@@ -6,8 +6,8 @@
 
 A module that the file does not know counts as fast until it is measured.
 
-`pytest -n 2 --dist loadgroup` runs modules side by side: one process for a module, whose fixtures are then
-made once, and one for all of test/container, which build and run the same images.
+`pytest -n 2` runs modules side by side: one process for a module, whose fixtures are then made once, and one
+for all of test/container, which build and run the same images.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import logging
 from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from shape_checker import check_shapes
@@ -45,10 +46,15 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
     return True if is_slow(collection_path, read_times(TIMES)) else None
 
 
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    if config.pluginmanager.has_plugin("xdist"):
-        for item in items:
-            item.add_marker(pytest.mark.xdist_group(group_of(item.path)))
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    from xdist.scheduler import LoadScopeScheduling  # only where several processes were asked for
+
+    class ByGroup(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return group_of(ROOT / nodeid.partition("::")[0])
+
+    return ByGroup(config, log)
 
 
 def group_of(path: Path) -> str:
