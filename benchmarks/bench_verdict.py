@@ -131,7 +131,7 @@ def summary(rows: list[dict[str, Any]]) -> str:
 
 
 def area_under_curve(rows: list[dict[str, Any]]) -> float:
-    """Return the probability that a right pair has a better worst evidence than a wrong one."""
+    """Return the probability that a right pair is graded better than a wrong one; equal grades are half."""
     scores = {
         right: np.array([GRADES.index(row["verdict"]) for row in rows if (row["kind"] == "right") == right])
         for right in (True, False)
