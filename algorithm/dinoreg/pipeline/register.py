@@ -24,19 +24,12 @@ from dinoreg.pipeline.ensemble import EncodedPair, EncodingFacts, average_over_b
 from dinoreg.pipeline.plan import Plan, coarser_stage, make_plan
 from dinoreg.preprocess.pair import ImagePair
 from dinoreg.preprocess.prepare import PreparedImage, on_working_grid, prepare_scan
-from dinoreg.runtime import settle_vector_math
+from dinoreg.runtime import ask_for_large_pages, settle_vector_math
 from dinoreg.settings.config import Config
 from dinoreg.space.deformation import Deformation
 from dinoreg.space.orientation import RAS, orientation_of
 from dinoreg.space.working import working_grid
-from dinoreg.stage import (
-    MakeField,
-    OnStage,
-    Stage,
-    StageClock,
-    StageReport,
-    StageResult,
-)
+from dinoreg.stage import MakeField, OnStage, Stage, StageClock, StageReport, StageResult
 from dinoreg.start.slice_matching import SliceMatch
 from dinoreg.start.slices import SlicesFacts
 from dinoreg.step_down import here_or_on_the_host, until_it_fits
@@ -144,6 +137,7 @@ def register_prepared(
         pool: as in `register`.
         on_stage: as in `register`.
     """
+    ask_for_large_pages()
     settle_vector_math()
     clock = StageClock(device, on_stage)
     way = WayBack()
@@ -207,6 +201,10 @@ def _register_on_grid(
     if plan.compares_features:
         evidence = features.evidence
         state = average_over_blocks(features, lambda alone: course.run(plan.correct, state, alone))
+        if plan.detail:
+            images = cut_images(fixed, moving, plan.frame, masked=config.masked, device=device)
+            state = course.run((plan.detail,), state, replace(features, images=images))
+            del images
         if plan.judged:
             on, kept = (plan.frame, plan.finest), config.masked
             seen, there = (intensities_on(i, *on, masked=kept, device=device) for i in (fixed, moving))
