@@ -45,42 +45,43 @@ def _comparisons(device: torch.device) -> Iterator[tuple[str, Tensor, Tensor]]:
     """Yield what is computed, by a kernel, and by torch in float64."""
     displacement = _displacement(device)
     weight = (_waves((1, *_SHAPE), 5, device) > -0.5).float()
-    for dtype in launch.VALUES:
-        fixed, moving = (_waves((_CHANNELS, *_SHAPE), n, device).to(dtype) for n in (1, 2))
-        for name, read in (("", moving), (", channels last", moving.movedim(0, -1).contiguous().movedim(-1, 0))):
-            what = f"of {dtype}{name}"
-            yield from _sampling(what, read, displacement)
-            yield from _difference(what, fixed, read, displacement, weight)
-            yield from _difference(what, fixed, read, displacement, None)
+    fixed, moving = (_waves((_CHANNELS, *_SHAPE), n, device) for n in (1, 2))
+    for relative in (True, False):
+        yield from _sampling(moving, displacement, relative=relative)
+    for counted in (weight, None):
+        yield from _difference(fixed, moving, displacement, counted)
     yield from _fields(displacement)
     lost = torch.full((3, 1), float("nan"), device=device)
     found = launch.sample(moving, lost, relative=False)
     yield "sampling at no number", found, moving[:, 0, 0, 0, None].double()
 
 
-def _sampling(what: str, volume: Tensor, displacement: Tensor) -> Iterator[tuple[str, Tensor, Tensor]]:
+def _sampling(
+    volume: Tensor, displacement: Tensor, *, relative: bool
+) -> Iterator[tuple[str, Tensor, Tensor]]:
     incoming = _waves((volume.shape[0], displacement[0].numel()), 4, volume.device)
-    own = displacement.flatten(1).clone().requires_grad_()
-    found = differentiable.sample(volume, own, relative=True)
+    origin = 0 if relative else identity_positions(_SHAPE, device=volume.device)
+    own = (displacement + origin).flatten(1).requires_grad_()
+    found = differentiable.sample(volume, own, relative=relative)
     theirs = displacement.double().requires_grad_()
     expected = _warped(volume, theirs).flatten(1)
-    yield f"sampling {what}", found.detach(), expected.detach()
+    yield "sampling", found.detach(), expected.detach()
     yield (
-        f"its gradient {what}",
+        "gradient of sampling",
         torch.autograd.grad((found * incoming).sum(), own)[0],
         torch.autograd.grad((expected * incoming.double()).sum(), theirs)[0].flatten(1),
     )
 
 
 def _difference(
-    what: str, fixed: Tensor, moving: Tensor, displacement: Tensor, weight: Tensor | None
+    fixed: Tensor, moving: Tensor, displacement: Tensor, weight: Tensor | None
 ) -> Iterator[tuple[str, Tensor, Tensor]]:
     found, gradient = launch.squared_difference(fixed, moving, displacement, weight)
     theirs = displacement.double().requires_grad_()
     each = (_warped(moving, theirs) - fixed.double()).square()
     expected = (each if weight is None else each * weight.double()).sum()
-    yield f"squared difference {what}", found, expected.detach()
-    yield f"its gradient {what}", gradient, torch.autograd.grad(expected, theirs)[0]
+    yield "squared difference", found, expected.detach()
+    yield "gradient of the squared difference", gradient, torch.autograd.grad(expected, theirs)[0]
 
 
 def _fields(displacement: Tensor) -> Iterator[tuple[str, Tensor, Tensor]]:
@@ -93,7 +94,7 @@ def _fields(displacement: Tensor) -> Iterator[tuple[str, Tensor, Tensor]]:
         for slope, step in zip(slopes, _SPACING_MM, strict=True)
     )
     yield "diffusion", found, expected.detach()
-    yield "its gradient", gradient, torch.autograd.grad(expected, theirs)[0]
+    yield "gradient of the diffusion", gradient, torch.autograd.grad(expected, theirs)[0]
     jacobian = torch.stack([torch.gradient(theirs.detach(), dim=axis)[0] for axis in (1, 2, 3)], dim=1)
     identity = torch.eye(3, dtype=torch.float64, device=displacement.device)
     yield "determinant", launch.determinant(displacement), torch.linalg.det(

@@ -10,7 +10,10 @@ from __future__ import annotations
 
 from dinoreg.space.kernels.gpu.language import jit, tl
 
-_NUMBERS = ("count", "channels", "size_i", "size_j", "size_k", "volume_channel", "fixed_channel")
+_NUMBERS = (
+    "count", "channels", "size_i", "size_j", "size_k",
+    "volume_channel", "volume_voxel", "fixed_channel", "fixed_voxel",
+)  # fmt: skip
 
 
 @jit()
@@ -48,7 +51,7 @@ def _offsets(i0, i1, j0, j1, k0, k1, size_j, size_k, voxel):
     """Where the eight corners are in memory; 64 bits, for what is larger than 2^31 values."""
     row00, row01 = (i0 * size_j + j0) * size_k, (i0 * size_j + j1) * size_k
     row10, row11 = (i1 * size_j + j0) * size_k, (i1 * size_j + j1) * size_k
-    step = tl.full((1,), voxel, tl.int64)
+    step = voxel.to(tl.int64)
     return (
         (row00 + k0) * step,
         (row00 + k1) * step,
@@ -153,7 +156,7 @@ def squared_difference(
     o000, o001, o010, o011, o100, o101, o110, o111 = _offsets(
         i0, i1, j0, j1, k0, k1, size_j, size_k, volume_voxel
     )
-    at = t * tl.full((1,), fixed_voxel, tl.int64)
+    at = t * fixed_voxel.to(tl.int64)
     total = tl.zeros((BLOCK,), tl.float32)
     along_i = tl.zeros((BLOCK,), tl.float32)
     along_j = tl.zeros((BLOCK,), tl.float32)
