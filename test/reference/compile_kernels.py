@@ -68,7 +68,7 @@ def main():
                     "atomics": len(re.findall(r"^\s*(?:@\S+\s+)?(?:atom|red)\.", ptx["ptx"], re.M)),
                 }
             )
-    print(json.dumps(rows))
+    sys.stdout.write(json.dumps(rows))
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
 """Where Triton's kernels are tested: on a GPU if there is one, or else interpreted on the CPU.
 
-To be imported before `dinoreg.space.kernels.gpu`. Interpreted, a kernel is Python: its values and its reads and
-writes are checked, neither its speed nor whether it compiles. Without Triton the tests are skipped; CPU builds of
-torch do not bring it, and it takes 700 MB:
+To be imported before `dinoreg.space.kernels.gpu`. Interpreted, a kernel is Python: its values, reads and
+writes are checked, neither its speed nor whether it compiles. Without Triton the tests are skipped; CPU
+builds of torch do not bring it, and it takes 700 MB:
 
     pip install "triton>=3.4"
 """

@@ -57,8 +57,6 @@ def ssd_term(
         weight: (1, *S), the voxels that count, or None.
     """
     distance = bind_squared_difference(fixed, moving, weight)
-    if weight is None:
-        total = torch.tensor(float(fixed[0].numel()))
-    else:
-        total = weight.sum().clamp(min=1e-6)
+    cells = float(fixed[0].numel())
+    total = torch.tensor(cells) if weight is None else weight.sum().clamp(min=1e-6)
     return lambda displacement: distance(displacement) / total

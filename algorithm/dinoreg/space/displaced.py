@@ -14,10 +14,10 @@ from dinoreg.space.sampling import channels_last, has_gpu_kernels, sample_linear
 
 
 def in_reading_order(volume: Float[Tensor, "c *s"]) -> Float[Tensor, "c *s"]:
-    """Return the same (C, *S) values as they lie best for `sample_displaced`, where they are read many times.
+    """Return the same (C, *S) values in the memory order that `sample_displaced` likes best.
 
-    The compiled kernels of a CPU read all channels of a voxel at once, those of a GPU neighbouring voxels of one
-    channel.
+    A CPU's kernels read all channels of a voxel at once, a GPU's neighbouring voxels of one channel. Call it
+    once on a volume that is sampled many times.
     """
     return volume.contiguous() if on_gpu(volume.device) else channels_last(volume)
 
@@ -55,8 +55,8 @@ def bind_squared_difference(
         weight: (1, *S), or None for 1.
 
     Returns:
-        A function of a displacement, (rank, *S) voxels, differentiable in it: with compiled kernels in one pass
-        that keeps nothing of the size of the features.
+        A function of a displacement, (rank, *S) voxels, differentiable in it; where there are kernels,
+        one pass that keeps nothing of the size of the features.
     """
     fixed, moving = in_reading_order(fixed), in_reading_order(moving)
     identity = identity_positions(fixed.shape[1:], device=fixed.device)

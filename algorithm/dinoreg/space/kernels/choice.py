@@ -1,4 +1,4 @@
-"""Which kernels a device has: compiled ones on a CPU, Triton's on CUDA where they prove right, or plain torch."""
+"""Which kernels a device has: numba's on a CPU; on CUDA Triton's where they prove right, else plain torch."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whoever uses a device's kernels learns that they were compared with torch, and torch computes where they fail."""
+"""Kernels are compared with torch before they are used; where one fails torch computes, and that is said."""
 
 import json
 import logging
@@ -106,7 +106,14 @@ def test_all_kernels_compile_for_cards_and_have_no_atomics(tmp_path):
     rows = json.loads(done.stdout)
     assert {(row["kernel"], row["capability"]) for row in rows} == {
         (name, capability)
-        for name in ("sample", "sample_position_gradient", "squared_difference", "diffusion", "determinant", "adam")
+        for name in (
+            "sample",
+            "sample_position_gradient",
+            "squared_difference",
+            "diffusion",
+            "determinant",
+            "adam",
+        )
         for capability in (75, 90)
     }
     assert all(row["cubin_bytes"] > 0 for row in rows)
@@ -134,7 +141,8 @@ def test_kernels_that_check_out_are_used(monkeypatch, caplog):
 
 
 @pytest.mark.parametrize(
-    "outcome", [check.Disagreement("sampling: wrong by 1"), RuntimeError("Failed to find\nC compiler"), KeyError(3)]
+    "outcome",
+    [check.Disagreement("sampling: wrong by 1"), RuntimeError("Failed to find\nC compiler"), KeyError(3)],
 )
 def test_where_the_check_fails_torch_computes_and_it_is_said_once(outcome, monkeypatch, caplog):
     pretend_triton(monkeypatch, outcome)

@@ -75,7 +75,9 @@ def test_channels_of_a_block_are_read_in_place(rng):
     part = launch.squared_difference(*(v[2:5] for v in both), vectors, None)
     whole = launch.squared_difference(*(v[2:5].clone() for v in both), vectors, None)
     assert torch.equal(part[1], whole[1])
-    assert torch.equal(launch.squared_difference(*(channels_last(v)[2:5] for v in both), vectors, None)[1], whole[1])
+    assert torch.equal(
+        launch.squared_difference(*(channels_last(v)[2:5] for v in both), vectors, None)[1], whole[1]
+    )
 
 
 def test_far_out_of_the_image_the_border_counts_and_has_no_slope(rng):

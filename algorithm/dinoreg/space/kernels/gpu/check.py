@@ -1,8 +1,8 @@
 """Whether the kernels compute on a device what plain torch does there.
 
-They are compiled when they are first used, by whatever version of Triton there is, for whatever card. So every
-process compares each of them with torch in float64, once, on a small lattice with unequal sides, displacements of
-several cells, some of them out of the image, and positions that are no numbers.
+They are compiled when they are first used, by whatever version of Triton there is, for whatever card. So
+every process compares each of them with torch in float64, once, on a small lattice with unequal sides,
+displacements of several cells, some of them out of the image, and positions that are no numbers.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from torch import Tensor
 from dinoreg.space.coords import identity_positions, to_sampling_grid
 from dinoreg.space.kernels.gpu import differentiable, launch
 
-# Of the largest value of what torch finds. Rounding in float32 stays below a tenth of it; a wrong corner, sign
-# or border is of the size of the value itself.
+# Of the largest value of what torch finds. Rounding in float32 stays below a tenth of it; a wrong corner,
+# sign or border is of the size of the value itself.
 TOLERANCE = 1e-4
 _SHAPE, _CHANNELS, _SHIFT = (7, 12, 9), 5, (3.0, -5.0, 7.0)
 _SPACING_MM = (2.0, 1.5, 3.0)
@@ -89,16 +89,19 @@ def _fields(displacement: Tensor) -> Iterator[tuple[str, Tensor, Tensor]]:
     theirs = displacement.double().requires_grad_()
     squared = torch.tensor(_SPACING_MM, dtype=torch.float64, device=displacement.device).square()
     slopes = [torch.diff(theirs, dim=axis) for axis in (1, 2, 3)]
-    expected = sum(
-        ((slope.square() * squared.view(3, 1, 1, 1)).mean() / step**2)
+    parts = [
+        (slope.square() * squared.view(3, 1, 1, 1)).mean() / step**2
         for slope, step in zip(slopes, _SPACING_MM, strict=True)
-    )
+    ]
+    expected = torch.stack(parts).sum()
     yield "diffusion", found, expected.detach()
     yield "gradient of the diffusion", gradient, torch.autograd.grad(expected, theirs)[0]
     jacobian = torch.stack([torch.gradient(theirs.detach(), dim=axis)[0] for axis in (1, 2, 3)], dim=1)
     identity = torch.eye(3, dtype=torch.float64, device=displacement.device)
-    yield "determinant", launch.determinant(displacement), torch.linalg.det(
-        jacobian.permute(2, 3, 4, 0, 1) + identity
+    yield (
+        "determinant",
+        launch.determinant(displacement),
+        torch.linalg.det(jacobian.permute(2, 3, 4, 0, 1) + identity),
     )
     yield from _adam(displacement)
 

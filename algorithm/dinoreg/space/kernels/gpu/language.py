@@ -11,9 +11,11 @@ try:
 except ImportError:
     triton = tl = None
 
+__all__ = ["jit", "tl", "triton"]
+
 
 def jit(*, numbers: Sequence[str] = ()) -> Callable[[Callable[..., Any]], Any]:
-    """Return the decorator of a kernel, or of a function that kernels call; without Triton it changes nothing.
+    """Return the decorator of a kernel, or of what kernels call; without Triton it changes nothing.
 
     Args:
         numbers: arguments that a kernel is not compiled anew for, as Triton does for 1 and for multiples of

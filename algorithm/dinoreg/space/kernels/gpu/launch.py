@@ -144,7 +144,8 @@ def adam(
 
 def _run(kernel: Any, count: int, block: int, first: Tensor, *arguments: Any, **constants: bool) -> None:
     if count:
-        with torch.cuda.device_of(first):  # Triton launches on the current device, whatever the tensors' is
+        # Triton launches on the current device, whatever that of the tensors is.
+        with torch.cuda.device_of(first):  # type: ignore[no-untyped-call]
             kernel[(-(-count // block),)](first, *arguments, **constants, BLOCK=block)
 
 

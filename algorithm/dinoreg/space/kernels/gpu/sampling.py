@@ -1,9 +1,9 @@
 """Kernels of the linear sampler, of its gradient, and of the SSD under it with its gradient.
 
-A program does a run of targets, channel by channel: neighbours read neighbouring cells where the displacement
-is smooth. Every target gathers for itself, so that nothing is added up by atomics and a result repeats bit for
-bit. Values are float32 or float16; sums are float32. Volumes come with the distance in memory between two
-channels and between two voxels; the latter lie in the order of (I, J, K).
+A program does a run of targets, channel by channel: neighbours read neighbouring cells where the
+displacement is smooth. Every target gathers for itself, so that nothing is added up by atomics and a result
+repeats bit for bit. Values are float32 or float16; sums are float32. Volumes come with the distance in memory
+between two channels and between two voxels; the latter lie in the order of (I, J, K).
 """
 
 from __future__ import annotations
