@@ -50,6 +50,7 @@ def plan(*, dry_run: bool) -> tuple[Step, ...]:
     thorax = "20x22x18" if dry_run else "390x280x300"
     return (
         Step("tests", "tests", (), 120),
+        Step("kernels", "kernels", ("24", "12x10x11" if dry_run else "96x80x96"), 90),
         Step("agreement", "agreement", (), 200),
         *(Step(f"speed_{preset}", "speed", (preset, whole), speed) for preset in ("auto", "mind")),
         Step("speed_dinoreg-s3", "speed", ("dinoreg-s3", whole), speed),
