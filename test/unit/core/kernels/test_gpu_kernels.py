@@ -150,6 +150,14 @@ def test_positions_that_are_no_numbers_read_within_the_volume(value, rng):
     assert not gradient.any()
 
 
+@pytest.mark.parametrize("beyond", [-1, 0, 1])
+def test_voxels_about_the_last_one_are_read_exactly(beyond, rng):
+    volume = make(rng, 2, *SHAPE)
+    at = torch.tensor(SHAPE, device=DEVICE).float().view(3, 1) - 1 + beyond
+    corner = [n - 1 + min(beyond, 0) for n in SHAPE]
+    assert torch.equal(launch.sample(volume, at, relative=False)[:, 0], volume[:, *corner])
+
+
 @pytest.mark.parametrize("shape", [*SHAPES, (2, 2, 2)])
 def test_diffusion_and_its_gradient(shape, rng):
     vectors, spacing = make(rng, 3, *shape), (2.0, 1.5, 3.0)
