@@ -11,6 +11,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from dinoreg.space.kernels.gpu.driver_link import prepare_link
+
 log = logging.getLogger(__name__)
 
 SWITCH = "DINOREG_TRITON"  # 0: plain torch on CUDA devices
@@ -58,6 +60,7 @@ def _on_device(device: torch.device) -> _Found:
 def _look(device: torch.device) -> _Found:
     if os.environ.get(SWITCH, "1") == "0":
         return _Found(False, f"torch ({SWITCH} is 0)")
+    prepare_link()
     from dinoreg.space.kernels.gpu import language  # Triton: seconds that only a GPU is worth
 
     if language.triton is None:

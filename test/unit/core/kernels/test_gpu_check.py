@@ -12,6 +12,7 @@ from triton_device import DEVICE, GPU, needs_triton
 
 from dinoreg.space.kernels import choice
 from dinoreg.space.kernels.gpu import check, language, launch
+from dinoreg.space.kernels.gpu.driver_link import FOLDER_VARIABLE
 
 pytestmark = [pytest.mark.gpu] if GPU else []
 ROOT = Path(__file__).resolve().parents[4]
@@ -166,6 +167,16 @@ def test_without_triton_and_by_the_switch_torch_computes(monkeypatch, caplog):
     assert not choice.on_gpu(CUDA)
     assert choice.describe_kernels(CUDA) == f"torch ({choice.SWITCH} is 0)"
     assert caplog.records == []  # nothing to warn of
+
+
+def test_the_link_of_the_image_is_put_in_place_before(monkeypatch, tmp_path):
+    (tmp_path / "ready").mkdir()
+    (tmp_path / "ready" / "cuda_utils.so").touch()
+    monkeypatch.setenv(FOLDER_VARIABLE, str(tmp_path / "ready"))
+    monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path / "cache"))
+    pretend_triton(monkeypatch, None)
+    monkeypatch.setattr(check, "check_kernels", lambda device: (tmp_path / "cache" / "cuda_utils.so").lstat())
+    assert choice.on_gpu(CUDA)
 
 
 def test_a_cpu_never_asks_for_triton(monkeypatch):
