@@ -57,7 +57,7 @@ def plan(*, dry_run: bool) -> tuple[Step, ...]:
         Step("speed_dinoreg", "speed", ("dinoreg", whole), 90),
         Step("speed_dinoreg-oncoreg", "speed", ("dinoreg-oncoreg", thorax), 120),
         # The search of `auto` makes more events than a dry run has time to count.
-        Step("profile", "profile", ("mind" if dry_run else "auto", whole), 120),
+        Step("profile", "profile", ("mind" if dry_run else "auto", whole), 180 if dry_run else 120),
     )
 
 
