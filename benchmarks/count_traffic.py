@@ -31,7 +31,6 @@ from dinoreg.optimise.data_term import ssd_term
 from dinoreg.optimise.parameterise import SmoothedDense
 from dinoreg.space import displaced, sampling
 from dinoreg.space.kernels import choice
-from dinoreg.space.kernels.gpu import fields, launch
 from dinoreg.space.lattice import Lattice
 
 _CHANNELS = 24
@@ -82,6 +81,7 @@ def _size(tensor: Tensor) -> int:
 @contextmanager
 def _with_kernels(traffic: Traffic) -> Iterator[None]:
     """Have the kernels taken, and noted instead of run."""
+    from dinoreg.space.kernels.gpu import fields, launch
 
     def note(kernel: Any, count: int, block: int, *arguments: Any, **constants: Any) -> None:
         tensors = [value for value in arguments if isinstance(value, Tensor)]

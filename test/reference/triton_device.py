@@ -9,6 +9,7 @@ builds of torch do not bring it, and it takes 700 MB:
 
 import importlib.util
 import os
+import sys
 
 import pytest
 import torch
@@ -21,5 +22,7 @@ needs_triton = pytest.mark.skipif(
     not HAS_TRITON, reason="Triton is not installed; to run these: pip install 'triton>=3.4'"
 )
 
-if HAS_TRITON and not GPU:
+if HAS_TRITON and not GPU and os.environ.get("TRITON_INTERPRET") != "1":
+    if "dinoreg.space.kernels.gpu.language" in sys.modules:
+        raise RuntimeError("dinoreg.space.kernels.gpu was imported before triton_device: import that first")
     os.environ["TRITON_INTERPRET"] = "1"
