@@ -83,6 +83,16 @@ if not found.name.endswith("__main__")]'
 RUN /opt/dinoreg/bin/python -B -c 'import pathlib; from dinoreg.space.kernels import cache as kernel_cache; \
 kernel_cache.build_kernels(pathlib.Path("/opt/dinoreg/kernels"))'
 
+# Where torch brought Triton, its link to the driver of a card: the image has no compiler to make it with.
+RUN if /opt/dinoreg/bin/python -B -c 'import triton' 2> /dev/null; then \
+        apt-get update \
+        && DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-install-recommends \
+            gcc libc6-dev python3-dev \
+        && rm -rf /var/lib/apt/lists/* \
+        && /opt/dinoreg/bin/python -B -c 'import pathlib; from dinoreg.space.kernels.gpu import driver_link; \
+driver_link.build_link(pathlib.Path("/opt/dinoreg/triton"))'; \
+    fi
+
 # -------------------------------------------------------------------------------------------------- final
 FROM ${BASE_IMAGE}
 
@@ -117,6 +127,7 @@ ENV PATH=/opt/dinoreg/bin:/usr/local/bin:/usr/bin:/bin \
     TORCH_HOME=/tmp/torch \
     TORCHINDUCTOR_CACHE_DIR=/tmp/torchinductor \
     TRITON_CACHE_DIR=/tmp/triton \
+    DINOREG_TRITON_LINK=/opt/dinoreg/triton \
     HF_HOME=/tmp/huggingface \
     HF_HUB_OFFLINE=1 \
     HF_HUB_DISABLE_TELEMETRY=1

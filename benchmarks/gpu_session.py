@@ -50,13 +50,14 @@ def plan(*, dry_run: bool) -> tuple[Step, ...]:
     thorax = "20x22x18" if dry_run else "390x280x300"
     return (
         Step("tests", "tests", (), 120),
+        Step("kernels", "kernels", ("24", "12x10x11" if dry_run else "96x80x96"), 90),
         Step("agreement", "agreement", (), 200),
         *(Step(f"speed_{preset}", "speed", (preset, whole), speed) for preset in ("auto", "mind")),
         Step("speed_dinoreg-s3", "speed", ("dinoreg-s3", whole), speed),
         Step("speed_dinoreg", "speed", ("dinoreg", whole), 90),
         Step("speed_dinoreg-oncoreg", "speed", ("dinoreg-oncoreg", thorax), 120),
         # The search of `auto` makes more events than a dry run has time to count.
-        Step("profile", "profile", ("mind" if dry_run else "auto", whole), 120),
+        Step("profile", "profile", ("mind" if dry_run else "auto", whole), 180 if dry_run else 120),
     )
 
 

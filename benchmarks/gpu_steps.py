@@ -38,7 +38,9 @@ from dinoreg.preprocess.pair import ImagePair, Scan
 from dinoreg.runtime import peak_memory_mib, reset_peak_memory
 from dinoreg.settings.encoders import Dinov2, Encoder
 from dinoreg.settings.load import load_preset
+from dinoreg.space.kernels.choice import describe_kernels
 from dinoreg.stage import StageBegins, StageEnded
+from gpu_kernels import compare_kernels
 from hash_fields import Case, cases, random_sam, random_vit_small
 from image_pairs import read_image_pair
 from regtask.dataset import read_dataset
@@ -187,6 +189,7 @@ def _compare(session: Session, case: Case, pairs: list[ImagePair]) -> list[dict[
 def measure_speed(session: Session, preset: str, shape: str) -> None:
     """Register one pair twice, the first time to warm up, and report the stages."""
     pair, source = _pair(session, shape)
+    kernels = describe_kernels(session.device)
     runs: list[dict[str, Any]] = []
     for run in ("first",) if session.dry_run else ("first", "second"):
         found, peaks, seconds = _register(session, preset, pair)
@@ -202,7 +205,9 @@ def measure_speed(session: Session, preset: str, shape: str) -> None:
                 "verdict": None if found.verdict is None else str(found.verdict),
             }
         )
-        session.write(preset=preset, shape=list(pair.fixed.values.shape), pair=source, runs=runs)
+        session.write(
+            preset=preset, shape=list(pair.fixed.values.shape), pair=source, kernels=kernels, runs=runs
+        )
 
 
 def profile_stage(session: Session, preset: str, shape: str) -> None:
@@ -328,6 +333,7 @@ def _resized(image: NDArray[np.float32], shape: tuple[int, ...]) -> NDArray[np.f
 
 ACTIONS: dict[str, Callable[..., None]] = {
     "tests": run_tests,
+    "kernels": compare_kernels,
     "agreement": compare_devices,
     "speed": measure_speed,
     "profile": profile_stage,

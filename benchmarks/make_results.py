@@ -1,7 +1,7 @@
-"""Put the tables of benchmarks/results/*.json into README.md and docs/results.md.
+"""Put the tables of benchmarks/results/*.json into README.md, docs/gpu.md and docs/results.md.
 
-    python benchmarks/make_results.py            # writes both
-    python benchmarks/make_results.py --check    # exit code 1 where either differs, nothing is written
+    python benchmarks/make_results.py            # writes them
+    python benchmarks/make_results.py --check    # exit code 1 where one differs, nothing is written
 
 A table stands between the lines `<!-- table: NAME -->` and `<!-- end of table -->`; the rest of a page is
 written by hand.
@@ -26,13 +26,14 @@ import bench_rigid
 import bench_sampling
 import bench_stages
 import bench_turned
+import count_traffic
 import encoder_table
 from common import ROOT
 from dinoreg.study.ablation_table import CaseResult, format_means
 from pair_rows import Row, group_rows
 
 RESULTS = ROOT / "benchmarks" / "results"
-PAGES = ("README.md", "docs/results.md")
+PAGES = ("README.md", "docs/gpu.md", "docs/results.md")
 _TABLE = re.compile(r"<!-- table: (?P<name>\S+) -->\n(?P<body>.*?)<!-- end of table -->", re.DOTALL)
 
 # The columns of the table in README.md: method, file that it was measured for, title.
@@ -155,6 +156,7 @@ TABLES: Mapping[str, Callable[[], str]] = {
     "ablation": ablation,
     "evaluation": lambda: bench_evaluation.table(_read("evaluation")["rows"]),
     "sampling": lambda: bench_sampling.table(_read("sampling")["rows"]),
+    "traffic": lambda: count_traffic.table(_read("adam_traffic")["rows"]),
     "guidance": guidance,
     "motion": motion,
 }

@@ -44,6 +44,13 @@ def test_the_tests_for_a_gpu_are_found(results):
     assert counts["failures"] == counts["errors"] == 0
 
 
+def test_kernels_are_compared_with_torch_task_by_task(results):
+    found = results["kernels"]
+    assert (found["kernels"], found["channels"], found["shape"]) == ("numba", 24, [12, 10, 11])
+    assert len(found["tasks"]) == 7
+    assert all(row.keys() == {"task", "torch_ms"} and row["torch_ms"] > 0 for row in found["tasks"])
+
+
 def test_a_device_agrees_with_itself(results):
     rows = results["agreement"]["cases"]
     assert {row["case"] for row in rows} == {"convexadam", "ssd", "dinoreg-cpu"}

@@ -133,6 +133,7 @@ def test_manifest(tiny, quick, quick_run):
     for package in ("dinoreg", "torch", "numpy"):
         assert manifest["machine"][package] == metadata.version(package)
     assert manifest["machine"]["device"].startswith("cpu")
+    assert manifest["machine"]["kernels"] == "numba"
     assert list(manifest["pairs"]) == tiny.cases
     for name, entry in zip(tiny.fields, manifest["pairs"].values(), strict=True):
         assert entry["status"] == "ok"

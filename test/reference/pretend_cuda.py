@@ -9,6 +9,7 @@ is noted with the place in the library that asked for it. Kernels, speed and mem
     print(waits)
 """
 
+import os
 import sys
 from collections import Counter
 from collections.abc import Iterator
@@ -25,6 +26,7 @@ from torch.utils._pytree import tree_flatten, tree_map_only, tree_unflatten
 
 import dinoreg
 from dinoreg.space.coords import _on_device
+from dinoreg.space.kernels import choice
 
 CUDA = torch.device("cuda:0")
 _HOST = torch.device("cpu")
@@ -215,10 +217,11 @@ def pretended_cuda() -> Iterator[Waits]:
     torch.__future__.set_overwrite_module_params_on_conversion(True)
     lift = torch._C._only_lift_cpu_tensors()
     torch._C._set_only_lift_cpu_tensors(True)  # torch.tensor(..., device=cuda) copies where it is seen
-    _on_device.cache_clear()  # numbers of other tests, of a GPU perhaps
+    _forget()  # what other tests found, on a GPU perhaps
     _notes.append(waits)
     try:
         with (
+            mock.patch.dict(os.environ, {choice.SWITCH: "0"}),
             mock.patch.multiple(torch.cuda, **patches),
             mock.patch.multiple(torch.inference_mode, __enter__=_enter_without_gradients, __exit__=_leave),
             _Mode(),
@@ -227,9 +230,15 @@ def pretended_cuda() -> Iterator[Waits]:
             yield waits
     finally:
         _notes.remove(waits)
-        _on_device.cache_clear()
+        _forget()
         torch._C._set_only_lift_cpu_tensors(lift)
         torch.__future__.set_overwrite_module_params_on_conversion(overwrite)
+
+
+def _forget() -> None:
+    """Forget what is kept per device."""
+    _on_device.cache_clear()
+    choice._on_device.cache_clear()
 
 
 def _run(func, args, kwargs):

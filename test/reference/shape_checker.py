@@ -14,6 +14,7 @@ PACKAGE = Path(__file__).resolve().parents[2] / "algorithm" / "dinoreg"
 # Called in every iteration of an optimiser: checks there would slow the tests down by a sixth.
 UNCHECKED = {
     "dinoreg.space.coords",
+    "dinoreg.space.displaced",
     "dinoreg.space.sampling",
     "dinoreg.space.separable",
     "dinoreg.optimise.bspline",

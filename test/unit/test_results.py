@@ -1,4 +1,4 @@
-"""The tables of README.md and docs/results.md are those of the measurements."""
+"""The tables of README.md, docs/gpu.md and docs/results.md are those of the measurements."""
 
 import re
 

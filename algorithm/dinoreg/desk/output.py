@@ -16,6 +16,7 @@ from dinoreg.desk.result_files import FACTS, INVERSE, TRANSFORM, WARPED
 from dinoreg.desk.transforms import Inverse, write_transform
 from dinoreg.facts import plain
 from dinoreg.runtime import describe_machine
+from dinoreg.space.kernels.choice import describe_kernels
 from regtask.atomic import atomic_write_text
 from regtask.errors import DataError, Fault
 from regtask.grid import Grid
@@ -92,7 +93,8 @@ def write_result(
         "stages": [stage.as_dict() for stage in result.registration.stages],
         "plan": result.registration.plan.as_dict(),
         "config": dict(settings),
-        "machine": describe_machine(result.registration.device),
+        "machine": describe_machine(result.registration.device)
+        | {"kernels": describe_kernels(result.registration.device)},
     }
     if result.linear is not None:
         facts["linear_ras"] = result.linear.tolist()

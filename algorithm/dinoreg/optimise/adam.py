@@ -14,6 +14,7 @@ from dinoreg.optimise.data_term import DataTerm
 from dinoreg.optimise.parameterise import Parameterisation
 from dinoreg.optimise.regularise import diffusion
 from dinoreg.space.coords import per_axis
+from dinoreg.space.kernels.choice import field_kernels
 
 # The early stop looks at the loss once per window, so that a device is not waited for in every iteration.
 STOP_WINDOW = 10
@@ -53,6 +54,12 @@ class AdamStep:
         for parameter, gradient, mean, square in zip(
             self._parameters, gradients, self._means, self._squares, strict=True
         ):
+            if (kernels := field_kernels(parameter)) is not None and parameter.is_contiguous():
+                kernels.adam(
+                    parameter, gradient, mean, square, step_size=step_size, root_scale=1 / scale,
+                    betas=(self._BETA_1, self._BETA_2), epsilon=self._EPSILON,
+                )  # fmt: skip
+                continue
             mean.lerp_(gradient, 1 - self._BETA_1)
             square.mul_(self._BETA_2).addcmul_(gradient, gradient, value=1 - self._BETA_2)
             parameter.addcdiv_(mean, square.sqrt().div_(scale).add_(self._EPSILON), value=-step_size)

@@ -9,8 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from dinoreg.optimise.similarity import Similarity
-from dinoreg.space.coords import identity_positions
-from dinoreg.space.sampling import channels_last, sample_linear, squared_difference
+from dinoreg.space.displaced import bind_squared_difference, in_reading_order, sample_displaced
 
 # u, (rank, *S) cells -> scalar to be minimised, with both images bound.
 DataTerm = Callable[[Tensor], Tensor]
@@ -22,7 +21,7 @@ def warp_linear(
     moving: Float[Tensor, "c *s"], displacement: Float[Tensor, "rank *s"]
 ) -> Float[Tensor, "c *s"]:
     """Read `moving` at x + u(x) by linear interpolation, border replicated."""
-    return sample_linear(moving, identity_positions(moving.shape[1:], device=moving.device) + displacement)
+    return sample_displaced(moving, displacement)
 
 
 def warp_and_compare(
@@ -40,7 +39,7 @@ def warp_and_compare(
         weight: (1, *S), the voxels that count, or None.
         sample: how moving is read at x + u(x).
     """
-    moving = channels_last(moving)
+    moving = in_reading_order(moving)
     return lambda displacement: similarity(sample(moving, displacement), weight)
 
 
@@ -57,10 +56,7 @@ def ssd_term(
         moving: (C, *S) on the same lattice.
         weight: (1, *S), the voxels that count, or None.
     """
-    fixed, moving = channels_last(fixed), channels_last(moving)
-    identity = identity_positions(fixed.shape[1:], device=fixed.device)
-    if weight is None:
-        weight, total = torch.ones_like(identity[:1]), torch.tensor(float(identity[0].numel()))
-    else:
-        total = weight.sum().clamp(min=1e-6)
-    return lambda displacement: squared_difference(fixed, moving, identity + displacement, weight) / total
+    distance = bind_squared_difference(fixed, moving, weight)
+    cells = float(fixed[0].numel())
+    total = torch.tensor(cells) if weight is None else weight.sum().clamp(min=1e-6)
+    return lambda displacement: distance(displacement) / total

@@ -10,6 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from dinoreg.space.coords import per_axis
+from dinoreg.space.kernels.choice import field_kernels
 
 
 def diffusion(displacement: Float[Tensor, "rank *s"], spacing_mm: Sequence[float]) -> Float[Tensor, ""]:
@@ -31,6 +32,10 @@ class _Diffusion(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, displacement: Tensor, spacing_mm: tuple[float, ...]) -> Tensor:
+        if (kernels := field_kernels(displacement)) is not None:
+            found, gradient = kernels.diffusion(displacement, spacing_mm)
+            ctx.save_for_backward(gradient)
+            return found  # type: ignore[no-any-return]
         squared_mm = per_axis(spacing_mm, displacement).square()
         total = displacement.new_zeros(())
         gradient = torch.zeros_like(displacement)

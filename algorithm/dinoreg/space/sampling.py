@@ -12,6 +12,7 @@ from torch import Tensor
 
 from dinoreg.space.coords import to_sampling_grid
 from dinoreg.space.kernels import cpu as _cpu_kernels
+from dinoreg.space.kernels.choice import on_gpu
 
 _MOST_THREADS = numba.get_num_threads()  # what numba was started with
 
@@ -41,11 +42,18 @@ def sample_linear(
     rank = volume.ndim - 1
     target = positions.shape[1:]
     flat = positions.reshape(rank, -1)
-    if _needs_torch(volume):
+    by_gpu = has_gpu_kernels(volume, positions)
+    if _needs_torch(volume) and not by_gpu:
         return _sample_torch(volume, flat).reshape(volume.shape[0], *target)
     if rank == 2:  # a size-1 axis makes a plane of it; its position is 0
         volume, flat = volume.unsqueeze(-1), torch.cat([flat, torch.zeros_like(flat[:1])])
-    sampled: Tensor = _CpuSample.apply(volume, flat)  # type: ignore[no-untyped-call]
+    sampled: Tensor
+    if by_gpu:
+        from dinoreg.space.kernels.gpu import differentiable
+
+        sampled = differentiable.sample(volume, flat, relative=False)
+    else:
+        sampled = _CpuSample.apply(volume, flat)  # type: ignore[no-untyped-call]
     return sampled.reshape(volume.shape[0], *target)
 
 
@@ -89,6 +97,15 @@ def squared_difference(
         moving, flat = moving.unsqueeze(-1), torch.cat([flat, torch.zeros_like(flat[:1])])
     total: Tensor = _CpuSquaredDifference.apply(fixed, moving, flat, weight)  # type: ignore[no-untyped-call]
     return total
+
+
+def has_gpu_kernels(volume: Tensor, positions: Tensor) -> bool:
+    """Tell whether Triton reads a volume, (C, *S), at positions or displacements, (rank, *T)."""
+    if volume.requires_grad or positions.dtype != torch.float32 or not on_gpu(volume.device):
+        return False
+    from dinoreg.space.kernels.gpu import launch
+
+    return launch.fits(volume) and launch.fits(positions)
 
 
 def _needs_torch(volume: Tensor) -> bool:

@@ -11,6 +11,7 @@ from typing import Any, Literal
 from dinoreg import runtime
 from dinoreg.encoders.pool import EncoderPool
 from dinoreg.settings.config import Config
+from dinoreg.space.kernels.choice import describe_kernels
 from regtask.atomic import atomic_write_text
 from regtask.documents import read_json
 from regtask.errors import DataError, Fault, OutputError
@@ -93,5 +94,5 @@ def run_header(config: Config, pool: EncoderPool, digest: str) -> dict[str, Any]
             for n, source in sources
             if source.weights is not None
         },
-        "machine": runtime.describe_machine(pool.device),
+        "machine": runtime.describe_machine(pool.device) | {"kernels": describe_kernels(pool.device)},
     }

@@ -15,6 +15,7 @@ from typing import Literal
 import torch
 
 from dinoreg.runtime import SHARE_OF_FREE
+from dinoreg.space.kernels.choice import on_gpu
 from dinoreg.space.lattice import Lattice
 from regtask.untrusted.memory import in_words
 
@@ -66,7 +67,8 @@ def find_room(
         torch.OutOfMemoryError: not even single channels fit.
     """
     cells = math.prod(lattice.shape)
-    kind = "fused" if similarity == "ssd" and device.type == "cpu" else similarity
+    fused = similarity == "ssd" and (device.type == "cpu" or on_gpu(device))
+    kind = "fused" if fused else similarity
     one = max(1, _BLOCK_VALUES[kind] * cells * _FLOAT)
     wanted = largest_part if kind == "fused" else max(1, min(largest_part, _BLOCK_BYTES // one))
 

@@ -10,8 +10,8 @@ from torch import Tensor
 
 from dinoreg.optimise.data_term import DataTerm, ssd_term, warp_and_compare
 from dinoreg.optimise.similarity import lcc, lcc_floor
+from dinoreg.space.displaced import in_reading_order
 from dinoreg.space.features import FeaturePair
-from dinoreg.space.sampling import channels_last
 
 
 def ssd_by_blocks(pair: FeaturePair, channels: int, *, weight: Tensor | None) -> DataTerm:
@@ -47,7 +47,7 @@ def lcc_by_blocks(
     def term(block: slice, share: float, floor: Tensor) -> DataTerm:
         fixed, moving = pair.fixed.values[block], pair.moving.values[block]
         if keep:  # side by side in memory, where they lie among those of all channels
-            moving = channels_last(moving)
+            moving = in_reading_order(moving)
 
         def make() -> DataTerm:
             found = warp_and_compare(lcc(fixed, window=window, floor=floor), moving, weight=weight)

@@ -91,6 +91,7 @@ def test_one_command(files, tmp_path, capsys):
     assert main([str(word) for word in (*command, "--output", out, *FAST)]) == 0
     facts = json.loads((out / "register.json").read_text())
     assert facts["verdict"] == "good"
+    assert facts["machine"]["kernels"] == "numba"
     assert set(facts["inputs"]) == {"fixed", "moving", "labels_organs.nii.gz", "points_p.csv"}
     assert all((out / name).is_file() for name in facts["files"])
     labels = sitk.ReadImage(str(out / "labels_organs.nii.gz"))
