@@ -1,11 +1,12 @@
 """The pages of a challenge: an overview, a leaderboard a task, a page a team that its people can act on."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
 from urllib.parse import quote
 
+from regeval.challenge.drawing import Pictures
 from regeval.challenge.entries import Entry
 from regeval.challenge.judging import JudgedTask
 from regeval.challenge.outcome import Outcome
@@ -17,21 +18,29 @@ from regeval.ranking.page import Beside, fill
 from regtask.atomic import atomic_write_text
 
 
-def write_site(tasks: Sequence[JudgedTask], site: Path, settings: Settings) -> list[RankedTask]:
+def write_site(
+    tasks: Sequence[JudgedTask], pictures: Sequence[Pictures], site: Path, settings: Settings
+) -> list[RankedTask]:
     """Rank every task and write its pages, then the overview; returns the rankings.
+
+    Args:
+        tasks: what was judged.
+        pictures: those of each task.
+        site: folder of the site.
+        settings: how it is ranked.
 
     Raises:
         OutputError: a page cannot be written.
     """
     ranked = [rank_task(task, settings) for task in tasks]
-    for task in ranked:
-        _write_task(task, settings)
+    for task, drawn in zip(ranked, pictures, strict=True):
+        _write_task(task, drawn, settings)
     page = fill(_template("index.html.jinja"), tasks=ranked, settings=settings, href=_href)
     atomic_write_text(site / "index.html", page)
     return ranked
 
 
-def _write_task(task: RankedTask, settings: Settings) -> None:
+def _write_task(task: RankedTask, pictures: Pictures, settings: Settings) -> None:
     folder = task.judged.folder
     links = {entry.name: f"teams/{_href(entry.slug)}.html" for entry in task.judged.entries}
     page, table = folder / "leaderboard.html", folder / "leaderboard.csv"
@@ -44,15 +53,16 @@ def _write_task(task: RankedTask, settings: Settings) -> None:
             unscored=[(entry.name, why) for entry, why in task.unscored()],
             up="../index.html",
             still=task.still,
+            pictures=pictures,
         )
         atomic_write_text(page, render_page(task.board, beside))
         atomic_write_text(table, leaderboard_csv(task.board))
     for entry in task.judged.entries:
-        text = _team_page(task, entry, settings)
+        text = _team_page(task, entry, pictures.get(entry.name, {}), settings)
         atomic_write_text(folder / "teams" / f"{entry.slug}.html", text)
 
 
-def _team_page(task: RankedTask, entry: Entry, settings: Settings) -> str:
+def _team_page(task: RankedTask, entry: Entry, pictures: Mapping[str, str], settings: Settings) -> str:
     outcome = task.judged.outcomes[entry.slug]
     standing = None
     if task.board is not None:
@@ -68,6 +78,7 @@ def _team_page(task: RankedTask, entry: Entry, settings: Settings) -> str:
         settings=settings,
         groups=by_kind((*outcome.refused, *(one for one in outcome.faults if one not in outcome.refused))),
         cases=_cases(task, entry, outcome),
+        pictures=pictures,
     )
 
 
