@@ -10,6 +10,7 @@ from made_challenge import EVIL, make_task, write, zipped
 
 from regeval.challenge import drawing as module
 from regeval.challenge import judging
+from regeval.challenge.digests import digest_drawing, digest_evaluator, digest_of
 
 CASES = [f"{2 * n + 1:04d}_0000<--{2 * n + 2:04d}_0000" for n in range(4)]
 
@@ -97,6 +98,7 @@ def test_only_what_has_changed_is_drawn_again(small, monkeypatch, here):
     assert changed == {"mode"}
     next(iter(first)).unlink()
     assert len(said(small.again("--pictures", CASES[0]))) == 1
+    assert digest_drawing() not in (digest_of(), digest_evaluator())
     monkeypatch.setattr(module, "digest_drawing", lambda: "another")
     assert said(small.again("--pictures", CASES[0])) == ["good", "modest"]
     shutil.rmtree(small.submissions / "modest")
@@ -121,6 +123,7 @@ def test_names_are_harmless_and_lost_fields_have_no_picture(evil, here):
         )
     page = site.page("Knee", "script")
     assert page.count('href="../pictures/') == 3
+    assert said(evil.again("--pictures", "all")) == []  # what has no field is not tried again and again
 
 
 def test_what_cannot_be_drawn_is_said_and_tried_again(small, here, caplog):

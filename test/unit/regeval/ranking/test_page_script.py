@@ -16,7 +16,7 @@ from regeval.ranking.runs import Run
 NODE = shutil.which("node")
 STUB = Path(__file__).with_name("page_stub.js")
 CASES = ("one", "two", "three")
-LABELS = ("1", "7")
+LABELS = ("1", "7", "9")  # no case has the last one
 
 
 class Tables(HTMLParser):
@@ -77,8 +77,8 @@ def run_of(name, dice, far):
 def page():
     nan = float("nan")
     runs = [
-        run_of("low", [[0.1, 0.3], [0.2, nan], [0.3, 0.5]], [9.0, 8.0, 13.0]),
-        run_of("<high>", [[0.9, 0.7], [0.8, nan], [0.7, 0.5]], [1.0, nan, 2.0]),
+        run_of("low", [[0.1, 0.3, nan], [0.2, nan, nan], [0.3, 0.5, nan]], [9.0, 8.0, 13.0]),
+        run_of("<high>", [[0.9, 0.7, nan], [0.8, nan, nan], [0.7, 0.5, nan]], [1.0, nan, 2.0]),
     ]
     results = compare(runs)
     return render_page(rank_runs(results, Scheme("l2r", results.metrics, (1.0, 1.0), COMPONENT_WEIGHTS)))
@@ -110,7 +110,7 @@ def test_without_a_script_the_means_are_there(page):
     assert len(board["rows"]) == len(closer["rows"]) == 2
     rows = {row[0]["text"]: [cell["text"] for cell in row[1:]] for row in closer["rows"]}
     assert rows == {"low": ["0.267", "10.00"], "<high>": ["0.733", "1.5001 of 3 without number"]}
-    assert json.loads(closer["rows"][0][1]["dataset"]["byLabel"])[2] in ([0.2, None], [0.8, None])
+    assert json.loads(closer["rows"][0][1]["dataset"]["byLabel"])[2] in ([0.2, None, None], [0.8, None, None])
 
 
 def rows_after(shown):
@@ -118,8 +118,11 @@ def rows_after(shown):
 
 
 def test_picking_cases_and_labels(play):
-    only_label_7 = (("box", "labels", 0),)  # unpicks label 1; the cases are one, three, two
-    shown = play(*only_label_7, ("box", "cases", 0), ("box", "cases", 1), ("all", "labels"), ("all", "cases"))
+    # Label 7 is left; the cases are one, three, two.
+    _, *shown = play(
+        *(("box", "labels", 2), ("box", "labels", 0)),
+        *(("box", "cases", 0), ("box", "cases", 1), ("all", "labels"), ("all", "cases")),
+    )
     rows = rows_after(shown)
     assert rows[0] == {  # means of label 7, which one case lacks; no distance by label
         "low": ["0.4001 of 3 without number", "–"],
@@ -134,19 +137,21 @@ def test_picking_cases_and_labels(play):
     assert rows[4] == {"low": ["0.267", "10.00"], "<high>": ["0.733", "1.5001 of 3 without number"]}
     said = [one["picked"] for one in shown]
     rest = "Ranks and scores stay those over everything."
-    assert said[0] == f"Means over 1 of 2 labels (7). {rest}"
-    assert said[1] == f"Means over 2 of 3 cases (three, two) and 1 of 2 labels (7). {rest}"
+    assert said[0] == f"Means over 1 of 3 labels (7). {rest}"
+    assert said[1] == f"Means over 2 of 3 cases (three, two) and 1 of 3 labels (7). {rest}"
     assert said[3] == f"Means over 1 of 3 cases (two). {rest}"
     assert said[4] == ""
-    assert shown[1]["counts"] == {"cases": "2 of 3", "labels": "1 of 2"}
-    assert shown[4]["counts"] == {"cases": "all 3", "labels": "all 2"}
+    assert shown[1]["counts"] == {"cases": "2 of 3", "labels": "1 of 3"}
+    assert shown[4]["counts"] == {"cases": "all 3", "labels": "all 3"}
 
 
 def test_picking_several_labels_takes_the_mean_of_a_case_first(play):
-    # Of two labels both are picked again by hand: the same as all.
-    shown = rows_after(play(("box", "labels", 1), ("box", "labels", 1)))
-    assert shown[0]["low"] == ["0.200", "–"]
-    assert shown[1]["low"] == ["0.267", "10.00"]
+    one, whole = rows_after(play(("box", "labels", 1), ("box", "labels", 1)))
+    assert one["low"] == ["0.2003 of 6 without number", "–"]
+    assert whole["low"] == ["0.267", "10.00"]  # all three are picked
+    # Of labels 1 and 7: (0.2 + 0.2 + 0.4) / 3, where the mean over the five values were 0.28.
+    (left,) = rows_after(play(("box", "labels", 2)))
+    assert left["low"] == ["0.2671 of 6 without number", "–"]
 
 
 def test_picking_leaves_the_ranking_alone(play):

@@ -64,7 +64,9 @@ def test_a_reference_takes_no_rank(rank, metrics_file, tmp_path):
 
 
 def test_the_identity_is_known_by_its_numbers():
-    still = Run("identity", "task", "l2r", None, {"a": {"DSC": 0.5, "HD95": math.nan}}, {})
+    still = Run(
+        "identity", "task", "l2r", None, {"a": {"DSC": 0.5, "HD95": math.nan, "LogJacDetStd": 0.0}}, {}
+    )
     assert replace(still, name="x", reference=still).is_identity()
     assert not replace(
         still, name="x", scores={"a": {"DSC": 0.6, "HD95": 1.0}}, reference=still
