@@ -25,6 +25,7 @@ import bench_registration
 import bench_rigid
 import bench_sampling
 import bench_stages
+import bench_startup
 import bench_turned
 import encoder_table
 from common import ROOT
@@ -157,6 +158,7 @@ TABLES: Mapping[str, Callable[[], str]] = {
     "sampling": lambda: bench_sampling.table(_read("sampling")["rows"]),
     "guidance": guidance,
     "motion": motion,
+    "startup": lambda: bench_startup.table(_read("startup")["rows"]),
 }
 
 

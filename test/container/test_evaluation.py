@@ -70,9 +70,8 @@ def test_runs_can_be_ranked(phantom_run, evaluate, evaluation_image, shut_in, wr
     runs = ("ours=/output/metrics.json", "again=/output/metrics.json")
     done = shut_in(
         evaluation_image,
-        *("-m", "regeval", "rank", *runs, "--output", "/output/board", "--bootstrap", "10"),
+        *("rank", *runs, "--output", "/output/board", "--bootstrap", "10"),
         mounts={"/output": writable},
-        entry="python",
     )
     assert done.code == 0, done.err
     assert "ours" in (writable / "board" / "leaderboard.html").read_text()
