@@ -16,6 +16,7 @@ from regeval.checking.text import by_kind
 from regeval.ranking import leaderboard_csv, render_page
 from regeval.ranking.page import Beside, fill
 from regtask.atomic import atomic_write_text
+from regtask.errors import Fault
 
 
 def write_site(
@@ -76,10 +77,26 @@ def _team_page(task: RankedTask, entry: Entry, pictures: Mapping[str, str], sett
         reference=entry.name in settings.references,
         still=entry.name in task.still,
         settings=settings,
-        groups=by_kind((*outcome.refused, *(one for one in outcome.faults if one not in outcome.refused))),
+        groups=by_kind(_faults(outcome)),
         cases=_cases(task, entry, outcome),
         pictures=pictures,
     )
+
+
+def _faults(outcome: Outcome) -> list[Fault]:
+    """Return each fault once: of a file the evaluation says where it lies, and the check its name alone."""
+    return [
+        *outcome.refused,
+        *(
+            one
+            for one in outcome.faults
+            if not any(
+                (one.what, one.expected, one.got) == (other.what, other.expected, other.got)
+                and one.where in other.where
+                for other in outcome.refused
+            )
+        ),
+    ]
 
 
 def _cases(task: RankedTask, entry: Entry, outcome: Outcome) -> dict[str, list[tuple[float, float]]]:
