@@ -21,10 +21,15 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from common import ROOT, provenance, write_json
 from dinoreg.phantom import write_phantom_task
+from regtask import read_dataset, read_header, write_field
+from regtask.names import field_names
 
-_SHUT_IN = ("--rm", "--network", "none", "--read-only", "--tmpfs", "/tmp")
+_SHUT_IN = ("--rm", "--network", "none", "--read-only", "--tmpfs", "/tmp", "--tmpfs", "/output")
+_PAIR = ("--preset", "mind")
 _TRUTH = "/opt/ml/input/data/ground_truth"
 _COMPILED = (
     "import json; from dinoreg.space.kernels.cache import compile_kernels;"
@@ -37,7 +42,7 @@ WHAT = {
     "help": "`IMAGE --help`",
     "pair": "one small pair, `--preset mind`",
     "pair compiled": "the same without the image's kernels",
-    "evaluation": "`regeval` on that pair",
+    "evaluation": "scores of a field for that pair",
 }
 
 
@@ -72,34 +77,28 @@ def main() -> None:
 
 
 def prepare(folder: Path, image: str, evaluation_image: str) -> Mapping[tuple[str, str], Sequence[str]]:
-    """Write a task of one pair; returns what is started: (image, what) -> arguments of docker."""
+    """Write a task of one pair and a field; returns what is started: (image, what) -> arguments of docker."""
     description = write_phantom_task(folder / "task", size="small")
     content = json.loads(description.read_text(encoding="utf-8"))
     content["registration_val"] = content["registration_val"][:1]
     content["numRegistration_val"] = 1
     description.write_text(json.dumps(content), encoding="utf-8")
-    outputs = [folder / one for one in ("fields", "others", "scores")]
-    for one in outputs:
-        one.mkdir()
+    (pair,) = read_dataset(description).pairs("val")
+    (folder / "fields").mkdir()
+    grid = read_header(pair.fixed).grid
+    for name in field_names(pair.fixed_id, pair.moving_id, "long"):
+        write_field(folder / "fields" / name, np.zeros((*grid.shape, 3), np.float32), grid)
     for place in (folder, *folder.rglob("*")):  # the images' users are none of this machine's
-        place.chmod(0o777 if place.is_dir() else 0o644)
-    fields, others, scores = outputs
-    task = ("--volume", f"{description.parent}:/input:ro")
-    pair = (image, "--preset", "mind")
-    judged = (
-        *("--volume", f"{fields}:/input:ro", "--volume", f"{description.parent}:{_TRUTH}:ro"),
-        *("--volume", f"{scores}:/output"),
-    )
+        place.chmod(0o755 if place.is_dir() else 0o644)
+    task, truth = ("--volume", f"{description.parent}:/input:ro"), f"{description.parent}:{_TRUTH}:ro"
     calls: dict[tuple[str, str], Sequence[str]] = {}
     for kind, one in (("dinoreg", image), ("regeval", evaluation_image)):
         calls[kind, "true"] = ("--entrypoint", "true", one)
         calls[kind, "version"] = (one, "--version")
         calls[kind, "help"] = (one, "--help")
-    calls["dinoreg", "pair"] = (*task, "--volume", f"{fields}:/output", *pair)
-    calls["dinoreg", "pair compiled"] = (
-        *(*task, "--volume", f"{others}:/output", "--env", "DINOREG_KERNELS="),
-        *pair,
-    )
+    calls["dinoreg", "pair"] = (*task, image, *_PAIR)
+    calls["dinoreg", "pair compiled"] = (*task, "--env", "DINOREG_KERNELS=", image, *_PAIR)
+    judged = ("--volume", f"{folder / 'fields'}:/input:ro", "--volume", truth)
     calls["regeval", "evaluation"] = (*judged, evaluation_image)
     return {key: ("run", *_SHUT_IN, *call) for key, call in calls.items()}
 

@@ -1,8 +1,7 @@
 """Pictures of what submissions do to the images, of those cases that the organiser asked for."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from types import MappingProxyType
 
 from regeval.challenge.digests import digest_drawing, digest_of
 from regeval.challenge.draw_entry import Drawing, draw
@@ -10,12 +9,10 @@ from regeval.challenge.judging import JudgedTask, Say
 from regeval.challenge.picture_choice import is_drawn
 from regeval.challenge.pool import in_processes
 from regeval.challenge.settings import Settings
+from regeval.ranking.page import Pictures
 from regtask.errors import Fault, OutputError
 
 FOLDER = "pictures"
-# Submission -> case -> address of its picture, within the folder of a task.
-Pictures = Mapping[str, Mapping[str, str]]
-NONE: Pictures = MappingProxyType({})
 
 
 def draw_pictures(tasks: Sequence[JudgedTask], settings: Settings, say: Say) -> list[Pictures]:
@@ -27,7 +24,7 @@ def draw_pictures(tasks: Sequence[JudgedTask], settings: Settings, say: Say) -> 
         say: takes a line of progress.
 
     Returns:
-        Per task, the pictures that there are.
+        Per task, the pictures that there are; addresses are within its folder.
 
     Raises:
         OutputError: the site cannot be written.

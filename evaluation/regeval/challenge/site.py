@@ -1,12 +1,11 @@
 """The pages of a challenge: an overview, a leaderboard a task, a page a team that its people can act on."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from importlib import resources
 from pathlib import Path
 from urllib.parse import quote
 
-from regeval.challenge.drawing import Pictures
 from regeval.challenge.entries import Entry
 from regeval.challenge.judging import JudgedTask
 from regeval.challenge.outcome import Outcome
@@ -14,7 +13,7 @@ from regeval.challenge.rank_task import RankedTask, rank_task
 from regeval.challenge.settings import Settings
 from regeval.checking.text import by_kind
 from regeval.ranking import leaderboard_csv, render_page
-from regeval.ranking.page import Beside, fill
+from regeval.ranking.page import Beside, Pictures, fill
 from regtask.atomic import atomic_write_text
 from regtask.errors import Fault
 
@@ -54,13 +53,22 @@ def _write_task(task: RankedTask, pictures: Pictures, settings: Settings) -> Non
             unscored=[(entry.name, why) for entry, why in task.unscored()],
             up="../index.html",
             still=task.still,
-            pictures=pictures,
+            pictures=_of_cases(pictures, task.board.results.cases),
         )
         atomic_write_text(page, render_page(task.board, beside))
         atomic_write_text(table, leaderboard_csv(task.board))
     for entry in task.judged.entries:
         text = _team_page(task, entry, pictures.get(entry.name, {}), settings)
         atomic_write_text(folder / "teams" / f"{entry.slug}.html", text)
+
+
+def _of_cases(pictures: Pictures, cases: Collection[str]) -> Pictures:
+    """Return the pictures of what the board calls a case; by some rules that is several pairs."""
+    shown = {
+        run: {case: address for case, address in of_run.items() if case in cases}
+        for run, of_run in pictures.items()
+    }
+    return {run: of_run for run, of_run in shown.items() if of_run}
 
 
 def _team_page(task: RankedTask, entry: Entry, pictures: Mapping[str, str], settings: Settings) -> str:

@@ -10,6 +10,7 @@ from made_challenge import EVIL, make_task, write, zipped
 
 from regeval.challenge import drawing as module
 from regeval.challenge import judging
+from regeval.challenge import site as site_pages
 from regeval.challenge.digests import digest_drawing, digest_evaluator, digest_of
 
 CASES = [f"{2 * n + 1:04d}_0000<--{2 * n + 2:04d}_0000" for n in range(4)]
@@ -154,6 +155,12 @@ def test_a_record_of_another_version_counts_as_none(small, here):
     for record in (small.output / "Knee/results").glob("*.pictures"):
         record.write_text('{"key": "x"', encoding="utf-8")
     assert said(small.again("--pictures", CASES[0])) == ["good", "modest"]
+
+
+def test_the_board_leads_to_pictures_of_its_own_cases_only():
+    # By the rules of psmareg a case may be a patient, with several pairs.
+    pictures = {"a": {"x": "1", "y": "2"}, "b": {"y": "3"}}
+    assert site_pages._of_cases(pictures, ("x", "z")) == {"a": {"x": "1"}}
 
 
 @needs_browser
