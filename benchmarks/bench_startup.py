@@ -3,7 +3,7 @@
     python benchmarks/bench_startup.py [--image dinoreg:VERSION] [--evaluation-image regeval:VERSION]
 
 Median over some starts, each a `docker run` as shut in as on a platform, in turn, so that other work on the
-machine meets all alike. `true` is a container that does nothing: what Docker itself takes. The first pair is
+machine meets all alike; and the processor time of one, which such work changes little. `true` is a container that does nothing: what Docker itself takes. The first pair is
 the small phantom's, of 64 x 52 x 56 voxels, with and without the kernels that the image brings. Needs a
 Docker engine, and the images that ./build.sh makes.
 """
@@ -35,6 +35,15 @@ _COMPILED = (
     "import json; from dinoreg.space.kernels.cache import compile_kernels;"
     "print(json.dumps(compile_kernels()))"
 )
+# Does what the entry of the image does, and says its processor time.
+_CLOCKED = """
+import resource, subprocess, sys
+done = subprocess.run([sys.executable, "-m", *sys.argv[1:]], stdout=subprocess.DEVNULL)
+used = resource.getrusage(resource.RUSAGE_CHILDREN)
+print(used.ru_utime + used.ru_stime)
+sys.exit(done.returncode)
+"""
+_ENTRIES = {"dinoreg": "dinoreg.cli.platforms.entry", "regeval": "regeval.cli.container"}
 # What is started, in words, in the order of the table.
 WHAT = {
     "true": "`true`: what Docker takes",
@@ -54,10 +63,11 @@ def main() -> None:
     version = metadata.version("dinoreg")
     parser.add_argument("--image", default=f"dinoreg:{version}")
     parser.add_argument("--evaluation-image", default=f"regeval:{version}")
-    parser.add_argument("--starts", type=int, default=7, help="of each")
+    parser.add_argument("--starts", type=int, default=5, help="of each")
     parser.add_argument("--output", type=Path, default=ROOT / "benchmarks/results/startup.json")
     options = parser.parse_args()
     before = provenance()
+    tags = {"dinoreg": options.image, "regeval": options.evaluation_image}
     with tempfile.TemporaryDirectory() as name:
         calls = prepare(Path(name), options.image, options.evaluation_image)
         seconds: dict[tuple[str, str], list[float]] = {key: [] for key in calls}
@@ -67,9 +77,15 @@ def main() -> None:
                 if number:  # the first start reads the image's files from the disk
                     seconds[key].append(taken)
                 print(f"{taken:6.2f} s  {' '.join(key)}{'' if number else ', not counted'}", flush=True)
+        processor = {key: processor_seconds(key[0], tags[key[0]], command) for key, command in calls.items()}
         compiled = json.loads(_output(["run", *_SHUT_IN, *_python(options.image, _COMPILED)]))
     rows = [
-        {"image": image, "what": what, "seconds": [round(one, 3) for one in values]}
+        {
+            "image": image,
+            "what": what,
+            "seconds": [round(one, 3) for one in values],
+            "cpu_seconds": processor[image, what],
+        }
         for (image, what), values in seconds.items()
     ]
     write_json(options.output, {"provenance": before, "kernels_compiled": compiled, "rows": rows})
@@ -110,12 +126,23 @@ def start(arguments: Sequence[str]) -> float:
     return time.perf_counter() - begin
 
 
+def processor_seconds(kind: str, tag: str, arguments: Sequence[str]) -> float | None:
+    """Run the entry of an image under a clock of processor time; None where another entry is asked for."""
+    if "--entrypoint" in arguments:
+        return None
+    image = arguments.index(tag)
+    clocked = ("--entrypoint", "python", tag, "-c", _CLOCKED, _ENTRIES[kind])
+    said = _output((*arguments[:image], *clocked, *arguments[image + 1 :]))
+    return round(float(said.splitlines()[-1]), 2)
+
+
 def table(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Return the figures as Markdown: the median, and the range in brackets."""
+    """Return the figures as Markdown: the median, the range in brackets, and processor time."""
     images = tuple(dict.fromkeys(row["image"] for row in rows))
     cells = {
         (row["image"], row["what"]): f"{statistics.median(row['seconds']):.1f} s"
         f" ({min(row['seconds']):.1f} to {max(row['seconds']):.1f})"
+        + (f"; {row['cpu_seconds']:.1f} s" if row["cpu_seconds"] is not None else "")
         for row in rows
     }
     lines = [f"| start | {' | '.join(images)} |", "|---" * (len(images) + 1) + "|"]
