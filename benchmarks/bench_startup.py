@@ -5,7 +5,7 @@
 Median over some starts, each a `docker run` as shut in as on a platform, in turn, so that other work on the
 machine meets all alike; and the processor time of one, which such work changes little. `true` is a container
 that does nothing: what Docker itself takes. The first pair is the small phantom's, of 64 x 52 x 56 voxels,
-with and without the kernels that the image brings. Needs a Docker engine, and the images that ./build.sh makes.
+with and without the kernels that the image brings. Needs a Docker engine, and the images of ./build.sh.
 """
 
 from __future__ import annotations
