@@ -3,9 +3,10 @@
     python benchmarks/bench_startup.py [--image dinoreg:VERSION] [--evaluation-image regeval:VERSION]
 
 Median over some starts, each a `docker run` as shut in as on a platform, in turn, so that other work on the
-machine meets all alike; and the processor time of one, which such work changes little. `true` is a container
-that does nothing: what Docker itself takes. The first pair is the small phantom's, of 64 x 52 x 56 voxels,
-with and without the kernels that the image brings. Needs a Docker engine, and the images of ./build.sh.
+machine meets all alike; and the processor time of one, which such work changes less. Pairs are done once.
+`true` is a container that does nothing: what Docker itself takes. The pair is the small phantom's, of
+64 x 52 x 56 voxels, with and without the kernels that the image brings. Needs a Docker engine, and the images
+that ./build.sh makes.
 """
 
 from __future__ import annotations
@@ -73,11 +74,19 @@ def main() -> None:
         seconds: dict[tuple[str, str], list[float]] = {key: [] for key in calls}
         for number in range(options.starts + 1):
             for key, command in calls.items():
+                if key[1].startswith("pair"):
+                    continue
                 taken = start(command)
                 if number:  # the first start reads the image's files from the disk
                     seconds[key].append(taken)
                 print(f"{taken:6.2f} s  {' '.join(key)}{'' if number else ', not counted'}", flush=True)
-        processor = {key: processor_seconds(key[0], tags[key[0]], command) for key, command in calls.items()}
+        processor: dict[tuple[str, str], float | None] = {}
+        for key, command in calls.items():
+            begin = time.perf_counter()
+            processor[key] = processor_seconds(key[0], tags[key[0]], command)
+            if not seconds[key]:
+                seconds[key].append(time.perf_counter() - begin)
+            print(f"processor: {processor[key]} s  {' '.join(key)}", flush=True)
         compiled = json.loads(_output(["run", *_SHUT_IN, *_python(options.image, _COMPILED)]))
     rows = [
         {
@@ -141,7 +150,7 @@ def table(rows: Sequence[Mapping[str, Any]]) -> str:
     images = tuple(dict.fromkeys(row["image"] for row in rows))
     cells = {
         (row["image"], row["what"]): f"{statistics.median(row['seconds']):.1f} s"
-        f" ({min(row['seconds']):.1f} to {max(row['seconds']):.1f})"
+        + (f" ({min(row['seconds']):.1f} to {max(row['seconds']):.1f})" if len(row["seconds"]) > 1 else "")
         + (f"; {row['cpu_seconds']:.1f} s" if row["cpu_seconds"] is not None else "")
         for row in rows
     }
