@@ -25,6 +25,7 @@ import bench_registration
 import bench_rigid
 import bench_sampling
 import bench_stages
+import bench_startup
 import bench_turned
 import count_traffic
 import encoder_table
@@ -159,6 +160,7 @@ TABLES: Mapping[str, Callable[[], str]] = {
     "traffic": lambda: count_traffic.table(_read("adam_traffic")["rows"]),
     "guidance": guidance,
     "motion": motion,
+    "startup": lambda: bench_startup.table(_read("startup")["rows"]),
 }
 
 

@@ -4,8 +4,9 @@
 #   locks/sbom.sh FOLDER IMAGE ...
 #
 # The lists need nothing but Docker. The scan needs pip-audit (pip install pip-audit) and the network: it asks PyPI
-# about each package and version; without either it says that nothing was scanned. Debian's packages are listed,
-# not scanned.
+# about each package and version; without either it says that nothing was scanned. Never scanned here are Debian's
+# packages, which are listed (the Python interpreter is one of them), and libraries inside Python's packages. A
+# scanner that knows Debian, on a machine with network: grype docker:IMAGE
 #
 # Exit codes: 0 lists written, nothing known against the packages, or not scanned; 1 something is known; 2 usage.
 set -euo pipefail
@@ -40,7 +41,10 @@ for image; do
     docker run --rm --network none --interactive --entrypoint python "$image" - "$image" \
         "$(docker image inspect --format '{{.Id}}' "$image")" <"$HERE/sbom.py" >"$unfinished"
     mv -- "$unfinished" "$file"
-    echo "sbom.sh: $file, $(grep -c '"purl"' "$file") packages"
+    echo "sbom.sh: $file: $(grep -c '"purl": "pkg:pypi/' "$file") packages of Python," \
+        "$(grep -c '"purl": "pkg:deb/' "$file") of Debian"
+    echo "sbom.sh: $image: Debian's packages, and libraries inside Python's, are NOT scanned here;" \
+        "with network: grype docker:$image"
     if ! command -v pip-audit >/dev/null; then
         echo "sbom.sh: $image NOT scanned: there is no pip-audit here (pip install pip-audit; it needs the network)"
         continue

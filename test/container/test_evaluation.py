@@ -70,12 +70,26 @@ def test_runs_can_be_ranked(phantom_run, evaluate, evaluation_image, shut_in, wr
     runs = ("ours=/output/metrics.json", "again=/output/metrics.json")
     done = shut_in(
         evaluation_image,
-        *("-m", "regeval", "rank", *runs, "--output", "/output/board", "--bootstrap", "10"),
+        *("rank", *runs, "--output", "/output/board", "--bootstrap", "10"),
         mounts={"/output": writable},
-        entry="python",
     )
     assert done.code == 0, done.err
     assert "ours" in (writable / "board" / "leaderboard.html").read_text()
+
+
+def test_a_challenge_becomes_a_site_with_pictures(
+    phantom_run, truth, evaluation_image, shut_in, writable, tmp_path
+):
+    shutil.copytree(phantom_run.output, tmp_path / "teams" / "team")
+    (description,) = truth.glob("*_dataset.json")
+    done = shut_in(
+        evaluation_image,
+        *("leaderboard", "--dataset", f"/truth/{description.name}", "--submissions", "/teams"),
+        *("--output", "/output/site", "--bootstrap", "10", "--pictures", "all"),
+        mounts={"/truth:ro": truth, "/teams:ro": tmp_path / "teams", "/output": writable},
+    )
+    assert done.code == 0, done.err
+    assert len(list((writable / "site").rglob("*.svg"))) == len(phantom_run.manifest["pairs"])
 
 
 def test_gate_that_is_not_met(phantom_run, evaluate):

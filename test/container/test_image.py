@@ -36,6 +36,12 @@ def test_says_what_it_is(inspected):
     assert labels["org.opencontainers.image.licenses"] == "Apache-2.0"
 
 
+@pytest.mark.parametrize("which", ["image", "evaluation_image"])
+def test_each_says_its_version(docker, request, which):
+    done = docker("run", "--rm", "--network", "none", request.getfixturevalue(which), "--version")
+    assert (done.code, done.out.strip()) == (0, metadata.version("dinoreg"))
+
+
 def test_size(docker, inspected):
     assert inspected["Size"] < LARGEST_PLATFORM_BYTES
     base = docker("image", "inspect", "--format", "{{.Size}}", BASE)

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from importlib import metadata
 
 import nibabel as nib
 import numpy as np
@@ -143,6 +144,11 @@ def test_the_image_runs_a_verb(container):
     done = container("presets")
     assert done.code == 0
     assert "\nauto " in done.out
+
+
+def test_the_image_says_its_version(container):
+    done = container("--version")
+    assert (done.code, done.out.strip()) == (0, metadata.version("dinoreg"))
 
 
 def test_help_of_the_image_names_what_it_reads(container):

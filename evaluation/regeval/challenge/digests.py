@@ -4,13 +4,16 @@ import hashlib
 import os
 from collections.abc import Iterable
 from importlib import resources
+from importlib.resources.abc import Traversable
 from pathlib import Path
 
 from regtask.dataset import Dataset, Split
 from regtask.digest import file_sha256
 
-# The parts of the program that scores depend on; how they are ranked and shown is done anew each time.
+# The parts of the program that scores depend on, and those that only pictures do; how submissions are ranked
+# and shown is done anew each time.
 _JUDGING = ("metrics", "inputs", "scoring", "checking")
+_DRAWING = ("pictures",)
 
 
 def digest_of(*texts: str) -> str:
@@ -58,15 +61,26 @@ def digest_task(dataset: Dataset, split: Split, description: Path) -> str:
 
 def digest_evaluator() -> str:
     """Return the digest of the program's own files: numbers on one board come from one evaluator."""
+    return _digest_folders(
+        *(resources.files("regeval") / name for name in _JUDGING), resources.files("regtask")
+    )
+
+
+def digest_drawing() -> str:
+    """Return the digest of what pictures depend on beyond that."""
+    return _digest_folders(*(resources.files("regeval") / name for name in _DRAWING))
+
+
+def _digest_folders(*folders: Traversable) -> str:
     parts = []
-    for root in (*(resources.files("regeval") / name for name in _JUDGING), resources.files("regtask")):
-        for path in sorted(_sources(Path(str(root)))):
+    for folder in folders:
+        for path in sorted(_sources(Path(str(folder)))):
             parts += [path.name, _file(path)]
     return digest_of(*parts)
 
 
 def _sources(folder: Path) -> Iterable[Path]:
-    return folder.rglob("*.py")
+    return (path for ending in ("py", "jinja") for path in folder.rglob(f"*.{ending}"))
 
 
 def _file(path: Path) -> str:

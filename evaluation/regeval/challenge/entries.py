@@ -30,12 +30,17 @@ class Entry:
     @property
     def slug(self) -> str:
         """A file name for the team's pages, different for each team and harmless whatever it is called."""
-        return f"{file_name(self.name)}-{hashlib.sha256(self.name.encode()).hexdigest()[:12]}"
+        return unique_name(self.name)
 
 
 def file_name(name: str) -> str:
     """Return a harmless name for a file or folder; several names may share it."""
     return re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-.")[:_MAX_SLUG] or "unnamed"
+
+
+def unique_name(name: str) -> str:
+    """Return a harmless name for a file or folder that no other name has."""
+    return f"{file_name(name)}-{hashlib.sha256(name.encode()).hexdigest()[:12]}"
 
 
 def find_entries(folder: Path, taken: Collection[str] = ()) -> tuple[Entry, ...]:

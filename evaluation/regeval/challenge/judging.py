@@ -9,6 +9,7 @@ from regeval.challenge.digests import digest_evaluator, digest_of, digest_submis
 from regeval.challenge.entries import Entry, file_name, find_entries
 from regeval.challenge.judge_entry import Job, judge, not_scored
 from regeval.challenge.outcome import Outcome, read_outcome, write_outcome
+from regeval.challenge.picture_choice import lost_pictures
 from regeval.challenge.pool import in_processes
 from regeval.challenge.settings import Settings
 from regeval.checking.task import check_task, format_task_report
@@ -33,6 +34,7 @@ class JudgedTask:
         outcomes: slug -> what became of it.
         check: what the check of the task itself found.
         sound: whether it found no faults.
+        config: what was evaluated.
     """
 
     name: str
@@ -41,6 +43,7 @@ class JudgedTask:
     outcomes: Mapping[str, Outcome]
     check: str
     sound: bool
+    config: Config
 
     def metrics(self, entry: Entry) -> Path:
         """Return the metrics file of a submission that was scored."""
@@ -60,7 +63,8 @@ def judge_challenge(
         say: takes a line of progress.
 
     Raises:
-        DataError: a task or the folder of submissions cannot be used, or a reference is not there.
+        DataError: a task or the folder of submissions cannot be used, or a reference, or a case or submission
+            that is to be drawn, is not there.
         OutputError: the site cannot be written.
     """
     tasks = [(path, read_dataset(path)) for path in datasets]
@@ -78,6 +82,12 @@ def judge_challenge(
             faults += error.faults
             continue
         prepared.append((path, dataset, config, entries))
+    if not faults:
+        faults += lost_pictures(
+            [pair.case_key for _, _, config, _ in prepared for pair in config.pairs],
+            [entry.name for _, _, _, entries in prepared for entry in entries],
+            settings,
+        )
     if faults:
         raise DataError(*faults)
     program = digest_evaluator()
@@ -143,7 +153,7 @@ def _judge_task(
         say(f"[{done}/{len(todo)}] {dataset.name}: {job.entry.name}: {what}")
     _forget_others(results, {f"{entry.slug}{end}" for entry in entries for end in (".outcome", ".json")})
     _forget_others(folder / "teams", {f"{entry.slug}.html" for entry in entries})
-    return JudgedTask(dataset.name, folder, entries, outcomes, check, sound)
+    return JudgedTask(dataset.name, folder, entries, outcomes, check, sound, config)
 
 
 def _task_check(path: Path, dataset: Dataset, settings: Settings, key: str) -> tuple[str, bool]:

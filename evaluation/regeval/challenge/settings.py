@@ -23,6 +23,8 @@ class Settings:
         references: names of submissions that are compared but never ranked, such as an affine.
         processes: how many submissions are judged at once, each in a process of its own.
         bootstrap: samples for the intervals of ranks.
+        pictures: names of the cases that are drawn, or "all"; none by default.
+        pictures_of: names of the submissions that are drawn; all where empty.
     """
 
     missing: Missing = "worst"
@@ -33,9 +35,11 @@ class Settings:
     references: tuple[str, ...] = ()
     processes: int = 1
     bootstrap: int = 1000
+    pictures: tuple[str, ...] = ()
+    pictures_of: tuple[str, ...] = ()
 
     def judging(self) -> str:
-        """Return what the result of one submission depends on; how it is ranked is no part of it."""
+        """Return what the result of one submission depends on; ranking and pictures are no part of it."""
         return f"missing {self.missing}, mode {self.mode}, split {self.split}, layout {self.layout}"
 
 

@@ -7,7 +7,10 @@ inside their `run`.
 
 import argparse
 import logging
-from collections.abc import Callable, Sequence
+import os
+from collections.abc import Callable, Mapping, Sequence
+from importlib import metadata
+from types import MappingProxyType
 
 from regeval.cli import (
     check_command,
@@ -20,15 +23,19 @@ from regeval.cli import (
 from regeval.cli.verbs import Verbs
 from regtask.untrusted.edge import run_guarded
 
-# One line per verb.
-_ADD_PARSER: tuple[Callable[[Verbs], None], ...] = (
-    check_command.add_parser,
-    compare_command.add_parser,
-    config_command.add_parser,
-    evaluate_command.add_parser,
-    leaderboard_command.add_parser,
-    rank_command.add_parser,
+# Name and parser of each verb.
+VERBS: Mapping[str, Callable[[Verbs], None]] = MappingProxyType(
+    {
+        "check": check_command.add_parser,
+        "compare": compare_command.add_parser,
+        "config": config_command.add_parser,
+        "evaluate": evaluate_command.add_parser,
+        "leaderboard": leaderboard_command.add_parser,
+        "rank": rank_command.add_parser,
+    }
 )
+# Set by the evaluation image, where nothing is installed that would know it.
+_VERSION_VARIABLE = "REGEVAL_VERSION"
 
 
 def main(arguments: Sequence[str] | None = None, **more: object) -> int:
@@ -47,9 +54,20 @@ def main(arguments: Sequence[str] | None = None, **more: object) -> int:
     return run_guarded("regeval", lambda: int(options.run(options)), vars(options).values())
 
 
+def version() -> str:
+    """Return the version of the program; "unknown" where it is neither installed nor in its image."""
+    if stated := os.environ.get(_VERSION_VARIABLE):
+        return stated
+    try:
+        return metadata.version("dinoreg")
+    except metadata.PackageNotFoundError:
+        return "unknown"
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="regeval", description="Judge displacement fields of a challenge.")
+    parser.add_argument("--version", action="version", version=version())
     verbs = parser.add_subparsers(metavar="VERB", required=True)
-    for add_parser in _ADD_PARSER:
+    for add_parser in VERBS.values():
         add_parser(verbs)
     return parser

@@ -2,7 +2,7 @@
 
 Zip phase: the fields lie in /input, or one .zip or .tar.gz with them does. Algorithm phase: predictions.json
 in /input lists jobs and their outputs. The ground truth is a Learn2Reg task, with its configuration where it
-has one. Scores go to /output/metrics.json.
+has one. Scores go to /output/metrics.json. A verb is run instead, if one is given.
 """
 
 import argparse
@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from regeval.cli.command_line import VERBS, version
 from regeval.cli.command_line import main as run_command
 from regeval.inputs.algorithm_phase import PREDICTIONS, gather_fields
 from regeval.inputs.config import read_config
@@ -32,15 +33,18 @@ _ROLES = ("fixed", "moving", "field")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Evaluate what is mounted.
+    """Evaluate what is mounted, or run a verb.
 
     Args:
-        arguments: options of `regeval evaluate`, beside those of the container; None: the process's.
+        arguments: options of `regeval evaluate`, beside those of the container, or a verb with its own; None:
+            the process's.
 
     Returns:
         Exit status of `regeval evaluate`, or of the error that came before it.
     """
     given = sys.argv[1:] if arguments is None else arguments
+    if given and given[0] in VERBS:
+        return run_command(given)
     words = [*shlex.split(os.environ.get(ARGUMENTS_VARIABLE, "")), *given]
     options, others = _parser().parse_known_args(words)
 
@@ -103,9 +107,11 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="regeval",
         description=__doc__,
-        epilog=f"Other options: those of `regeval evaluate`. Those in ${ARGUMENTS_VARIABLE} are read first.",
+        epilog=f"Other options: those of `regeval evaluate`. Those in ${ARGUMENTS_VARIABLE} are read first. "
+        f"Or a verb with its own options: {', '.join(VERBS)}; `rank --help` explains that one.",
         allow_abbrev=False,
     )
+    parser.add_argument("--version", action="version", version=version())
     parser.add_argument("--input", type=Path, default=Path("/input"), metavar="DIR")
     parser.add_argument("--output", type=Path, default=Path("/output"), metavar="DIR")
     parser.add_argument(

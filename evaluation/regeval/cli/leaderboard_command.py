@@ -65,6 +65,21 @@ def add_parser(verbs: Verbs) -> None:
     parser.add_argument(
         "--bootstrap", type=int, default=1000, metavar="N", help="samples for the intervals; 0 for none"
     )
+    parser.add_argument(
+        "--pictures",
+        action="append",
+        default=[],
+        metavar="all|CASE",
+        help="draw this case of every submission, or all cases; may be repeated. Pictures show images and "
+        "labels of the task: do not publish them where these are secret",
+    )
+    parser.add_argument(
+        "--pictures-of",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="draw this submission only; may be repeated",
+    )
     parser.set_defaults(run=run)
 
 
@@ -77,7 +92,7 @@ def run(options: argparse.Namespace) -> int:
     Raises:
         TaskError: a task cannot be used, or the site not be written.
     """
-    from regeval.challenge import Settings, judge_challenge, refuse_unpublished, write_site
+    from regeval.challenge import Settings, draw_pictures, judge_challenge, refuse_unpublished, write_site
     from regeval.ranking import format_leaderboard
 
     settings = Settings(
@@ -89,10 +104,13 @@ def run(options: argparse.Namespace) -> int:
         references=tuple(options.reference),
         processes=options.processes,
         bootstrap=options.bootstrap,
+        pictures=tuple(options.pictures),
+        pictures_of=tuple(options.pictures_of),
     )
     refuse_unpublished(settings)
     tasks = judge_challenge(options.dataset, options.submissions, options.output, settings, _say)
-    ranked = write_site(tasks, options.output, settings)
+    pictures = draw_pictures(tasks, settings, _say)
+    ranked = write_site(tasks, pictures, options.output, settings)
     for task in ranked:
         if task.board is None:
             sys.stdout.write(f"{task.judged.name}: no ranking: {task.problem}\n")

@@ -129,6 +129,9 @@ def test_a_list_and_a_scan_of_both_images(build, said, tmp_path):
     kinds = ["cdx.json", "vulnerabilities.json"]
     assert sorted(path.name for path in folder.iterdir()) == [f"{n}.{k}" for n in names for k in kinds]
     assert "Found 1 known" in said[0]
+    for image in ("a/dinoreg:1", "regeval:1"):
+        assert f"{image}: Debian's packages, and libraries inside Python's, are NOT scanned" in said[0]
+        assert f"with network: grype docker:{image}" in said[0]
     assert build(*call, audit=True, KNOWN="0", FOUND=CLEAN)[0] == 0
 
 

@@ -1,4 +1,4 @@
-"""Imports go down: metrics < inputs < scoring < checking, ranking < challenge < cli; never in a circle."""
+"""Imports go down: metrics < inputs < scoring < checking, ranking, pictures < challenge < cli; no circles."""
 
 from pathlib import Path
 
@@ -6,8 +6,17 @@ import pytest
 from import_graph import circle, graph
 
 PACKAGE = Path(__file__).resolve().parents[3] / "evaluation" / "regeval"
-# Each folder may import those before it; checking and ranking stand side by side.
-HEIGHTS = {"metrics": 0, "inputs": 1, "scoring": 2, "checking": 3, "ranking": 3, "challenge": 4, "cli": 5}
+# Each folder may import those before it; checking, ranking and pictures stand side by side.
+HEIGHTS = {
+    "metrics": 0,
+    "inputs": 1,
+    "scoring": 2,
+    "checking": 3,
+    "ranking": 3,
+    "pictures": 3,
+    "challenge": 4,
+    "cli": 5,
+}
 OTHERS = {"dinoreg", "torch"}
 
 

@@ -10,6 +10,7 @@ import os
 import sys
 from collections.abc import Sequence
 from functools import partial
+from importlib import metadata
 from pathlib import Path
 
 from dinoreg.cli import main as command
@@ -39,6 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = container_parser(__doc__, f"{_CALLERS}Verbs: {', '.join(command.VERBS)}. ")
+    parser.add_argument("--version", action="version", version=metadata.version("dinoreg"))
     parser.add_argument(
         "paths",
         nargs="*",

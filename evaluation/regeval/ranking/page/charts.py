@@ -4,8 +4,6 @@ Only numbers are computed here. Names go into the page through the template, whi
 """
 
 import math
-import re
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,7 +16,6 @@ ROW = 26.0
 NAME_WIDTH = 136.0
 PLOT_WIDTH = 300.0
 _AXIS = 22.0
-_CELL = (13.0, 40.0)
 _MAX_NAME = 17
 
 
@@ -57,37 +54,6 @@ class BoxPlot:
 
 
 @dataclass(frozen=True, slots=True)
-class Cell:
-    """One run on one case: place, strength of the colour from 0 (worst) to 1 (best), None without number.
-
-    `stand_in` marks a case that was scored without a field.
-    """
-
-    x: float
-    y: float
-    strength: float | None
-    text: str
-    tip: str
-    stand_in: bool
-
-
-@dataclass(frozen=True, slots=True)
-class HeatMap:
-    """All runs and cases on one metric."""
-
-    title: str
-    higher_is_better: bool
-    cell: float
-    rows: tuple[tuple[float, str], ...]
-    columns: tuple[tuple[float, str], ...]
-    cells: tuple[Cell, ...]
-    width: float
-    height: float
-    head: float
-    shows_text: bool
-
-
-@dataclass(frozen=True, slots=True)
 class Interval:
     """Rank of one run and between which ranks it lies."""
 
@@ -102,11 +68,6 @@ class Interval:
 def box_plots(board: Leaderboard) -> list[BoxPlot]:
     """Return one chart per metric."""
     return [_box_plot(board, number, metric) for number, metric in enumerate(board.results.metrics)]
-
-
-def heat_maps(board: Leaderboard) -> list[HeatMap]:
-    """Return one chart per metric."""
-    return [_heat_map(board, number, metric) for number, metric in enumerate(board.results.metrics)]
 
 
 def rank_intervals(board: Leaderboard) -> list[Interval]:
@@ -138,18 +99,6 @@ def short_name(name: str) -> str:
     return name if len(name) <= _MAX_NAME else name[: _MAX_NAME - 1] + "…"
 
 
-def short_cases(cases: Sequence[str]) -> list[str]:
-    """Return the shortest form of the case names that still tells them apart."""
-    parts = [re.fullmatch(r"(\d+)_(\d+)<--(\d+)_(\d+)", case) for case in cases]
-    matches = [match for match in parts if match]
-    if len(matches) == len(cases):
-        for form in (r"\1", r"\1←\3", r"\1_\2←\3_\4"):
-            names = [match.expand(form) for match in matches]
-            if len(set(names)) == len(names):
-                return names
-    return [short_name(case) for case in cases]
-
-
 def number_text(value: float) -> str:
     """Return a number as the page prints it."""
     if not math.isfinite(value):
@@ -158,7 +107,7 @@ def number_text(value: float) -> str:
     return f"{value:.{digits}f}"
 
 
-def _rows(board: Leaderboard, number: int) -> list[tuple[str, NDArray[np.float64]]]:
+def rows_of(board: Leaderboard, number: int) -> list[tuple[str, NDArray[np.float64]]]:
     """Return name and values of each run on one metric, in the order of the leaderboard."""
     index = {run: row for row, run in enumerate(board.results.runs)}
     return [(one.run, board.results.values[number, index[one.run]]) for one in board.standings]
@@ -170,7 +119,7 @@ def _box_plot(board: Leaderboard, number: int, metric: Metric) -> BoxPlot:
     ticks = ticks_over(float(finite.min()), float(finite.max())) if finite.size else [0.0, 1.0]
     scale = PLOT_WIDTH / (ticks[-1] - ticks[0])
     boxes = []
-    for row, (run, of_run) in enumerate(_rows(board, number)):
+    for row, (run, of_run) in enumerate(rows_of(board, number)):
         there = np.isfinite(of_run)
         if not there.any():
             of_run = np.full_like(of_run, ticks[0])
@@ -182,7 +131,7 @@ def _box_plot(board: Leaderboard, number: int, metric: Metric) -> BoxPlot:
         points = tuple(
             (
                 round(NAME_WIDTH + (float(value) - ticks[0]) * scale, 1),
-                f"{case}: {number_text(float(value))}{_note(board, run, case)}",
+                f"{case}: {number_text(float(value))}{note_on(board, run, case)}",
             )
             for value, case, good in zip(of_run, board.results.cases, there, strict=True)
             if good
@@ -196,47 +145,10 @@ def _box_plot(board: Leaderboard, number: int, metric: Metric) -> BoxPlot:
     return BoxPlot(axis, metric.higher_is_better, tuple(boxes), ROW * len(boxes) + _AXIS)
 
 
-def _heat_map(board: Leaderboard, number: int, metric: Metric) -> HeatMap:
-    names = short_cases(board.results.cases)
-    cell = round(float(np.clip(620 / len(names), *_CELL)), 1)
-    head = 12 + 5.2 * max(map(len, names))
-    values = board.results.values[number]
-    # Ranked, not proportional: one lost organ must not make all other cells look alike.
-    known = np.sort(values[np.isfinite(values)])
-    rows, cells = [], []
-    for row, (run, of_run) in enumerate(_rows(board, number)):
-        rows.append((head + ROW * (row + 0.5), run))
-        for column, (value, case) in enumerate(zip(of_run.tolist(), board.results.cases, strict=True)):
-            text = number_text(value)
-            place = (round(NAME_WIDTH + column * cell, 1), round(head + row * ROW, 1))
-            strength = _strength(value, known, metric) if math.isfinite(value) else None
-            note = _note(board, run, case)
-            cells.append(Cell(*place, strength, text, f"{run}, {case}: {text}{note}", bool(note)))
-    columns = tuple((NAME_WIDTH + (column + 0.5) * cell, name) for column, name in enumerate(names))
-    return HeatMap(
-        title=metric.name,
-        higher_is_better=metric.higher_is_better,
-        cell=cell,
-        rows=tuple(rows),
-        columns=columns,
-        cells=tuple(cells),
-        width=NAME_WIDTH + cell * len(names) + 4,
-        height=head + ROW * len(rows) + 4,
-        head=head,
-        shows_text=cell >= 30,
-    )
-
-
-def _note(board: Leaderboard, run: str, case: str) -> str:
+def note_on(board: Leaderboard, run: str, case: str) -> str:
     """Say that a case was scored without a field, if it was."""
     why = board.results.stand_ins.get(run, {}).get(case)
     return "" if why is None else f" (no usable field, scored as {board.results.missing})"
-
-
-def _strength(value: float, known: NDArray[np.float64], metric: Metric) -> float:
-    below = (np.searchsorted(known, value, "left") + np.searchsorted(known, value, "right")) / 2
-    share = float(below / len(known))
-    return share if metric.higher_is_better else 1 - share
 
 
 def ticks_over(low: float, high: float) -> list[float]:

@@ -18,11 +18,13 @@ class Cell:
         mean: over all cases that have a number; nan without.
         cases: JSON, a value per case, null without.
         labels: JSON, per case a value per label of the metric; empty where it has no labels.
+        without: how many cases have no number.
     """
 
     mean: float
     cases: str
     labels: str
+    without: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +56,7 @@ def closer(board: Leaderboard) -> Closer:
                 "" if by_label is None else _json([_plain(of) for of in by_label[place[one.run]].tolist()])
             )
             cases = _json(_plain(results.values[number, place[one.run]].tolist()))
-            cells.append(Cell(one.means[metric.name], cases, labels))
+            cells.append(Cell(one.means[metric.name], cases, labels, one.without_number[metric.name]))
         rows[one.run] = tuple(cells)
     return Closer(
         tuple(dict.fromkeys(label for labels in own for label in labels)),

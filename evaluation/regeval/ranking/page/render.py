@@ -10,6 +10,7 @@ from typing import Any
 from regeval.ranking.leaderboard import Leaderboard
 from regeval.ranking.page import charts
 from regeval.ranking.page.closer import closer
+from regeval.ranking.page.heat_maps import Pictures, heat_maps
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,22 +22,26 @@ class Beside:
         unscored: submissions that were not scored, and why.
         up: address of the overview.
         still: runs that move nothing.
+        pictures: run -> case -> address of the picture of what its field did.
     """
 
     links: Mapping[str, str] = field(default_factory=dict)
     unscored: Sequence[tuple[str, str]] = ()
     up: str = ""
     still: Collection[str] = ()
+    pictures: Pictures = field(default_factory=dict)
 
 
 def render_page(board: Leaderboard, beside: Beside | None = None) -> str:
     """Return the page."""
+    beside = beside or Beside()
     return fill(
         _text("board.html.jinja"),
+        scripts=("page.js", "closer.js", *(["pictures.js"] if beside.pictures else [])),
         board=board,
-        beside=beside or Beside(),
+        beside=beside,
         boxes=charts.box_plots(board),
-        heat_maps=charts.heat_maps(board),
+        heat_maps=heat_maps(board, beside.pictures),
         intervals=charts.rank_intervals(board),
         rank_axis=charts.rank_axis(board),
         beaten=_beaten(board),
@@ -48,17 +53,26 @@ def render_page(board: Leaderboard, beside: Beside | None = None) -> str:
     )
 
 
-def fill(template: str, **values: Any) -> str:
-    """Return a page from its template, with the style sheet and the script that all pages share.
+def fill(template: str, scripts: Sequence[str] = ("page.js",), **values: Any) -> str:
+    """Return a page from its template, with the style sheet that all pages share, and one script.
 
     Names of runs, tasks and metrics are text to the template engine and therefore escaped. The page's own
     policy admits its one script and style sheet by their hashes and no connection at all.
+
+    Args:
+        template: of the page.
+        scripts: files of the script, in order.
+        values: what the template names.
     """
     import jinja2
 
-    style, script = _text("page.css"), _text("page.js")
+    style, script = _text("page.css"), "\n".join(map(_text, scripts))
     environment = jinja2.Environment(
-        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        loader=jinja2.FunctionLoader(_text),  # the parts that a template includes
     )
     page: str = environment.from_string(template).render(
         style=_Trusted(style),

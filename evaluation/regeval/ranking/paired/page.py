@@ -6,7 +6,8 @@ from importlib import resources
 import numpy as np
 
 from regeval.ranking.page import fill
-from regeval.ranking.page.charts import NAME_WIDTH, PLOT_WIDTH, Axis, number_text, short_cases, ticks_over
+from regeval.ranking.page.charts import NAME_WIDTH, PLOT_WIDTH, Axis, number_text, ticks_over
+from regeval.ranking.page.heat_maps import short_cases
 from regeval.ranking.paired.compare_two import Comparison, Difference
 from regeval.ranking.paired.text import p_text, title, verdict
 

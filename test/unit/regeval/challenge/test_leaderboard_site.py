@@ -64,6 +64,7 @@ def test_each_team_is_told_what_to_do(challenge, task):
     assert "Not scored: no usable field at all" in pickled
     assert "real numbers" in pickled
     assert "What to put right" not in pickled
+    assert "<b>not a field</b> (4 times)" in pickled  # once for each file, whoever found it
     assert "compared with the teams, never ranked" in challenge.page(task, "affine")
 
 

@@ -2,6 +2,7 @@
 
 import json
 import zipfile
+from importlib import metadata
 
 import numpy as np
 import pytest
@@ -174,3 +175,31 @@ def test_a_task_without_configuration(evaluate, fields, tmp_path):
 def test_faulty_socket(evaluate, fields, tmp_path, word):
     (tmp_path / "input" / "predictions.json").write_text("[]")
     assert evaluate(fields, "--socket", word)[0] == 3
+
+
+def test_a_verb_is_run_as_it_is(capsys, monkeypatch):
+    monkeypatch.setenv("REGEVAL_ARGUMENTS", "--mode l2r")  # meant for evaluations
+    with pytest.raises(SystemExit) as ended:
+        main(["rank", "--help"])
+    assert ended.value.code == 0
+    assert "usage: regeval rank" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("entry", [main, cli.main])
+def test_the_version_is_that_of_the_image(entry, capsys, monkeypatch):
+    monkeypatch.setenv("REGEVAL_VERSION", "1.2.3")
+    with pytest.raises(SystemExit) as ended:
+        entry(["--version"])
+    assert (ended.value.code, capsys.readouterr().out) == (0, "1.2.3\n")
+    monkeypatch.delenv("REGEVAL_VERSION")
+    with pytest.raises(SystemExit):
+        entry(["--version"])
+    assert capsys.readouterr().out.strip() == metadata.version("dinoreg")
+
+    def unknown(name):
+        raise metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(metadata, "version", unknown)
+    with pytest.raises(SystemExit):
+        entry(["--version"])
+    assert capsys.readouterr().out == "unknown\n"

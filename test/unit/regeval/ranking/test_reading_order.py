@@ -64,12 +64,18 @@ def test_a_reference_takes_no_rank(rank, metrics_file, tmp_path):
 
 
 def test_the_identity_is_known_by_its_numbers():
-    still = Run("identity", "task", "l2r", None, {"a": {"DSC": 0.5, "HD95": math.nan}}, {})
+    still = Run(
+        "identity", "task", "l2r", None, {"a": {"DSC": 0.5, "HD95": math.nan, "LogJacDetStd": 0.0}}, {}
+    )
     assert replace(still, name="x", reference=still).is_identity()
     assert not replace(
         still, name="x", scores={"a": {"DSC": 0.6, "HD95": 1.0}}, reference=still
     ).is_identity()
     assert not still.is_identity()
+    rounded = {case: {name: value + 4e-16 for name, value in of.items()} for case, of in still.scores.items()}
+    assert replace(still, name="x", scores=rounded, reference=still).is_identity()
+    moved = {case: {name: value + 1e-6 for name, value in of.items()} for case, of in still.scores.items()}
+    assert not replace(still, name="x", scores=moved, reference=still).is_identity()
 
 
 @pytest.mark.parametrize(("mode", "unit"), [("l2r", "voxels"), ("strict", "mm")])
