@@ -8,6 +8,7 @@ inside their `run`.
 import argparse
 import logging
 from collections.abc import Callable, Sequence
+from importlib import metadata
 
 from regeval.cli import (
     check_command,
@@ -49,7 +50,16 @@ def main(arguments: Sequence[str] | None = None, **more: object) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="regeval", description="Judge displacement fields of a challenge.")
+    parser.add_argument("--version", action="version", version=_version())
     verbs = parser.add_subparsers(metavar="VERB", required=True)
     for add_parser in _ADD_PARSER:
         add_parser(verbs)
     return parser
+
+
+def _version() -> str:
+    """The version of the distribution that regeval is part of; its image has the modules alone."""
+    try:
+        return metadata.version("dinoreg")
+    except metadata.PackageNotFoundError:
+        return "regeval, not installed as a package"
