@@ -132,10 +132,12 @@ class Result:
         stored = None if labels is None else read_label_map(labels)[0]
         shown = show_result(
             self,
-            labels=None if stored is None else (stored, self.apply(stored, labels=True)),
+            labels={} if stored is None else {"": (stored, self.apply(stored, labels=True))},
             fixed_labels=None if fixed_labels is None else read_label_map(fixed_labels)[0],
             label_names=label_names,
-            points=None if points is None else points_of(self, points),
+            points=points_of(
+                {} if points is None else {"": points}, self.transform, self.fixed.grid, self.moving.grid
+            ),
         )
         view(shown, None if path is None else Path(path))
 
