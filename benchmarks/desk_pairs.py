@@ -110,8 +110,8 @@ class KnownMap:
         return pushed
 
 
-def desk_pairs(native: Path) -> Iterator[DeskPair]:
-    """Yield every pair, the small ones first."""
+def desk_pairs(native: Path, *, large: bool = True) -> Iterator[DeskPair]:
+    """Yield every pair, the small ones first and, where it is wanted, a large one at the end."""
     thorax, abdomen = (
         Volume.read(native / f"ct_{name}.nii.gz") for name in ("thorax_crop_1p5mm", "abdomen_3mm")
     )
@@ -137,14 +137,16 @@ def desk_pairs(native: Path) -> Iterator[DeskPair]:
         yield made(
             "brain MR", f"{fixed}, {moving}", here, there, seed, breath_mm=0.0, spacing=(1.0, 1.0, 5.0)
         )
+    if not large:
+        return
     fine = Grid(
         (512, 512, 120), framed(abdomen.grid, (0.8, 0.8, 2.5), (512, 512, 120), np.diag((-1.0, -1.0, 1.0)))
     )
-    large = Volume(sampled(abdomen, fine, lambda points: points), fine)
+    whole = Volume(sampled(abdomen, fine, lambda points: points), fine)
     yield made(
         "512 x 512 x 120 CT",
         "0",
-        large,
+        whole,
         abdomen,
         5,
         breath_mm=18.0,
