@@ -47,7 +47,7 @@ def test_a_part_of_the_body_is_judged_by_what_it_shows():
     for pair in ((seen(), part), (part, seen())):
         evidence = gather_linear_evidence(*pair, SPACING)
         assert evidence.covered > 0.95
-        assert judge_linear(evidence).grade == "good"
+        assert evidence.apart < 0.75  # features beside the cut differ
 
 
 def test_a_body_that_slides_along_itself_is_not_good(rng):
