@@ -24,7 +24,7 @@ class StageResult:
     """What a stage gives.
 
     Attributes:
-        deformation: on the lattice of the stage.
+        deformation: on the lattice of the stage, or on a finer one.
         facts: a frozen dataclass of what it found, for the report; None where there is nothing to say.
     """
 
@@ -41,7 +41,7 @@ class Stage(Protocol):
 
     @property
     def lattice(self) -> Lattice:
-        """Where it takes its start and gives its result."""
+        """Where it takes its start."""
 
     @property
     def safe(self) -> bool:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from dinoreg.encoders.pair import PairFeatures
 from dinoreg.guard.verdict import Verdict, gather_evidence, judge
-from dinoreg.optimise.agreement import explained_by
+from dinoreg.optimise.intensities.agreement import explained_by
 from dinoreg.space.deformation import Deformation
 from dinoreg.space.features import Features
 from dinoreg.space.lattice import Lattice

@@ -12,9 +12,9 @@ from torch import Tensor
 
 from dinoreg.encoders.pair import PairFeatures
 from dinoreg.facts import INLINE
-from dinoreg.optimise.agreement import AgreementFacts, weigh_intensities
 from dinoreg.optimise.cost_volume import make_cost_volume
 from dinoreg.optimise.coupled_convex import solve_coupled_convex
+from dinoreg.optimise.intensities.agreement import AgreementFacts, weigh_intensities
 from dinoreg.runtime import check_memory
 from dinoreg.settings.config import Discrete
 from dinoreg.space.compose import compose, symmetrise

@@ -10,10 +10,10 @@ from torch import Tensor
 from dinoreg.encoders.pair import PairFeatures
 from dinoreg.facts import INLINE
 from dinoreg.optimise.adam import refine_adam
-from dinoreg.optimise.agreement import AgreementFacts, weigh_intensities
 from dinoreg.optimise.blocks.room import RoomFacts, find_room
 from dinoreg.optimise.blocks.terms import lcc_by_blocks, ssd_by_blocks
 from dinoreg.optimise.data_term import DataTerm
+from dinoreg.optimise.intensities.agreement import AgreementFacts, weigh_intensities
 from dinoreg.optimise.parameterise import SmoothedDense
 from dinoreg.runtime import free_memory
 from dinoreg.settings.config import Adam

@@ -12,6 +12,7 @@ from dinoreg.guard.judged import Judged
 from dinoreg.optimise.discrete import ConvexSearch
 from dinoreg.optimise.free_form import FreeForm
 from dinoreg.optimise.instance import InstanceOptimisation
+from dinoreg.optimise.intensities.detail import DetailOptimisation
 from dinoreg.optimise.published import PublishedOptimisation, PublishedSearch
 from dinoreg.settings.config import (
     Adam,
@@ -50,6 +51,7 @@ class Plan:
         finest: where the features are kept.
         start: the start steps.
         correct: the discrete and the Adam stages.
+        detail: the last one on finer cells; None where there is none, or no finer cells.
         free: the free-form stages.
         judged: how the result is judged; None where no features are compared.
     """
@@ -58,6 +60,7 @@ class Plan:
     finest: Lattice
     start: tuple[Stage, ...]
     correct: tuple[Stage, ...]
+    detail: DetailOptimisation | None
     free: tuple[Stage, ...]
     judged: Judged | None
 
@@ -68,9 +71,8 @@ class Plan:
 
     def as_dict(self) -> dict[str, Any]:
         """Return the plan as plain JSON values: every number that the settings do not state themselves."""
-        stages = [
-            {"name": stage.name, **_numbers(stage)} for stage in (*self.start, *self.correct, *self.free)
-        ]
+        every = (*self.start, *self.correct, self.detail, *self.free)
+        stages = [{"name": stage.name, **_numbers(stage)} for stage in every if stage is not None]
         values: dict[str, Any] = plain({"frame": self.frame, "finest": self.finest, "stages": stages})
         return values
 
@@ -120,6 +122,7 @@ def make_plan(
         finest=frame.lattice(finest.stride),
         start=tuple(plan_start(one, frame.lattice(stride(one)), frame) for one in config.start),
         correct=tuple(correct),
+        detail=DetailOptimisation.planned(config, frame, frame.lattice(finest.stride)),
         free=tuple(FreeForm(one, frame.lattice(stride(one)), one.control_mm * scale) for one in config.ffd),
         judged=_judged(config, frame, stride, finest),
     )
@@ -130,6 +133,8 @@ def coarser_stage(stage: Stage, frame: Frame, config: Config) -> Stage | None:
 
     None where hardly any cells would be left, and for published numerics, which are compared with others'.
     """
+    if isinstance(stage, DetailOptimisation):
+        return stage.coarser(frame)
     settings: Any = stage.settings  # type: ignore[attr-defined]
     lattice = frame.lattice(_widen(stage.lattice, 2).stride)
     counts = [n for n in lattice.shape if n > 1]

@@ -25,19 +25,12 @@ from dinoreg.pipeline.ensemble import EncodedPair, EncodingFacts, average_over_b
 from dinoreg.pipeline.plan import Plan, coarser_stage, make_plan
 from dinoreg.preprocess.pair import ImagePair
 from dinoreg.preprocess.prepare import PreparedImage, on_working_grid, prepare_scan
-from dinoreg.runtime import settle_vector_math
+from dinoreg.runtime import ask_for_large_pages, settle_vector_math
 from dinoreg.settings.config import Config
 from dinoreg.space.deformation import Deformation
 from dinoreg.space.orientation import RAS, orientation_of
 from dinoreg.space.working import working_grid
-from dinoreg.stage import (
-    MakeField,
-    OnStage,
-    Stage,
-    StageClock,
-    StageReport,
-    StageResult,
-)
+from dinoreg.stage import MakeField, OnStage, Stage, StageClock, StageReport, StageResult
 from dinoreg.start.slice_matching import SliceMatch
 from dinoreg.start.slices import SlicesFacts
 from dinoreg.step_down import here_or_on_the_host, until_it_fits
@@ -108,7 +101,6 @@ def register(
         NumericalError: the displacement is not finite.
     """
     pair.check()
-
     grid = pair.fixed.grid
     return register_prepared(
         prepare_scan(pair.fixed, config.preprocess),
@@ -145,6 +137,7 @@ def register_prepared(
         pool: as in `register`.
         on_stage: as in `register`.
     """
+    ask_for_large_pages()
     settle_vector_math()
     clock = StageClock(device, on_stage)
     way = WayBack()
@@ -160,9 +153,8 @@ def register_prepared(
         spacing_mm, orientation = image.spacing_mm, RAS
     sources = pool or EncoderPool(device)
     result = _register_on_grid(fixed, moving, spacing_mm, orientation, config, sources, clock, way)
-    if way.linear is None or result.deformed:
-        return result
-    return replace(result, verdict=judge_map(fixed, moving, spacing_mm))
+    linear = way.linear is not None and not result.deformed
+    return replace(result, verdict=judge_map(fixed, moving, spacing_mm)) if linear else result
 
 
 def _register_on_grid(
@@ -211,6 +203,10 @@ def _register_on_grid(
     if plan.compares_features:
         evidence = features.evidence
         state = average_over_blocks(features, lambda alone: course.run(plan.correct, state, alone))
+        if plan.detail:
+            images = cut_images(fixed, moving, plan.frame, masked=config.masked, device=device)
+            state = course.run((plan.detail,), state, replace(features, images=images))
+            del images
         if plan.judged:
             on, kept = (plan.frame, plan.finest), config.masked
             seen, there = (intensities_on(i, *on, masked=kept, device=device) for i in (fixed, moving))

@@ -20,12 +20,19 @@ from dinoreg.settings.encoders import (
     Sam,
     TokenSettings,
 )
-from dinoreg.settings.idle import changed, idle_of_encoders, idle_of_linear, idle_of_stages
+from dinoreg.settings.idle import (
+    changed,
+    idle_of_detail,
+    idle_of_encoders,
+    idle_of_linear,
+    idle_of_stages,
+)
 from dinoreg.settings.stages import (
     Adam,
     AdamStage,
     AffineStart,
     CentresStart,
+    Detail,
     Discrete,
     DiscreteStage,
     Ffd,
@@ -44,6 +51,7 @@ __all__ = [
     "CentresStart",
     "Config",
     "Count",
+    "Detail",
     "Dino3d",
     "Dinov2",
     "Dinov3",
@@ -146,6 +154,7 @@ class Config(Settings):
     start: tuple[Start, ...] = ()
     discrete: tuple[DiscreteStage, ...] = ()
     adam: tuple[AdamStage, ...] = ()
+    detail: Detail | None = None
     ffd: tuple[Ffd, ...] = ()
     guard: Guard = Guard()
     output: Output = Output()
@@ -185,6 +194,7 @@ class Config(Settings):
         idle = [
             *idle_of_stages(self.start, self.adam, self.ffd),
             *idle_of_linear(self.linear),
+            *idle_of_detail(self.detail),
             *idle_of_encoders(self.features.encoders, compared=compared),
         ]
         if not self.preprocess.normalise:
@@ -210,10 +220,12 @@ class Config(Settings):
         if self.features.intensities != "measured":
             if any(stage.trusted_regularity_weight is not None for stage in own):
                 raise ValueError("trusted_regularity_weight takes features.intensities measured")
+            if self.detail is not None:
+                raise ValueError("detail takes features.intensities measured")
             return self
         count = sum(isinstance(encoder, Intensity) for encoder in self.features.encoders)
-        if self.features.ensemble == "average" or count != 1:
-            raise ValueError("measured intensities take one encoder intensity, concatenated")
+        if self.features.ensemble == "average" or count != 1 or len(self.features.encoders) < 2:
+            raise ValueError("measured intensities take one encoder intensity, concatenated with others")
         if any(stage.weights for stage in own):
             raise ValueError("weights of an adam stage: expected none, they follow from measured intensities")
         return self

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from dinoreg.settings.base import Settings
 from dinoreg.settings.encoders import Encoder, TokenSettings
-from dinoreg.settings.stages import Adam, AdamStage, Ffd, Linear, SlicesStart, Start
+from dinoreg.settings.stages import Adam, AdamStage, Detail, Ffd, Linear, SlicesStart, Start
 
 # Of a token encoder: what a free-form stage, which encodes whole images as they are, has no use for.
 _OF_VOLUMES = (
@@ -48,6 +48,12 @@ def idle_of_stages(start: Sequence[Start], adam: Sequence[AdamStage], ffd: Seque
     for n, free in enumerate(ffd):
         if free.alpha == 0:
             yield from changed(free, f"ffd.{n}", ("distance", "order", "feature_grid"))
+
+
+def idle_of_detail(detail: Detail | None) -> Iterator[str]:
+    """Yield settings of the last optimisation that do not count without smoothing."""
+    if detail is not None and detail.smoothing_repeats == 0:
+        yield from changed(detail, "detail", ("smoothing_width",))
 
 
 def idle_of_linear(linear: Linear | None) -> Iterator[str]:

@@ -127,6 +127,27 @@ class Adam(Settings):
         return self
 
 
+class Detail(Settings):
+    """A last optimisation at the resolution of the images, by their intensities beside the other features.
+
+    Only where features.intensities is "measured" and found them to agree; on cells of single voxels.
+    """
+
+    iterations: Count = 12
+    learning_rate: Annotated[float, Field(gt=0, le=1e30)] = 0.5  # voxels
+    regularity_weight: Annotated[float, Field(ge=0)] = 1.0  # of the diffusion term
+    smoothing_width: Annotated[int, Field(ge=1, le=31)] = 3  # voxels, odd
+    smoothing_repeats: Annotated[int, Field(ge=0, le=20)] = 3  # box filters in turn
+    # Trust in the intensities, 0 to 2, from which on the stage is run.
+    least_trust: Annotated[float, Field(ge=0, le=2)] = 1.0
+
+    @model_validator(mode="after")
+    def _odd_window(self) -> Detail:
+        if self.smoothing_width % 2 == 0:
+            raise ValueError(f"smoothing_width must be odd, got {self.smoothing_width}")
+        return self
+
+
 class PublishedDiscrete(Settings):
     """The discrete stage with the numerics of ConvexAdam's public code, for comparison only."""
 

@@ -65,7 +65,7 @@ ELSEWHERE = {
     ("to the device", "guard/verdict.py gather_evidence"),
     ("answer", "guard/verdict.py gather_evidence"),
     ("to the host", "linear/move.py linear_part"),
-    ("answer", "optimise/agreement.py measure_agreement"),
+    ("answer", "optimise/intensities/agreement.py measure_agreement"),
     ("to the device", "optimise/bspline.py __init__"),
     ("answer", "optimise/discrete.py search_convex"),
     ("to the device", "optimise/free_form.py run_ffd"),

@@ -76,6 +76,7 @@ def compile_kernels() -> dict[str, int]:
 
     from dinoreg.space.kernels import cpu as _cpu_kernels
     from dinoreg.space.kernels import histogram as _histogram_kernels
+    from dinoreg.space.kernels import lines as _line_kernels
     from dinoreg.space.sampling import sample_linear, squared_difference
 
     for shape in ((4, 5), (4, 5, 6)):
@@ -88,9 +89,13 @@ def compile_kernels() -> dict[str, int]:
     histograms, gradients = np.zeros((1, 4, 4), np.float32), np.zeros((1, 3, 4))
     _histogram_kernels.joint_histogram(points, values, image, matrix, histograms, values.copy(), points)
     _histogram_kernels.score_gradient(points, values, values, points, table, gradients)
+    first, taps = np.zeros(4, np.int64), np.ones((4, 2), np.float32)
+    _line_kernels.filter_lines(image, first, taps, image.copy()[:, :4])
+    _line_kernels.filter_last_axis(table, first, taps, table.copy())
     kernels = {
         _cpu_kernels: ("sample", "sample_position_gradient", "squared_difference"),
         _histogram_kernels: ("joint_histogram", "score_gradient"),
+        _line_kernels: ("filter_lines", "filter_last_axis"),
     }
     return {
         name: sum(getattr(module, name).stats.cache_misses.values())

@@ -4,7 +4,7 @@ import torch
 from core_reference import smooth_noise
 
 from dinoreg.encoders.pair import intensities_on
-from dinoreg.optimise.agreement import explained_by, measure_agreement
+from dinoreg.optimise.intensities.agreement import explained_by, measure_agreement
 from dinoreg.preprocess.prepare import PreparedImage
 from dinoreg.space.frame import Frame
 

@@ -4,8 +4,8 @@ import pytest
 from core_checks import light_config
 
 from dinoreg.errors import ConfigError
-from dinoreg.optimise.agreement import AgreementFacts
 from dinoreg.optimise.instance import InstanceOptimisation
+from dinoreg.optimise.intensities.agreement import AgreementFacts
 from dinoreg.settings.config import Adam
 from dinoreg.settings.load import load_preset
 from dinoreg.space.lattice import Lattice

@@ -40,6 +40,7 @@ PUBLISHED = {
     "discrete": [{"kind": "published", "cell_mm": 2.0, "radius_mm": 4.0}],
     "adam": [{"kind": "published", "cell_mm": 2.0, "iterations": 6}],
 }
+MEASURED = BASE | {"features": {"cell_mm": 8.0, "intensities": "measured", "encoders": BOTH}}
 
 
 def starting(**step):
@@ -81,6 +82,7 @@ WALK = {
             "start": [{"kind": "centres"}],
             "discrete": [],
             "adam": [],
+            "detail": ({"least_trust": 0.0}, {"features": MEASURED["features"]}),
             "ffd": FREE["ffd"],
             "linear": {},
             "guard": ({"max_folding_percent": 100.0}, {"adam.0.learning_rate": 30.0}),
@@ -214,6 +216,18 @@ WALK = {
             "lcc_window": (5, {"adam.0.similarity": "lcc"}),
             "stop_below": (1.0, {"adam.0.iterations": 30}),
             "weights": ([1.0, 3.0], {"features.encoders": BOTH}),
+        },
+    ),
+    stages.Detail: (
+        "detail",
+        MEASURED | {"detail": {"least_trust": 0.0, "learning_rate": 0.3}},
+        {
+            "iterations": 3,
+            "learning_rate": 0.1,
+            "regularity_weight": 5.0,
+            "smoothing_width": 5,
+            "smoothing_repeats": 1,
+            "least_trust": 2.0,
         },
     ),
     stages.PublishedDiscrete: (

@@ -22,6 +22,15 @@ _MOST = 2.0
 
 
 @dataclass(frozen=True, slots=True)
+class AgreementFacts:
+    """How the intensities of moving relate to those of fixed; see `Agreement`."""
+
+    intensities_explained: float
+    intensities_correlation: float
+    intensity_trust: float
+
+
+@dataclass(frozen=True, slots=True)
 class Agreement:
     """How the intensities of moving relate to those of fixed.
 
@@ -39,6 +48,11 @@ class Agreement:
     trust: float
     at: Tensor
     becomes: Tensor
+
+    @property
+    def facts(self) -> AgreementFacts:
+        """For the report."""
+        return AgreementFacts(round(self.explained, 4), round(self.correlation, 4), round(self.trust, 4))
 
     def map(self, moving: Tensor) -> Tensor:
         """Turn intensities of moving into those of fixed, linear between the known ones."""
@@ -85,13 +99,25 @@ def measure_agreement(
     )
 
 
-@dataclass(frozen=True, slots=True)
-class AgreementFacts:
-    """How the intensities of moving relate to those of fixed; see `Agreement`."""
+def compare_intensities(pair: FeaturePair, displacement: Float[Tensor, "rank *s"]) -> Agreement:
+    """Measure how the intensities among the features of a pair correspond.
 
-    intensities_explained: float
-    intensities_correlation: float
-    intensity_trust: float
+    Args:
+        pair: features on a lattice, of which one channel is `intensity`.
+        displacement: (rank, *S) cells, of the stages so far.
+    """
+    channel = _channel_of_intensity(pair)
+    warped = warp_features(replace(pair.moving, values=pair.moving.values[channel]), displacement)
+    weight = pair.fixed.weight * warped.weight
+    return measure_agreement(pair.fixed.values[channel][0], warped.values[0], weight[0])
+
+
+def with_intensities_of_fixed(pair: FeaturePair, found: Agreement) -> FeaturePair:
+    """Turn the intensities of moving into those that they correspond to in fixed."""
+    channel = _channel_of_intensity(pair)
+    values = pair.moving.values.clone()
+    values[channel] = found.map(values[channel])
+    return replace(pair, moving=replace(pair.moving, values=values))
 
 
 def weigh_intensities(
@@ -100,23 +126,19 @@ def weigh_intensities(
     """Give the channel of intensities the weight that the images show it to deserve.
 
     Args:
-        pair: concatenated features on a lattice, of which one channel is `intensity`.
+        pair: concatenated features on a lattice, of which one channel is `intensity` and others are not.
         displacement: (rank, *S) cells, of the stages so far.
     """
+    found = compare_intensities(pair, displacement)
+    weights = [found.trust if part.encoder == "intensity" else 1.0 for part in pair.parts]
+    mapped = with_intensities_of_fixed(pair, found) if found.trust else pair
+    return mapped.on(pair.fixed.lattice, weights), found.facts
+
+
+def _channel_of_intensity(pair: FeaturePair) -> slice:
     number = next(n for n, part in enumerate(pair.parts) if part.encoder == "intensity")
     channel = sum(part.channels for part in pair.parts[:number])
-    fixed, moving = pair.fixed.values[channel], pair.moving.values[channel]
-    only = replace(pair.moving, values=pair.moving.values[channel : channel + 1])
-    warped = warp_features(only, displacement)
-    found = measure_agreement(fixed, warped.values[0], (pair.fixed.weight * warped.weight)[0])
-    facts = AgreementFacts(round(found.explained, 4), round(found.correlation, 4), round(found.trust, 4))
-    weights = [found.trust if n == number else 1.0 for n in range(len(pair.parts))]
-    if found.trust == 0:
-        return pair.on(pair.fixed.lattice, weights), facts
-    values = pair.moving.values.clone()
-    values[channel] = found.map(moving)
-    mapped = replace(pair, moving=replace(pair.moving, values=values))
-    return mapped.on(pair.fixed.lattice, weights), facts
+    return slice(channel, channel + 1)
 
 
 def explained_by(fixed: Features, moving: Features, displacement: Tensor) -> float | None:
