@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
+_STOPPED = 124  # what `timeout` ends with when it has stopped a command
 
 
 # A process starts with the peak memory of the one that it was forked from, however small it is. This one
@@ -38,12 +39,20 @@ class ProcessCost:
     cpu_seconds: float
 
 
-def run_process(command: Sequence[str], log: Path) -> ProcessCost:
+def run_process(command: Sequence[str], log: Path, *, most_seconds: int | None = None) -> ProcessCost:
     """Run a command to its end, alone, and measure it.
 
+    Args:
+        command: to be run.
+        log: file for what it prints.
+        most_seconds: after which it is stopped.
+
     Raises:
+        TimeoutError: it was stopped.
         RuntimeError: it failed; its output is in `log`.
     """
+    if most_seconds is not None:
+        command = ["timeout", str(most_seconds), *command]
     reading, writing = os.pipe()
     launch = [sys.executable, "-I", "-S", "-c", _LAUNCHER, str(writing), *command]
     try:
@@ -57,6 +66,8 @@ def run_process(command: Sequence[str], log: Path) -> ProcessCost:
             report = pipe.read()
     seconds, status, peak_kib, cpu_seconds = ast.literal_eval(report)
     code = os.waitstatus_to_exitcode(status)
+    if most_seconds is not None and code == _STOPPED:
+        raise TimeoutError(f"stopped after {most_seconds} s, see {log}: {' '.join(command)}")
     if code:
         raise RuntimeError(f"exit code {code}, see {log}: {' '.join(command)}")
     return ProcessCost(seconds, peak_kib / 1024, cpu_seconds)

@@ -18,6 +18,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import bench_auto
+import bench_desk
 import bench_evaluation
 import bench_guidance
 import bench_motion
@@ -151,6 +152,7 @@ TABLES: Mapping[str, Callable[[], str]] = {
     "registration": lambda: bench_registration.table(_read("registration")["rows"]),
     "encoder": lambda: encoder_table.format_overview(_read("encoder")["rows"]),
     "encoder-gains": lambda: encoder_table.format_gains(_read("encoder")["rows"]),
+    "desk": lambda: bench_desk.table(_read("desk")["rows"]),
     "rigid": lambda: bench_rigid.table(_read("rigid")["rows"]),
     "turned": lambda: bench_turned.table(_read("turned")["rows"]),
     "stages": lambda: bench_stages.format_tables(_read("stages")["rows"]),

@@ -18,7 +18,8 @@ from dinoreg.cli.examples import add_examples
 from dinoreg.cli.job import add_job_parser, run_job
 from dinoreg.cli.motion import add_motion_parser, run_motion
 from dinoreg.cli.pretrain import add_pretrain_parser, run_pretrain
-from dinoreg.cli.register import add_register_parser, run_register
+from dinoreg.cli.register.parser import add_register_parser
+from dinoreg.cli.register.run import run_register
 from dinoreg.cli.report import add_report_parser, run_report
 from dinoreg.cli.task_run import add_run_arguments, run
 from dinoreg.cli.transform.parser import add_transform_parser

@@ -7,25 +7,27 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import SimpleITK as sitk
+from numpy.typing import NDArray
 
 from dinoreg.desk.exchange.lattice import displacement_on
 from dinoreg.desk.images import read_any, read_label_map
 from dinoreg.desk.points import read_points
-from dinoreg.desk.report import fact_rows, labels_on, title_of
+from dinoreg.desk.report import fact_rows, labels_on, points_of, title_of
 from dinoreg.desk.result_files import FACTS, TRANSFORM, WARPED
-from dinoreg.desk.transforms import read_transform, transform_points
-from dinoreg.report.page import Points, Shown
+from dinoreg.desk.transforms import read_transform
+from dinoreg.report.page import Shown
+from dinoreg.report.page.layers import in_layers
 from dinoreg.space.regrid import working_grid
 from regtask.digest import file_sha256
 from regtask.documents import read_json
 from regtask.errors import DataError, Fault
 from regtask.grid import Grid
-from regtask.physical import PointSpace, lps_to_voxels, to_voxels
+from regtask.physical import PointSpace, lps_to_voxels
 
 log = logging.getLogger(__name__)
 
 _SCANS = ("fixed", "moving")
+_LABELS, _POINTS = "labels_", "points_"
 
 
 def is_result(folder: Path) -> bool:
@@ -55,8 +57,16 @@ def read_result(folder: Path, *, title: str = "", space: PointSpace | None = Non
     )
     transform = read_transform(folder / TRANSFORM)
     read_on = working_grid(fixed.grid, moving.grid)
-    labels = next((name for name in inputs if name.startswith("labels_")), None)
-    warped_labels = read_label_map(folder / labels)[0] if labels else None
+    layers = in_layers(
+        {
+            name.removeprefix(_LABELS).removesuffix(".nii.gz"): (
+                labels_on(read_label_map(path, series=noted[name].get("series", ""))[0], moving.grid),
+                read_label_map(folder / name)[0].data.astype(np.int32),
+            )
+            for name, path in inputs.items()
+            if name.startswith(_LABELS)
+        }
+    )
     return Shown(
         title=title or title_of(facts),
         fixed=fixed,
@@ -64,9 +74,10 @@ def read_result(folder: Path, *, title: str = "", space: PointSpace | None = Non
         warped=read_any(folder / WARPED).data,
         displacement=lps_to_voxels(displacement_on(transform, fixed.grid), fixed.grid, read_on),
         read_on=read_on,
-        moving_labels=labels_on(read_label_map(inputs[labels])[0], moving.grid) if labels else None,
-        warped_labels=None if warped_labels is None else warped_labels.data.astype(np.int32),
-        points=_points(inputs, transform, fixed.grid, moving.grid, space),
+        moving_labels=None if layers is None else layers.moving,
+        warped_labels=None if layers is None else layers.warped,
+        label_names={} if layers is None else layers.names,
+        points=points_of(_points(inputs, fixed.grid, space), transform, fixed.grid, moving.grid),
         facts=fact_rows(facts),
         verdict=str(facts.get("verdict", "")),
         reasons=tuple(str(reason) for reason in facts.get("verdict_reasons", ())),
@@ -84,7 +95,7 @@ def _read_facts(folder: Path) -> dict[str, Any]:
 
 
 def _is_shown(name: str) -> bool:
-    return name in _SCANS or name.startswith(("labels_", "points_"))
+    return name in _SCANS or name.startswith((_LABELS, _POINTS))
 
 
 def _is_noted(entry: Any) -> bool:
@@ -112,15 +123,12 @@ def _unchanged(name: str, entry: dict[str, str]) -> Path:
     return path
 
 
-def _points(
-    inputs: dict[str, Path], transform: sitk.Transform, fixed: Grid, moving: Grid, space: PointSpace | None
-) -> Points | None:
-    path = next((path for name, path in inputs.items() if name.startswith("points_")), None)
-    if path is None:
-        return None
-    if path.suffix == ".csv" and space is None:
-        log.warning("%s: left out of the page; say --space", path)
-        return None
-    lps = read_points(path, space, fixed).lps
-    moved = transform_points(transform, lps)
-    return Points(to_voxels(lps, fixed, "lps"), to_voxels(moved, moving, "lps"))
+def _points(inputs: dict[str, Path], fixed: Grid, space: PointSpace | None) -> dict[str, NDArray[np.float64]]:
+    """Name -> points of fixed, (N, 3) LPS mm."""
+    found = {}
+    for name, path in inputs.items():
+        if name.startswith(_POINTS) and path.suffix == ".csv" and space is None:
+            log.warning("%s: left out of the page; say --space", path)
+        elif name.startswith(_POINTS):
+            found[name.removeprefix(_POINTS)] = read_points(path, space, fixed).lps
+    return found

@@ -26,13 +26,13 @@ _INEXACT = 2.0**24
 WRITTEN = (".nii.gz", ".nii", ".mha", ".nrrd")
 
 
-def read_any(source: Any, *, series: str = "", what: str = "image", option: str = "--series") -> Volume:
+def read_any(source: Any, *, series: str = "", what: str = "image", option: str = "") -> Volume:
     """Read an image from wherever it is; see `read_typed`."""
     return read_typed(source, series=series, what=what, option=option)[0]
 
 
 def read_typed(
-    source: Any, *, series: str = "", what: str = "image", option: str = "--series"
+    source: Any, *, series: str = "", what: str = "image", option: str = ""
 ) -> tuple[Volume, np.dtype[np.generic]]:
     """Read an image from wherever it is, and tell the type that its voxels are stored in.
 
@@ -41,7 +41,7 @@ def read_typed(
             volume, or a pair (array of shape (I, J, K), 4 x 4 affine to RAS mm).
         series: of a DICOM folder with several, the UID of the one that is meant.
         what: it is, for messages.
-        option: that names a series, for messages.
+        option: of the command that names a series, for messages.
 
     Returns:
         (I, J, K) float32 and its grid, and the stored type, in this machine's byte order; float32 where
@@ -69,13 +69,13 @@ def read_typed(
     return _from_itk(_read_folder(path, series, option) if path.is_dir() else _read_file(path), str(path))
 
 
-def read_label_map(source: Any) -> tuple[Volume, np.dtype[np.generic]]:
-    """Read a label map, and the type that it is stored in.
+def read_label_map(source: Any, *, series: str = "", option: str = "") -> tuple[Volume, np.dtype[np.generic]]:
+    """Read a label map, and the type that it is stored in; the arguments are those of `read_typed`.
 
     Raises:
         DataError: it cannot be read, or holds values that are no labels, or labels that float32 changes.
     """
-    volume, dtype = read_typed(source, what="label map")
+    volume, dtype = read_typed(source, series=series, what="label map", option=option)
     where = str(source) if isinstance(source, str | Path) else "label map"
     if not np.array_equal(volume.data, np.rint(volume.data)):
         raise DataError(Fault("not a label map", where, "whole numbers", remedy="use --image"))
@@ -125,7 +125,7 @@ def to_itk(values: NDArray[np.generic], grid: Grid) -> sitk.Image:
     return image
 
 
-def read_grid(source: Any, *, series: str = "", what: str = "image", option: str = "--series") -> Grid:
+def read_grid(source: Any, *, series: str = "", what: str = "image", option: str = "") -> Grid:
     """Read where an image lies; the voxels of NIfTI files are not read. See `read_typed`."""
     if isinstance(source, str | Path) and str(source).lower().endswith(_NIFTI) and Path(source).exists():
         return read_header(Path(source)).grid

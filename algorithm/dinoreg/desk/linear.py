@@ -15,10 +15,12 @@ from numpy.typing import NDArray
 
 from dinoreg.desk.images import from_itk, to_itk
 from dinoreg.errors import ConfigError
+from dinoreg.guard.linear_verdict import judge_map
+from dinoreg.guard.verdict import Verdict
 from dinoreg.linear.align import Alignment, align
 from dinoreg.linear.levels import Placed
 from dinoreg.linear.maps import inverse
-from dinoreg.preprocess.pair import Scan
+from dinoreg.preprocess.pair import ImagePair, Scan
 from dinoreg.preprocess.prepare import prepare_scan
 from dinoreg.settings.config import Config, Linear
 from dinoreg.stage import OnStage, StageClock, StageReport
@@ -63,6 +65,12 @@ def align_scans(
     clock = StageClock(torch.device("cpu"), on_stage)
     matrix = clock.timed("linear", found).matrix
     return matrix, clock.reports[0]
+
+
+def verdict_of(pair: ImagePair, config: Config) -> Verdict:
+    """Grade the map that has brought moving to where it lies on the voxels of fixed."""
+    fixed, moving = (prepare_scan(scan, config.preprocess) for scan in (pair.fixed, pair.moving))
+    return judge_map(fixed, moving, pair.fixed.grid.spacing_mm)
 
 
 def moved_by(scan: Scan, matrix: Matrix) -> Scan:

@@ -55,8 +55,8 @@ def write_result(
     settings: Mapping[str, Any],
     written: Sequence[str],
     inverse: Inverse | None,
-    labels: tuple[Volume, Volume] | None,
-    points: tuple[NDArray[np.float64], Sequence[str]] | None = None,
+    labels: Mapping[str, tuple[Volume, Volume]],
+    points: Mapping[str, NDArray[np.float64]],
     report: bool,
 ) -> None:
     """Write transform, warped image, facts and report.
@@ -68,8 +68,8 @@ def write_result(
         settings: the configuration.
         written: names of further files that were written.
         inverse: to be written too.
-        labels: a label map of moving as it is and brought to fixed, to be drawn.
-        points: of fixed to be drawn, (N, 3) LPS mm, and their names.
+        labels: name -> a label map of moving as it is and brought to fixed, to be drawn.
+        points: name -> points of fixed to be drawn, (N, 3) LPS mm.
         report: whether a report is wanted.
     """
     fixed = result.fixed.grid
@@ -111,7 +111,7 @@ def write_result(
             write_report,
         )  # matplotlib only where it is wanted
 
-        seen = None if points is None else points_of(result, *points)
+        seen = points_of(points, result.transform, fixed, result.moving.grid)
         write_report(folder, show_result(result, labels=labels, points=seen, facts=facts))
 
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from dinoreg.desk.exchange.lattice import displacement_on
 from dinoreg.desk.head import find_head, put_together
 from dinoreg.desk.images import from_itk, read_any, read_label_map, to_itk
-from dinoreg.desk.linear import affine_transform, with_head
+from dinoreg.desk.linear import affine_transform, verdict_of, with_head
 from dinoreg.desk.transforms import Inverse, after, invert, make_transform, read_transform
 from dinoreg.encoders.pool import EncoderPool
 from dinoreg.guard.verdict import Verdict
@@ -132,10 +132,12 @@ class Result:
         stored = None if labels is None else read_label_map(labels)[0]
         shown = show_result(
             self,
-            labels=None if stored is None else (stored, self.apply(stored, labels=True)),
+            labels={} if stored is None else {"": (stored, self.apply(stored, labels=True))},
             fixed_labels=None if fixed_labels is None else read_label_map(fixed_labels)[0],
             label_names=label_names,
-            points=None if points is None else points_of(self, points),
+            points=points_of(
+                {} if points is None else {"": points}, self.transform, self.fixed.grid, self.moving.grid
+            ),
         )
         view(shown, None if path is None else Path(path))
 
@@ -199,6 +201,7 @@ def register(
     transform = make_transform(way.displacement, scans[0].grid, way.read_on, way.linear)
     if way.linear is not None and not found.deformed:
         transform = affine_transform(way.linear)
+        found = replace(found, verdict=verdict_of(together.pair, settings))
     displacement, read_on = way.displacement, way.read_on
     if head.before is not None:
         transform = after(head.before, transform)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -14,6 +14,7 @@ from dinoreg.desk.result_files import PICTURE, REPORT
 from dinoreg.desk.transforms import transform_points
 from dinoreg.guard.verdict import Verdict
 from dinoreg.report.page import Page, Points, Shown, make_page
+from dinoreg.report.page.layers import in_layers, point_names
 from dinoreg.space.regrid import regrid
 from regtask.atomic import atomic_path, atomic_write_text
 from regtask.grid import Grid
@@ -57,7 +58,7 @@ def show_result(
     result: Registered,
     *,
     title: str = "",
-    labels: tuple[Volume, Volume] | None = None,
+    labels: Mapping[str, tuple[Volume, Volume]] | None = None,
     fixed_labels: Volume | None = None,
     label_names: Mapping[int, str] | None = None,
     points: Points | None = None,
@@ -68,14 +69,20 @@ def show_result(
     Args:
         result: of the registration.
         title: names the pair; by default the names of its files, where the facts have them.
-        labels: a label map of moving as it is, and brought to fixed.
+        labels: name -> a label map of moving as it is, and brought to fixed.
         fixed_labels: one of fixed, on any grid.
-        label_names: label -> name.
+        label_names: label -> name; several label maps are named by theirs.
         points: of fixed.
         facts: as in register.json, for the table.
     """
     fixed, moving = result.fixed.grid, result.moving.grid
     verdict = result.verdict
+    layers = in_layers(
+        {
+            name: (labels_on(drawn, moving), brought.data.astype(np.int32))
+            for name, (drawn, brought) in (labels or {}).items()
+        }
+    )
     return Shown(
         title=title or title_of(facts or {}),
         fixed=result.fixed,
@@ -84,9 +91,9 @@ def show_result(
         displacement=result.displacement,
         read_on=result.read_on,
         fixed_labels=None if fixed_labels is None else labels_on(fixed_labels, fixed),
-        moving_labels=None if labels is None else labels_on(labels[0], moving),
-        warped_labels=None if labels is None else labels[1].data.astype(np.int32),
-        label_names=label_names or {},
+        moving_labels=None if layers is None else layers.moving,
+        warped_labels=None if layers is None else layers.warped,
+        label_names=(None if layers is None else layers.names) or label_names or {},
         points=points,
         facts=fact_rows(facts or {}),
         verdict="" if verdict is None else verdict.grade,
@@ -94,11 +101,22 @@ def show_result(
     )
 
 
-def points_of(result: Registered, lps: NDArray[np.float64], names: Sequence[str] = ()) -> Points:
-    """Return points of fixed, (N, 3) LPS mm, with where the result takes them."""
-    moved = transform_points(result.transform, lps)
-    fixed, moving = result.fixed.grid, result.moving.grid
-    return Points(to_voxels(lps, fixed, "lps"), to_voxels(moved, moving, "lps"), names=tuple(names))
+def points_of(
+    sets: Mapping[str, NDArray[np.float64]], transform: sitk.Transform, fixed: Grid, moving: Grid
+) -> Points | None:
+    """Return points of fixed with where a transform takes them; None where there are none.
+
+    Args:
+        sets: name -> points, (N, 3) LPS mm.
+        transform: fixed to moving, LPS mm.
+        fixed: grid of the fixed image.
+        moving: grid of the moving image.
+    """
+    if not sets:
+        return None
+    lps = np.concatenate(list(sets.values()))
+    moved = transform_points(transform, lps)
+    return Points(to_voxels(lps, fixed, "lps"), to_voxels(moved, moving, "lps"), names=point_names(sets))
 
 
 def labels_on(labels: Volume, grid: Grid) -> NDArray[np.int32]:

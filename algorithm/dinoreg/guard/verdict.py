@@ -9,7 +9,8 @@ were set on.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 import torch
@@ -19,6 +20,7 @@ from dinoreg.space.features import Features, warp_features
 from dinoreg.space.jacobian import jacobian_determinant
 
 Grade = Literal["good", "doubtful", "failed"]
+Statement = tuple[float, tuple[float, float], str]
 
 # (doubtful, failed): beyond the first a person should look, beyond the second the field is of no use.
 _COVERED = 0.5, 0.2
@@ -63,12 +65,34 @@ class Evidence:
 
 
 @dataclass(frozen=True, slots=True)
+class LinearEvidence:
+    """What speaks for or against a linear map.
+
+    Attributes:
+        covered: share of the smaller of the two foregrounds that the other image has content for, 0 to 1.
+        residual: mean squared feature distance of matched places over that of unrelated ones; near 0 where
+            the images are alike everywhere, 1 where the match is as good as chance.
+        nearby: the least of the same with moving moved by 6 % of the size of the body, over 26 directions;
+            None where too little was seen to say.
+    """
+
+    covered: float
+    residual: float
+    nearby: float | None
+
+    @property
+    def apart(self) -> float:
+        """The residual over that nearby: far below 1 where the map is better than all maps around it."""
+        return 1.0 if not self.nearby else self.residual / self.nearby
+
+
+@dataclass(frozen=True, slots=True)
 class Verdict:
     """A grade, the reasons for it in words, and the evidence."""
 
     grade: Grade
     reasons: tuple[str, ...]
-    evidence: Evidence
+    evidence: Evidence | LinearEvidence
 
     def as_dict(self) -> dict[str, Any]:
         """Return what the manifest says of a pair."""
@@ -122,17 +146,30 @@ def judge(evidence: Evidence) -> Verdict:
         f"matched places differ by {100 * evidence.residual:.0f} % of what unrelated ones do, and"
         f" {100 * evidence.implausible:.1f} % of the field changes volume {_LARGEST_CHANGE:g}-fold"
     )
-    says = [
-        (-evidence.covered, [-limit for limit in _COVERED],
+    says: list[Statement] = [
+        (-evidence.covered, (-_COVERED[0], -_COVERED[1]),
          f"the moving image covers {100 * evidence.covered:.0f} % of the fixed one"),
         (evidence.mismatch, _MISMATCH, differ),
     ]  # fmt: skip
     if evidence.likeness is not None and evidence.explained is not None and evidence.one_family:
         told = f"the brightness of one image tells {100 * evidence.explained:.0f} % of that of the other"
-        says.append((-evidence.likeness, [-limit for limit in _LIKENESS], f"{told}, while {differ}"))
+        limits = -_LIKENESS[0], -_LIKENESS[1]
+        says.append((-evidence.likeness, limits, f"{told}, while {differ}"))
+    verdict = graded(says, evidence)
+    reasons = verdict.reasons
+    if len(reasons) > 1 and reasons[-1].endswith(differ):  # what it repeats need not stand there twice
+        reasons = tuple(text for text in reasons if text != differ)
+    return replace(verdict, reasons=reasons)
+
+
+def graded(says: Sequence[Statement], evidence: Evidence | LinearEvidence) -> Verdict:
+    """Grade by the worst of several statements.
+
+    Args:
+        says: value, the limits above which it is doubtful and failed, and the words for it.
+        evidence: that they were made from.
+    """
     worst = max((value > doubtful) + (value > failed) for value, (doubtful, failed), _ in says)
     grades: tuple[Grade, ...] = ("good", "doubtful", "failed")
-    reasons = [text for value, (doubtful, _), text in says if value > doubtful]
-    if len(reasons) > 1 and reasons[-1].endswith(differ):  # what it repeats need not stand there twice
-        reasons = [text for text in reasons if text != differ]
-    return Verdict(grades[worst], tuple(reasons), evidence)
+    reasons = tuple(text for value, (doubtful, _), text in says if value > doubtful)
+    return Verdict(grades[worst], reasons, evidence)

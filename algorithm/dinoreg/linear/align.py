@@ -36,7 +36,8 @@ class LinearFacts:
         information: at the end, on the same cells.
         margin: by how much the gain of the best start is larger than that of the next one that leads
             elsewhere, as a share of it; 1 where there is no other.
-        overlap: share of the samples of one image that lie inside the other, the smaller one.
+        overlap: share of the samples of one image that lie inside the other, of as many as can; the smaller
+            one.
         degrees: of the rotation.
         translation_mm: of the centre of the fixed foreground, along R, A, S or, where no header was given,
             the array axes.

@@ -29,6 +29,8 @@ class Comparison:
         moving: (I, J, K) float32 in bins, [1, bins - 2).
         to_index: (4, 4), mm of moving to its voxels.
         bins: of both images.
+        reach: share of the points that moving can hold at most; below 1 where it sees less than the body of
+            fixed.
     """
 
     points: NDArray[np.float32]
@@ -36,6 +38,7 @@ class Comparison:
     moving: NDArray[np.float32]
     to_index: NDArray[np.float64]
     bins: int
+    reach: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +48,7 @@ class Score:
     Attributes:
         value: normalised mutual information, (H(F) + H(M)) / H(F, M) (Studholme et al. 1999), 1 where neither
             image tells anything of the other.
-        inside: share of the samples that lie inside moving.
+        inside: share of the samples that lie inside moving, of as many as can.
     """
 
     value: float
@@ -58,7 +61,7 @@ def information(comparison: Comparison, matrix: Matrix) -> Score:
     total = float(joint.sum())
     if total < 1:
         return Score(1.0, 0.0)
-    return Score(_entropies(joint / total)[0], total / len(comparison.points))
+    return Score(_entropies(joint / total)[0], _inside(comparison, total))
 
 
 def information_gradient(comparison: Comparison, matrix: Matrix) -> tuple[Score, NDArray[np.float64]]:
@@ -76,7 +79,7 @@ def information_gradient(comparison: Comparison, matrix: Matrix) -> tuple[Score,
     _kernels.score_gradient(comparison.points, comparison.fixed, values, slopes, table, parts)
     gradient = np.zeros((4, 4))
     gradient[:3] = comparison.to_index[:3, :3].T @ parts.sum(axis=0)
-    return Score(value, total / len(comparison.points)), gradient
+    return Score(value, _inside(comparison, total)), gradient
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -112,6 +115,10 @@ def _fill(
         comparison.points, comparison.fixed, comparison.moving, to_voxels, histograms, values, slopes
     )
     return histograms.sum(axis=0, dtype=np.float64), values, slopes
+
+
+def _inside(comparison: Comparison, total: float) -> float:
+    return min(1.0, total / len(comparison.points) / comparison.reach)
 
 
 def _entropies(joint: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:

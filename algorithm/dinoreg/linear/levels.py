@@ -97,6 +97,8 @@ def _compare(sampled: _Cells, read: _Cells, resolution: Resolution) -> Compariso
     else:
         counts = sampled.share > 0.5
     candidates = np.argwhere(counts)
+    body_mm3 = len(candidates) * abs(np.linalg.det(sampled.to_mm[:3, :3]))
+    seen_mm3 = read.values.size * abs(np.linalg.det(read.to_mm[:3, :3]))
     rng = np.random.default_rng(_SEED)
     if len(candidates) > resolution.samples:
         candidates = candidates[np.sort(rng.choice(len(candidates), resolution.samples, replace=False))]
@@ -111,6 +113,7 @@ def _compare(sampled: _Cells, read: _Cells, resolution: Resolution) -> Compariso
         _in_bins(read.values, read.values[read.share > 0], 1.0, bins - 2.001),
         inverse(read.to_mm),
         bins,
+        min(1.0, seen_mm3 / max(body_mm3, 1e-9)),
     )
 
 

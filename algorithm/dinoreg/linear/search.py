@@ -138,6 +138,7 @@ def _fewer(comparison: Comparison, samples: int) -> Comparison:
         comparison.moving,
         comparison.to_index,
         comparison.bins,
+        comparison.reach,
     )
 
 

@@ -14,6 +14,7 @@ from dinoreg.encoders.evidence import Evidence
 from dinoreg.encoders.pair import PairFeatures, cut_images, intensities_on
 from dinoreg.encoders.pool import EncoderPool
 from dinoreg.guard.guard import Guarded, GuardFacts, guard_deformation, guard_voxels
+from dinoreg.guard.linear_verdict import judge_map
 from dinoreg.guard.verdict import Verdict
 from dinoreg.linear.align import align
 from dinoreg.linear.evidence import find_rotation
@@ -49,7 +50,7 @@ class Registration:
         guard: what was repaired last, and how many folds are left.
         device: where it was computed.
         evidence: what the encoders with a PCA saw, to be drawn or written.
-        verdict: whether the result can be believed; None where no features were compared.
+        verdict: whether the result can be believed; None where nothing was compared.
         linear: (4, 4) voxels of fixed to voxels of moving, the map that the displacement ends with; None
             where the images as a whole were not moved.
     """
@@ -100,7 +101,6 @@ def register(
         NumericalError: the displacement is not finite.
     """
     pair.check()
-
     grid = pair.fixed.grid
     return register_prepared(
         prepare_scan(pair.fixed, config.preprocess),
@@ -152,7 +152,9 @@ def register_prepared(
         fixed, moving = on_working_grid(fixed, image), on_working_grid(moving, image)
         spacing_mm, orientation = image.spacing_mm, RAS
     sources = pool or EncoderPool(device)
-    return _register_on_grid(fixed, moving, spacing_mm, orientation, config, sources, clock, way)
+    result = _register_on_grid(fixed, moving, spacing_mm, orientation, config, sources, clock, way)
+    linear = way.linear is not None and not result.deformed
+    return replace(result, verdict=judge_map(fixed, moving, spacing_mm)) if linear else result
 
 
 def _register_on_grid(

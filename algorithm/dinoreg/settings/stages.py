@@ -22,7 +22,9 @@ class Linear(Settings):
     range_degrees: Annotated[float, Field(ge=0, le=60)] = 24.0  # of the starts, about each axis, both ways
     # Of the starts, along each axis, both ways, as a share of the size of the smaller foreground.
     range_share: Annotated[float, Field(ge=0, le=1)] = 0.4
-    min_overlap: Share = 0.35  # share of the samples of either image that have to lie inside the other
+    min_overlap: Share = (
+        0.35  # share of the samples of either image, of as many as can, to lie inside the other
+    )
     # With "evidence", what a rotation needs to be taken: so many degrees, and what a small deformable
     # registration leaves smaller by this share.
     least_degrees: Annotated[float, Field(ge=0, le=180)] = 10.0

@@ -6,7 +6,7 @@ slice, and spreads the others evenly over the gap.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -87,13 +87,33 @@ def series_of(folder: Path) -> list[Series]:
     ]
 
 
-def choose_series(folder: Path, uid: str = "", *, option: str = "--series") -> Series:
+def series_among(folder: Path, uids: Collection[str]) -> str:
+    """Return which of several series a folder holds; empty where it holds none of them.
+
+    Raises:
+        DataError: it holds two of them.
+    """
+    found = [series for series in series_of(folder) if series.uid in uids]
+    if len(found) > 1:
+        raise DataError(
+            Fault(
+                "two series of one DICOM folder",
+                str(folder),
+                "one",
+                "; ".join(map(str, found)),
+                "copy each to a folder of its own",
+            )
+        )
+    return found[0].uid if found else ""
+
+
+def choose_series(folder: Path, uid: str = "", *, option: str = "") -> Series:
     """Return a series of a folder, its files in the order of their slices.
 
     Args:
         folder: of DICOM files.
         uid: of the series; may be left out where there is one only.
-        option: that names one, for the message.
+        option: that names one, for the message; empty where there is none.
 
     Raises:
         DataError: there is none, several and none is named, or what is there is not one volume.
@@ -109,7 +129,7 @@ def choose_series(folder: Path, uid: str = "", *, option: str = "--series") -> S
                 str(folder),
                 "one series, or its UID",
                 "; ".join(map(str, found)),
-                f"name one with {option} UID",
+                f"name one with {option} UID" if option else "copy the one to a folder of its own",
             )
         )
     return _in_order(chosen[0], folder)

@@ -6,7 +6,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 import SimpleITK as sitk
-from dicom_files import write_series
+from dicom_files import uid, write_series
 from exchange_fields import overlapping, wavy_transform
 
 from dinoreg.cli.main import main
@@ -93,6 +93,16 @@ CALLS = [
         "no such DICOM series",
     ),
     (("register", "--fixed", "folder", "--moving", "moving.mha"), 3, "no DICOM series"),
+    *(
+        (("register", *SCANS, option, "two"), 3, "name one with --series UID")
+        for option in ("--image", "--labels", "--fixed-mask", "--moving-mask")
+    ),
+    (("register", *SCANS, "--image", "two", "--series", "1.2"), 2, "--fixed-series and --moving-series"),
+    (
+        ("register", *SCANS, "--image", "two", "--series", uid("early"), uid("late")),
+        3,
+        "two series of one DICOM folder",
+    ),
     (("register", "--fixed", "picture.png", "--moving", "moving.mha"), 3, "cannot read"),
     (("register", "--fixed", "p.csv", "--moving", "moving.mha"), 3, "cannot read"),
     # register: what comes along, and the output

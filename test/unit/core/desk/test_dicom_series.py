@@ -1,5 +1,7 @@
 """Folders of DICOM slices: what makes a volume is read whole, what does not is refused by name."""
 
+import json
+
 import numpy as np
 import pytest
 from dicom_files import MR, uid, write_dose, write_enhanced, write_series, write_structures
@@ -187,3 +189,33 @@ def test_a_multi_frame_file(tmp_path):
     read = read_any(tmp_path / "ct")
     assert read.grid.matches(GRID, tolerance_mm=0.01)
     np.testing.assert_array_equal(read.data, 2.0 * STORED - 1000)
+
+
+def test_what_comes_along_with_register_may_be_one_of_several_series(tmp_path):
+    """Image, label map and mask in folders of two series each, told by --series, and shown again."""
+    labels = (STORED > 1000).astype(np.int16)
+    scan = write_series(tmp_path / "scan", STORED, GRID)
+    for name, values in (("pet", STORED // 3), ("drawn", labels), ("body", np.ones_like(STORED))):
+        write_series(tmp_path / name, values, GRID, f"{name} one", intercept=0)
+        write_series(tmp_path / name, 0 * values, GRID, f"{name} two", intercept=0)
+    words = [
+        "register",
+        "--preset",
+        "identity",
+        "--fixed",
+        scan,
+        "--moving",
+        scan,
+        "--output",
+        tmp_path / "out",
+    ]
+    words += ["--image", tmp_path / "pet", "--labels", tmp_path / "drawn", "--fixed-mask", tmp_path / "body"]
+    words += ["--series", *(uid(f"{name} one") for name in ("pet", "drawn", "body"))]
+    assert main([str(word) for word in words]) == 0
+    np.testing.assert_array_equal(read_any(tmp_path / "out" / "labels_drawn.nii.gz").data, labels)
+    np.testing.assert_allclose(read_any(tmp_path / "out" / "image_pet.nii.gz").data, STORED // 3)
+    inputs = json.loads((tmp_path / "out" / "register.json").read_text())["inputs"]
+    assert inputs["labels_drawn.nii.gz"]["series"] == uid("drawn one")
+    assert inputs["fixed_mask"]["series"] == uid("body one")
+    assert inputs["moving"]["series"] == ""
+    assert main(["report", str(tmp_path / "out")]) == 0

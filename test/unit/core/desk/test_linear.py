@@ -69,6 +69,7 @@ def test_a_rigid_registration_is_a_matrix_and_nothing_else(images):
     expected = FIXED_GRID.index_to_ras(index) @ result.linear[:3, :3].T + result.linear[:3, 3]
     np.testing.assert_allclose(result.read_on.index_to_ras(there), expected, atol=1e-3)
     assert result.registration.stages[0].name == "linear"
+    assert (result.verdict.grade, result.verdict.reasons) == ("good", ())
 
 
 def test_a_deformable_registration_keeps_its_rotation_apart_and_exact(images):

@@ -14,7 +14,7 @@ from scipy import ndimage
 import dinoreg
 from dinoreg.cli.main import main
 from dinoreg.desk.folder import read_result
-from dinoreg.desk.images import read_label_map
+from dinoreg.desk.images import read_label_map, write_any
 from dinoreg.desk.output import write_labels, write_result
 from dinoreg.desk.points import read_points, write_points
 from dinoreg.desk.report import points_of, show_result
@@ -37,6 +37,11 @@ def result(files):
     return replace(found, displacement=field, transform=transform, registration=judged)
 
 
+def core_of(organs):
+    """The larger organ's middle, as a label map of its own with the number of the other organ."""
+    return ndimage.binary_erosion(organs == 1, iterations=2).astype(np.uint8)
+
+
 @pytest.fixture(scope="module")
 def written(result, files, tmp_path_factory):
     """The folder that `register` writes, and the inputs beside it."""
@@ -46,12 +51,19 @@ def written(result, files, tmp_path_factory):
     (base / "p.csv").write_text(POINTS)
     out = base / "many" / "out"
     out.mkdir(parents=True)
-    labels = read_label_map(base / "organs.nrrd")
-    moved = write_labels(out / "labels_organs.nii.gz", *labels, result.fixed.grid, result)
-    points = read_points(base / "p.csv", "lps", result.fixed.grid)
-    there = transform_points(result.transform, points.lps)
-    write_points(out / "points_p.csv", points, there, result.moving.grid)
-    named = {"labels_organs.nii.gz": base / "organs.nrrd", "points_p.csv": base / "p.csv"}
+    (base / "q.fcsv").write_text("# CoordinateSystem = LPS\nv,5,6,7\n")
+    organs = read_label_map(base / "organs.nrrd")[0]
+    write_any(base / "core.nrrd", core_of(organs.data), organs.grid)
+    named, labels, points = {}, {}, {}
+    for name in ("organs", "core"):
+        read = read_label_map(base / f"{name}.nrrd")
+        moved = write_labels(out / f"labels_{name}.nii.gz", *read, result.fixed.grid, result)
+        named[f"labels_{name}.nii.gz"], labels[name] = base / f"{name}.nrrd", (read[0], moved)
+    for name in ("p.csv", "q.fcsv"):
+        read = read_points(base / name, "lps", result.fixed.grid)
+        there = transform_points(result.transform, read.lps)
+        write_points(out / f"points_{name}", read, there, result.moving.grid)
+        named[f"points_{name}"], points[name] = base / name, read.lps
     write_result(
         out,
         result,
@@ -59,8 +71,8 @@ def written(result, files, tmp_path_factory):
         settings={"name": "auto"},
         written=list(named),
         inverse=None,
-        labels=(labels[0], moved),
-        points=(points.lps, ()),
+        labels=labels,
+        points=points,
         report=True,
     )
     return out
@@ -85,9 +97,15 @@ def facts_of(page):
 
 
 def test_what_was_written_is_shown_as_it_was_in_memory(written, result, files):
-    labels = read_label_map(files / "organs.nrrd")[0]
-    points = points_of(result, np.array([[1.0, 2.0, -3.0], [-8.0, 4.0, 6.0]]))
-    before = show_result(result, labels=(labels, result.apply(labels, labels=True)), points=points)
+    organs = read_label_map(files / "organs.nrrd")[0]
+    core = replace(organs, data=core_of(organs.data).astype(np.float32))
+    labels = {
+        name: (drawn, result.apply(drawn, labels=True))
+        for name, drawn in (("organs", organs), ("core", core))
+    }
+    sets = {"p.csv": np.array([[1.0, 2.0, -3.0], [-8.0, 4.0, 6.0]]), "q.fcsv": np.array([[5.0, 6.0, 7.0]])}
+    points = points_of(sets, result.transform, result.fixed.grid, result.moving.grid)
+    before = show_result(result, labels=labels, points=points)
     again = read_result(written, space="lps")
     np.testing.assert_allclose(again.displacement, result.displacement, atol=1e-3)
     np.testing.assert_allclose(again.warped, before.warped, atol=1e-3)
@@ -95,6 +113,8 @@ def test_what_was_written_is_shown_as_it_was_in_memory(written, result, files):
     np.testing.assert_array_equal(again.warped_labels, before.warped_labels)
     np.testing.assert_allclose(again.points.fixed, before.points.fixed, atol=1e-3)
     np.testing.assert_allclose(again.points.found, before.points.found, atol=1e-3)
+    assert again.label_names == before.label_names == {1: "organs 1", 2: "organs 3", 3: "core 1"}
+    assert again.points.names == before.points.names == ("p.csv 1", "p.csv 2", "q.fcsv 1")
     assert again.verdict == before.verdict == "doubtful"
     assert again.reasons == before.reasons != ()
     assert again.title == "fixed.nii.gz ← moving.mha"
@@ -114,15 +134,20 @@ def test_the_command_writes_the_page_anew_and_an_index(folder, capfd):
     (folder / "report.html").unlink()
     assert run("report", folder) == 0
     assert "say --space" in capfd.readouterr().err  # a csv does not state its space
-    assert facts_of(folder / "report.html")["points"] is None
+    assert len(facts_of(folder / "report.html")["points"]) == 1  # that of the fcsv
     shutil.copytree(folder, folder.with_name("other"))
     other = folder.with_name("other") / "register.json"
     other.write_text(other.read_text().replace('"doubtful"', '"failed"'))
     assert run("report", folder.parent, "--space", "lps") == 0
-    assert len(facts_of(folder / "report.html")["points"]) == 2
+    assert len(facts_of(folder / "report.html")["points"]) == 3
     index = (folder.parent / "index.html").read_text(encoding="utf-8")
     links = re.findall(r'<td><a href="([^"]+)">[^<]', index)
     assert links == ["other/report.html", "out/report.html"]
+
+
+def test_every_label_map_is_outlined(written):
+    facts = facts_of(written / "report.html")
+    assert [label["name"] for label in facts["labels"]] == ["organs 1", "organs 3", "core 1"]
 
 
 @pytest.mark.parametrize(

@@ -1,10 +1,10 @@
 import numpy as np
 import pytest
-from linear_scans import error_mm, pair, rigid
+from linear_scans import FIXED_SHAPE, FIXED_TO_MM, Body, error_mm, oblique, pair, rigid
 
 from dinoreg.linear.align import align
 from dinoreg.linear.levels import Placed
-from dinoreg.linear.maps import angle_degrees
+from dinoreg.linear.maps import angle_degrees, map_points
 from dinoreg.preprocess.prepare import PreparedImage
 from dinoreg.settings.stages import Linear
 from regtask.errors import DataError
@@ -41,6 +41,25 @@ def test_a_start_is_climbed_from_however_far_it_lies():
     moved = Placed(moving.image, truth @ moving.to_mm)
     near = rigid((0, 0, 163), (146, -155, 173))
     assert error_mm(align(fixed, moved, Linear(), starts=[near]).matrix, truth, fixed) < 0.5
+
+
+@pytest.mark.parametrize("swapped", [False, True], ids=["moving is small", "fixed is small"])
+def test_a_small_part_of_a_body_finds_its_place(swapped):
+    """It sees 9 % of the body: far less than the share of samples that has to lie inside."""
+    body, shape = Body(), (18, 17, 16)
+    truth = rigid((8, -6, 10), (-12, 9, 14))
+    there = oblique((-6, 4, 7), (3.2, 2.9, 3.1), shape)
+    whole = Placed(body.seen(FIXED_SHAPE, FIXED_TO_MM), FIXED_TO_MM)
+    part = Placed(body.seen(shape, there, back=np.linalg.inv(truth)), there)
+    assert part.image.values.size * abs(np.linalg.det(there[:3, :3])) < 0.25 * (
+        whole.image.foreground.sum() * abs(np.linalg.det(FIXED_TO_MM[:3, :3]))
+    )
+    found = align(*((part, whole) if swapped else (whole, part)), Linear()).matrix
+    centre = np.array([[0.0, 0, 0], [20, 0, 0], [0, 20, 0], [0, 0, 20]])
+    there_mm = map_points(
+        np.linalg.inv(found) if swapped else found, map_points(np.linalg.inv(truth), centre)
+    )
+    assert np.linalg.norm(there_mm - centre, axis=1).mean() < 1.0
 
 
 def test_the_same_voxels_under_other_headers_give_the_same_map():

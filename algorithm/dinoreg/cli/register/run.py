@@ -1,4 +1,4 @@
-"""`dinoreg register`: two scans, one command."""
+"""What `dinoreg register` does."""
 
 from __future__ import annotations
 
@@ -14,65 +14,6 @@ from regtask.errors import Fault
 
 log = logging.getLogger(__name__)
 
-_DESCRIPTION = """Register the moving scan to the fixed one, whatever their formats, grids and orientations,
-and bring along what belongs to moving. Read are NIfTI, MetaImage, NRRD and DICOM folders."""
-_WRITTEN = """Written are OUT/transform.h5 (opens in 3D Slicer and SimpleITK), warped.nii.gz, report.html,
-register.json, and labels_*, image_* and points_* of what comes along."""
-
-
-def add_register_parser(verbs: Any) -> None:
-    """Add the verb to the subparsers of the command."""
-    parser = verbs.add_parser(
-        "register", help="register two scans", description=_DESCRIPTION, epilog=_WRITTEN
-    )
-    parser.add_argument("--fixed", type=Path, required=True, metavar="SCAN")
-    parser.add_argument("--moving", type=Path, required=True, metavar="SCAN")
-    parser.add_argument("--output", type=Path, required=True, metavar="DIR")
-    for role in ("fixed", "moving"):
-        parser.add_argument(f"--{role}-mask", type=Path, metavar="MASK", help="what counts")
-        parser.add_argument(f"--{role}-modality", default="", metavar="CT|MR", help="where it is known")
-        parser.add_argument(
-            f"--{role}-series", default="", metavar="UID", help="of a DICOM folder with several"
-        )
-    source = parser.add_mutually_exclusive_group()
-    source.add_argument("--preset", default="auto", help="see: dinoreg presets (default: auto)")
-    source.add_argument("--config", type=Path, metavar="FILE.toml")
-    parser.add_argument(
-        "--transform",
-        choices=("rigid", "affine", "deformable"),
-        default="",
-        help="what is looked for; rigid and affine are presets too (default: what the preset does)",
-    )
-    parser.add_argument(
-        "--initial", type=Path, metavar="T", help="transform to begin from, fixed to moving (.h5, .tfm, .mat)"
-    )
-    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
-    parser.add_argument("--device", default="auto", help="auto, cpu or cuda:N")
-    parser.add_argument(
-        "--image", type=Path, nargs="+", default=[], metavar="I", help="further images of moving"
-    )
-    parser.add_argument(
-        "--labels", type=Path, nargs="+", default=[], metavar="L", help="label maps of moving"
-    )
-    parser.add_argument(
-        "--points",
-        type=Path,
-        nargs="+",
-        default=[],
-        metavar="P",
-        help="points of fixed (.csv, .fcsv, .mrk.json)",
-    )
-    parser.add_argument("--space", choices=("lps", "ras", "voxel"), help="of the points in csv files")
-    parser.add_argument(
-        "--other-header",
-        action="store_true",
-        help="take images and labels whose header differs from that of moving though their shape is the same",
-    )
-    parser.add_argument("--inverse", action="store_true", help="also write inverse.h5, from moving to fixed")
-    parser.add_argument("--no-report", action="store_true", help="no picture and no report.html")
-    parser.add_argument("--overwrite", action="store_true", help="replace an earlier result in DIR")
-    parser.add_argument("--strict", action="store_true", help="exit code 8 if the verdict is `failed`")
-
 
 def run_register(options: argparse.Namespace) -> None:
     """Run the verb from parsed options.
@@ -82,45 +23,30 @@ def run_register(options: argparse.Namespace) -> None:
         VerdictError: with --strict, the result cannot be believed; it is written all the same.
     """
     let_threads_sleep()
-    from dinoreg.desk.images import read_any, read_label_map, read_typed
+    from dinoreg.cli.register.along import read_all, series_of_folders
     from dinoreg.desk.output import write_image, write_labels, write_result
-    from dinoreg.desk.points import read_points, write_points
+    from dinoreg.desk.points import write_points
     from dinoreg.desk.register import register
-    from dinoreg.desk.resampling import refuse_apart, refuse_other_header
     from dinoreg.desk.result_files import TRANSFORM, note_inputs, open_folder, remove_earlier
     from dinoreg.desk.transforms import transform_points, write_transform
     from dinoreg.stage import StageBegins
-    from dinoreg.warp.outside import refuse_points_outside
-    from regtask.physical import from_voxels, to_voxels
 
     _choose_by_transform(options)
     config = chosen_config(options)
     named = _names(options)
-    # What comes along is read first: a wrong file is to be known before the minutes of a registration.
-    moving = read_any(
-        options.moving, series=options.moving_series, what="moving image", option="--moving-series"
-    )
-    images = {path: read_typed(path) for path in options.image}
-    maps = {path: read_label_map(path) for path in options.labels}
-    fixed = read_any(options.fixed, series=options.fixed_series, what="fixed image", option="--fixed-series")
-    for path, (volume, _) in (images | maps).items():
-        refuse_apart(volume.grid, moving.grid, str(path), "moving")
-        if not options.other_header:
-            refuse_other_header(volume.grid, moving.grid, str(path), "moving")
-    points = {path: read_points(path, options.space, fixed.grid) for path in options.points}
-    for path, read in points.items():
-        given = from_voxels(to_voxels(read.lps, fixed.grid, "lps"), fixed.grid, read.space)
-        refuse_points_outside(given, fixed.grid, read.space, path)
+    series = series_of_folders(options)
+    read = read_all(options, series)
     initial = _initial(options)
     files = _inputs(options, named)
-    inputs = note_inputs(files, {"fixed": options.fixed_series, "moving": options.moving_series})
+    series |= {options.fixed: options.fixed_series, options.moving: options.moving_series}
+    inputs = note_inputs(files, {role: series.get(path, "") for role, path in files.items()})
     open_folder(options.output, named.values(), overwrite=options.overwrite)
     result = register(
-        fixed,
-        moving,
+        read.fixed,
+        read.moving,
         config=config,
-        fixed_mask=options.fixed_mask,
-        moving_mask=options.moving_mask,
+        fixed_mask=read.masks.get("fixed"),
+        moving_mask=read.masks.get("moving"),
         fixed_modality=options.fixed_modality,
         moving_modality=options.moving_modality,
         initial=initial,
@@ -130,15 +56,16 @@ def run_register(options: argparse.Namespace) -> None:
     remove_earlier(options.output, files.values())
     # First of all: whatever goes wrong with what comes along, the registration is not lost.
     write_transform(options.output / TRANSFORM, result.transform)
-    grid, labels = result.fixed.grid, None
-    for path, (volume, dtype) in images.items():
+    grid = result.fixed.grid
+    for path, (volume, dtype) in read.images.items():
         write_image(options.output / named[path], volume, dtype, grid, result)
-    for path, (volume, dtype) in maps.items():
-        moved = write_labels(options.output / named[path], volume, dtype, grid, result)
-        labels = labels or (volume, moved)
-    for path, read in points.items():
-        moved_points = transform_points(result.transform, read.lps)
-        write_points(options.output / named[path], read, moved_points, result.moving.grid)
+    labels = {
+        _stem(path): (volume, write_labels(options.output / named[path], volume, dtype, grid, result))
+        for path, (volume, dtype) in read.labels.items()
+    }
+    for path, points in read.points.items():
+        moved = transform_points(result.transform, points.lps)
+        write_points(options.output / named[path], points, moved, result.moving.grid)
     inverse = result.inverse() if options.inverse else None
     write_result(
         options.output,
@@ -148,7 +75,7 @@ def run_register(options: argparse.Namespace) -> None:
         written=list(named.values()),
         inverse=inverse,
         labels=labels,
-        points=next(((read.lps, ()) for read in points.values()), None),
+        points={path.name: points.lps for path, points in read.points.items()},
         report=not options.no_report,
     )
     if inverse is not None:

@@ -1,0 +1,1 @@
+"""`dinoreg register`: two scans, one command."""
