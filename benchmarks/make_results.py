@@ -17,7 +17,6 @@ import sys
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import bench_auto
 import bench_desk
 import bench_evaluation
 import bench_guidance
@@ -32,25 +31,26 @@ import count_traffic
 import encoder_table
 from common import ROOT
 from dinoreg.study.ablation_table import CaseResult, format_means
-from pair_rows import Row, group_rows
+from pair_rows import group_rows, score_of
 
 RESULTS = ROOT / "benchmarks" / "results"
 PAGES = ("README.md", "docs/gpu.md", "docs/results.md")
 _TABLE = re.compile(r"<!-- table: (?P<name>\S+) -->\n(?P<body>.*?)<!-- end of table -->", re.DOTALL)
 
-# The columns of the table in README.md: method, file that it was measured for, title.
-_SUMMARY = (
-    ("identity", "registration", "no displacement"),
-    ("package", "registration", "convexAdam 0.2.0"),
-    ("ssd", "encoder", "`ssd`"),
-    ("dino3d", "encoder", "`dino3d`"),
-    ("mind", "registration", "`mind`"),
-    ("mind+intensity", "encoder", "`mind+intensity`"),
-    ("auto", "auto", "`auto`"),
-)
+# The columns of the table in README.md: method, title.
+_SUMMARY = {
+    "identity": "no displacement",
+    "package": "convexAdam 0.2.0",
+    "syn": "ANTs SyN",
+    "ssd": "`ssd`",
+    "mind": "`mind`",
+    "mind+intensity": "`mind+intensity`",
+    "auto": "`auto`",
+}
 # Its lines: task, what is registered to what.
 _SUMMARY_TASKS = {
     **encoder_table.IMAGES,
+    "LungMR": "proton MR, two people",
     "BrainMulti": "MR contrasts of one head",
     "ThoraxCBCT": "CBCT to CT, simulated",
 }
@@ -98,20 +98,16 @@ def fill(page: str, tables: Mapping[str, Callable[[], str]]) -> str:
 
 def summary() -> str:
     """Return the table of README.md: per task one line, the best method in bold."""
-    groups = {source: group_rows(_read(source)["rows"]) for source in ("registration", "encoder", "auto")}
-    titles = " | ".join(title for _, _, title in _SUMMARY)
-    lines = [f"| task | {titles} |", "|---" * (len(_SUMMARY) + 1) + "|"]
+    groups = group_rows(_read("registration")["rows"])
+    lines = [f"| task | {' | '.join(_SUMMARY.values())} |", "|---" * (len(_SUMMARY) + 1) + "|"]
     for task, images in _SUMMARY_TASKS.items():
-        values = {}
-        for method, source, _ in _SUMMARY:
-            group = groups[source].get((task, method)) or groups["auto"].get((task, method))
-            if group is not None:
-                values[method] = statistics.fmean(_score(row) for row in group)
-        by_overlap = groups["auto"][task, "auto"][0]["dice"] is not None
-        best = max(values, key=values.__getitem__) if by_overlap else min(values, key=values.__getitem__)
-        cells = {method: f"{v:.3f}" if by_overlap else f"{v:.2f} mm" for method, v in values.items()}
+        found = {method: groups[task, method] for method in _SUMMARY if (task, method) in groups}
+        means = {method: statistics.fmean(map(score_of, group)) for method, group in found.items()}
+        by_overlap = found["auto"][0]["dice"] is not None
+        best = max(means, key=means.__getitem__) if by_overlap else min(means, key=means.__getitem__)
+        cells = {method: f"{v:.3f}" if by_overlap else f"{v:.2f} mm" for method, v in means.items()}
         cells[best] = f"**{cells[best]}**"
-        each = " | ".join(cells.get(method, "") for method, _, _ in _SUMMARY)
+        each = " | ".join(cells.get(method, "") for method in _SUMMARY)
         lines.append(f"| {task} ({images}) | {each} |")
     return "\n".join(lines)
 
@@ -141,14 +137,8 @@ def _read(name: str) -> dict[str, Any]:
     return content
 
 
-def _score(row: Row) -> float:
-    score: float = row["tre_mm"] if row["dice"] is None else row["dice"]
-    return score
-
-
 TABLES: Mapping[str, Callable[[], str]] = {
     "summary": summary,
-    "auto": lambda: bench_auto.table(_read("auto")["rows"]),
     "registration": lambda: bench_registration.table(_read("registration")["rows"]),
     "encoder": lambda: encoder_table.format_overview(_read("encoder")["rows"]),
     "encoder-gains": lambda: encoder_table.format_gains(_read("encoder")["rows"]),

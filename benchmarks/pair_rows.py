@@ -21,7 +21,8 @@ from regtask.pair import Pair
 Row = dict[str, Any]
 # Folder for all that is written, and the field that is to be written there, to the command that does it.
 MakeCommand = Callable[[Path, Path], Sequence[str]]
-COLUMNS = ("dice", "hd95_mm", "folding_percent", "sd_log_jacobian", "seconds", "peak_memory_mib")
+COLUMNS = ("hd95_mm", "folding_percent", "sd_log_jacobian", "cpu_seconds", "peak_memory_mib")
+GRADES = ("good", "doubtful", "failed")
 
 
 def measure_preset(
@@ -53,15 +54,25 @@ def measure_command(dataset: Dataset, pair: Pair, method: str, make_command: Mak
         field = folder / field_name_long(pair.fixed_id, pair.moving_id)
         cost = run_process(make_command(folder, field), folder / "log.txt")
         scores = score_case(pair, read_field(field))
-        stages = _stage_seconds(folder / "manifest.json")
+        entry = _manifest_entry(folder / "manifest.json")
     row = {"task": dataset.name, "case": pair.case_key, "method": method, **asdict(scores), **asdict(cost)}
     row["dice_per_label"] = {str(label): value for label, value in scores.dice_per_label.items()}
-    row["stage_seconds"] = stages
+    row["stage_seconds"] = _stage_seconds(entry)
+    row |= {key: entry[key] for key in ("verdict", "verdict_evidence") if key in entry}
     row["commit"] = provenance()["commit"]
-    print(
-        f"{dataset.name} {pair.case_key} {method}: Dice {scores.dice:.3f}, {cost.seconds:.1f} s", flush=True
-    )
+    print(f"{dataset.name} {pair.case_key} {method}: {score_text(row)}, {cost.cpu_seconds:.1f} s", flush=True)
     return row
+
+
+def score_of(row: Row) -> float:
+    """Return what a row is judged by: Dice, or the landmark error in mm where the pair has no labels."""
+    score: float = row["tre_mm"] if row["dice"] is None else row["dice"]
+    return score
+
+
+def score_text(row: Row) -> str:
+    """Return that score with its name."""
+    return f"TRE {row['tre_mm']:.2f} mm" if row["dice"] is None else f"Dice {row['dice']:.3f}"
 
 
 def find_row(rows: Iterable[Row], task: str, pair: Pair, method: str) -> Row | None:
@@ -90,26 +101,45 @@ def in_order(rows: Iterable[Row], tasks: Sequence[str], methods: Sequence[str]) 
 def format_table(rows: Iterable[Row]) -> str:
     """Return a Markdown table: one line per task and method, means over the pairs."""
     lines = [
-        "| task | method | pairs | Dice | per pair | HD95 mm | folds % | sdLogJ | s / pair | peak MiB |",
-        "|---|---|---|---|---|---|---|---|---|---|",
+        "| task | method | pairs | Dice or TRE | per pair | HD95 mm | folds % | sdLogJ | processor s |"
+        " peak MiB | good / doubtful / failed |",
+        "|---|---|---|---|---|---|---|---|---|---|---|",
     ]
     for (task, method), group in group_rows(rows).items():
-        mean = {key: statistics.fmean(r[key] for r in group) for key in COLUMNS}
-        each = " ".join(f"{r['dice']:.2f}".lstrip("0") for r in group)
-        peak = max(r["peak_memory_mib"] for r in group)
+        by_label = all(row["dice"] is not None for row in group)
+        scores = [score_of(row) for row in group]
+        mean = f"{statistics.fmean(scores):.3f}" if by_label else f"{statistics.fmean(scores):.2f} mm"
+        each = " ".join(f"{score:.2f}".lstrip("0") for score in scores)
+        others = " | ".join(_mean_text(group, key) for key in COLUMNS)
+        graded = any("verdict" in row for row in group)
+        grades = " / ".join(str(sum(row.get("verdict") == grade for row in group)) for grade in GRADES)
         lines.append(
-            f"| {task} | {method} | {len(group)} | {mean['dice']:.3f} | {each} | {mean['hd95_mm']:.1f} |"
-            f" {mean['folding_percent']:.3f} | {mean['sd_log_jacobian']:.3f} | {mean['seconds']:.1f} |"
-            f" {peak:.0f} |"
+            f"| {task} | {method} | {len(group)} | {mean} | {each} | {others} | {grades if graded else ''} |"
         )
     return "\n".join(lines)
 
 
-def _stage_seconds(manifest: Path) -> dict[str, float]:
+def _mean_text(group: Sequence[Row], key: str) -> str:
+    """Return a cell: the mean over the pairs, or the largest memory; nothing where it was not measured."""
+    values = [row[key] for row in group]
+    if None in values:
+        return ""
+    if key == "peak_memory_mib":
+        return f"{max(values):.0f}"
+    digits = 1 if key in ("hd95_mm", "cpu_seconds") else 3
+    return f"{statistics.fmean(values):.{digits}f}"
+
+
+def _manifest_entry(manifest: Path) -> dict[str, Any]:
+    """Return what the manifest says of its one pair; nothing where a peer wrote none."""
     if not manifest.is_file():
         return {}
     (entry,) = json.loads(manifest.read_text(encoding="utf-8"))["pairs"].values()
+    return dict(entry)
+
+
+def _stage_seconds(entry: dict[str, Any]) -> dict[str, float]:
     seconds: dict[str, float] = {}
-    for stage in entry["stages"]:
+    for stage in entry.get("stages", ()):
         seconds[stage["name"]] = seconds.get(stage["name"], 0.0) + stage["seconds"]
     return seconds

@@ -1,15 +1,16 @@
-"""Deformable registration by ANTs, elastix or the package convexAdam; bench_registration.py runs it where these are.
+"""Deformable registration by ANTs, elastix or the package convexAdam, for bench_registration.py.
 
     PEERS/bin/python benchmarks/registration_peers.py syn|elastix|package FIXED MOVING FIELD.nii.gz
 
-Needs antspyx 0.6.3, itk-elastix 0.25.4 and convexAdam 0.2.0. Each method at its defaults: `SyNRA` (rigid, affine,
-SyN) of antspyx; the maps `rigid`, `affine` and `bspline` of elastix one after the other; `convex_adam_pt`. The field
-is that of Learn2Reg: voxels, from a voxel of fixed to where it came from in moving. The package reads no headers,
-so that its field joins the arrays; the others go through scanner space.
+Needs antspyx 0.6.3, itk-elastix 0.25.4 and convexAdam 0.2.0. Each method at its defaults: `SyNRA` (rigid,
+affine, SyN) of antspyx; the maps `rigid`, `affine` and `bspline` of elastix one after the other;
+`convex_adam_pt`. The field is that of Learn2Reg: voxels, from a voxel of fixed to where it came from in
+moving. The package reads no headers, so that its field joins the arrays; the others go through scanner space.
 """
 
 from __future__ import annotations
 
+import os
 import sys
 import tempfile
 from pathlib import Path
@@ -59,7 +60,7 @@ def by_package(fixed: str, moving: str) -> np.ndarray:
 
 
 def in_voxels(lps_mm: np.ndarray, fixed: str, moving: str) -> np.ndarray:
-    """Return a displacement in LPS mm on the grid of fixed as one from voxels of fixed to voxels of moving."""
+    """Turn a displacement in LPS mm on the grid of fixed into voxels of fixed to voxels of moving."""
     there, back = nib.load(fixed).affine, np.linalg.inv(nib.load(moving).affine)
     voxels = np.stack(np.meshgrid(*map(np.arange, lps_mm.shape[:3]), indexing="ij"), axis=-1)
     ras_mm = voxels @ there[:3, :3].T + there[:3, 3] + lps_mm * _TURN
@@ -67,7 +68,11 @@ def in_voxels(lps_mm: np.ndarray, fixed: str, moving: str) -> np.ndarray:
 
 
 if __name__ == "__main__":
-    method, fixed_path, moving_path, output = sys.argv[1:]
+    method = sys.argv[1]
+    fixed_path, moving_path, output = (str(Path(path).resolve()) for path in sys.argv[2:])
     register = {"syn": by_syn, "elastix": by_elastix, "package": by_package}[method]
-    displacement = register(fixed_path, moving_path).astype(np.float32)
+    with tempfile.TemporaryDirectory() as folder:
+        os.chdir(folder)  # elastix writes its field beside what it returns
+        displacement = register(fixed_path, moving_path).astype(np.float32)
+        os.chdir("/")
     nib.save(nib.Nifti1Image(displacement, nib.load(fixed_path).affine), output)

@@ -137,7 +137,7 @@ def test_what_is_not_there_is_noticed(text):
     [
         "[a](docs/pipeline.md#presets)",
         "`pipeline/plan.py`",
-        "`bench_auto.py`",
+        "`bench_stages.py`",
         "`algorithm/dinoreg/`",
         "`regeval.scoring.quick_scores.score_case(pair, field)`",
         "`OUT/ablation.md`",

@@ -153,8 +153,8 @@ def register_prepared(
         spacing_mm, orientation = image.spacing_mm, RAS
     sources = pool or EncoderPool(device)
     result = _register_on_grid(fixed, moving, spacing_mm, orientation, config, sources, clock, way)
-    linear = way.linear is not None and not result.deformed
-    return replace(result, verdict=judge_map(fixed, moving, spacing_mm)) if linear else result
+    linear_alone = way.linear is not None and not result.deformed
+    return replace(result, verdict=judge_map(fixed, moving, spacing_mm)) if linear_alone else result
 
 
 def _register_on_grid(
@@ -206,7 +206,6 @@ def _register_on_grid(
         if plan.detail:
             images = cut_images(fixed, moving, plan.frame, masked=config.masked, device=device)
             state = course.run((plan.detail,), state, replace(features, images=images))
-            del images
         if plan.judged:
             on, kept = (plan.frame, plan.finest), config.masked
             seen, there = (intensities_on(i, *on, masked=kept, device=device) for i in (fixed, moving))
