@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Literal
 
 import numpy as np
 import torch
@@ -12,7 +13,7 @@ from torch import Tensor
 
 from dinoreg.linear.maps import Matrix, inverse
 from dinoreg.preprocess.foreground import content_box
-from dinoreg.preprocess.prepare import PreparedImage
+from dinoreg.preprocess.prepare import PreparedImage, continued, is_blanked
 from dinoreg.space.coords import identity_positions
 from dinoreg.space.deformation import Deformation
 from dinoreg.space.frame import Frame
@@ -43,8 +44,8 @@ def in_mm(matrix: Matrix, to_mm: Matrix) -> Matrix:
 def read_through(image: PreparedImage, matrix: Matrix) -> PreparedImage:
     """Read an image at the voxels that a map leads to; beyond it nothing is foreground.
 
-    What lies there gets the value that the image has outside its foreground: 0 where that was blanked, else
-    its lowest.
+    What lies there goes on from the image, where it does so itself; else it gets the value that the image has
+    outside its foreground: 0 where that was blanked, else its lowest.
 
     Args:
         image: (I, J, K).
@@ -52,15 +53,18 @@ def read_through(image: PreparedImage, matrix: Matrix) -> PreparedImage:
     """
     from scipy import ndimage
 
-    beside = image.values[~image.foreground]
-    blanked = beside.size > 0 and not beside.any()
+    blanked = is_blanked(image)
     lowest = 0.0 if blanked else float(image.values.min())
-    values = ndimage.affine_transform(image.values, matrix, order=1, mode="constant", cval=lowest)
+    mode: Literal["constant", "nearest"] = "constant" if image.beyond is None else "nearest"
+    values = ndimage.affine_transform(image.values, matrix, order=1, mode=mode, cval=lowest)
     share = ndimage.affine_transform(image.foreground.astype(np.float32), matrix, order=1)
     foreground = share > 0.5
     values = (np.where(foreground, values, np.float32(0)) if blanked else values).astype(np.float32)
-    box = content_box(values)
-    return replace(image, values=values, foreground=foreground, content=box, identity="")
+    beyond = None
+    if image.beyond is not None:
+        beyond = ndimage.affine_transform((~image.beyond).astype(np.float32), matrix, order=1) <= 0.5
+    read = replace(image, values=values, foreground=foreground, content=content_box(values), identity="")
+    return continued(read, beyond)
 
 
 def then_map(vectors: Tensor, matrix: Matrix) -> Tensor:

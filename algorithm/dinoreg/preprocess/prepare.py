@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from jaxtyping import Bool, Float32
 from numpy.typing import NDArray
 
+from dinoreg.preprocess.field_of_view import continue_values
 from dinoreg.preprocess.foreground import content_box, ct_body, threshold_foreground
 from dinoreg.preprocess.intensity import Family, clip_mr, image_family, image_kind, window_ct
 from dinoreg.preprocess.measured import fill_missing, missing_voxels
@@ -24,12 +25,14 @@ class PreparedImage:
     """An image as the encoder sees it.
 
     Attributes:
-        values: (I, J, K) float32; [0, 1] where normalised, 0 outside the foreground.
+        values: (I, J, K) float32; [0, 1] where normalised, 0 outside the foreground but for `beyond`.
         foreground: (I, J, K) bool.
         content: the smallest box outside which `values` is constant.
         identity: digest of values and foreground, by which features of images that come again are remembered;
             empty: they are not.
         family: of modalities, whose intensities can be compared with one another.
+        beyond: (I, J, K) bool, no foreground, where `values` go on beyond the field of view; None where they
+            are not to, and its end shows as an edge.
     """
 
     values: NDArray[np.float32]
@@ -37,6 +40,7 @@ class PreparedImage:
     content: tuple[slice, ...]
     identity: str = ""
     family: Family = "unknown"
+    beyond: NDArray[np.bool_] | None = None
 
 
 def prepare_scan(scan: Scan, settings: Preprocess) -> PreparedImage:
@@ -102,8 +106,10 @@ def prepare_image(
     shown = inside if settings.normalise else foreground
     if not kept and not shown.all():
         values = np.where(shown, values, np.float32(0))
-    identity = _digest(values, inside) if comes_again else ""
-    return PreparedImage(values, inside, content_box(values), identity, family)
+    prepared = PreparedImage(values, inside, content_box(values), "", family)
+    if settings.beyond_view == "continued":
+        prepared = continued(prepared, np.zeros(image.shape, bool) if missing is None else missing)
+    return replace(prepared, identity=_digest(prepared.values, inside) if comes_again else "")
 
 
 def on_working_grid(image: PreparedImage, grid: WorkingGrid) -> PreparedImage:
@@ -111,10 +117,32 @@ def on_working_grid(image: PreparedImage, grid: WorkingGrid) -> PreparedImage:
     values = grid.resample(torch.from_numpy(image.values).unsqueeze(0))[0].contiguous().numpy()
     share = grid.resample(torch.from_numpy(image.foreground).float().unsqueeze(0))[0]
     foreground = (share > 0.5).contiguous().numpy()
-    if not image.values[~image.foreground].any():  # blanked there: what is interpolated across its border too
-        values = np.where(foreground, values, np.float32(0))
+    beyond = None
+    if image.beyond is not None:
+        beyond = (grid.resample(torch.from_numpy(image.beyond).float()[None])[0] > 0.5).contiguous().numpy()
+    values = np.where(foreground, values, np.float32(0)) if is_blanked(image) else values
     identity = f"{image.identity} on {grid}" if image.identity else ""
-    return PreparedImage(values, foreground, content_box(values), identity, image.family)
+    return continued(PreparedImage(values, foreground, content_box(values), identity, image.family), beyond)
+
+
+def is_blanked(image: PreparedImage) -> bool:
+    """Tell whether everything but the foreground, and what goes on from it, is 0."""
+    shown = image.foreground if image.beyond is None else image.foreground | image.beyond
+    return not shown.all() and not image.values[~shown].any()
+
+
+def continued(image: PreparedImage, beyond: NDArray[np.bool_] | None) -> PreparedImage:
+    """Let the values of an image, which has none there yet, go on beyond its field of view.
+
+    Args:
+        image: (I, J, K).
+        beyond: (I, J, K); None where they are not to.
+    """
+    if beyond is None:
+        return image
+    beyond = beyond & ~image.foreground
+    values = image.values if beyond.all() else continue_values(image.values, beyond)
+    return replace(image, values=values, beyond=beyond)
 
 
 def _digest(*arrays: NDArray[np.generic]) -> str:

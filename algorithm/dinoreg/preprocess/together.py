@@ -1,7 +1,7 @@
 """Two scans on grids of their own, brought onto one: what a registration voxel to voxel begins from.
 
 Moving is read at the voxels of fixed. What moving shows beyond the field of view of fixed may belong inside
-it once it is registered, so fixed gets a margin there, filled with its lowest value, and the displacement is
+it once it is registered, so fixed gets a margin there, without a value, and the displacement is
 cut back to the fixed grid afterwards.
 """
 
@@ -71,17 +71,27 @@ def bring_together(fixed: Scan, moving: Scan, *, placed: bool = False) -> Togeth
     if moving.mask is not None:
         stored = moving.mask.astype(np.float32)
         moving_mask = regrid(stored, moving.grid, wide, order=0, outside=0.0) > 0
-    lacking = None
-    if moving.invalid is not None:  # what is interpolated with a voxel without a value has none
-        share = regrid(moving.invalid.astype(np.float32), moving.grid, wide, order=1, outside=0.0)
-        lacking = share > _ROUNDING
-    without = None if fixed.invalid is None else np.pad(fixed.invalid, both)
+    # What is interpolated with a voxel without a value has none, and there is none beside a scan.
+    known = np.ones(moving.grid.shape, np.float32) if moving.invalid is None else ~moving.invalid
+    lacking = regrid(known.astype(np.float32), moving.grid, wide, order=1, outside=0.0) < 1 - _ROUNDING
+    present = np.zeros(fixed.grid.shape, bool) if fixed.invalid is None else fixed.invalid
+    without = np.pad(present, both, constant_values=True)
     moved = regrid(moving.values, moving.grid, wide, order=1, outside=float(moving.values.min()))
     pair = ImagePair(
-        replace(fixed, values=padded, grid=_widened(fixed.grid, before, after), mask=mask, invalid=without),
-        replace(moving, values=moved, grid=wide, mask=moving_mask, invalid=lacking),
+        replace(
+            fixed,
+            values=padded,
+            grid=_widened(fixed.grid, before, after),
+            mask=mask,
+            invalid=_where_any(without),
+        ),
+        replace(moving, values=moved, grid=wide, mask=moving_mask, invalid=_where_any(lacking)),
     )
     return Together(pair, fixed.grid, read_on, before)
+
+
+def _where_any(lacking: NDArray[np.bool_]) -> NDArray[np.bool_] | None:
+    return lacking if lacking.any() else None
 
 
 def _margins(grid: Grid, moving: Grid) -> tuple[tuple[int, ...], tuple[int, ...]]:

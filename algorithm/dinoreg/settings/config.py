@@ -92,6 +92,9 @@ class Preprocess(Settings):
     normalise: bool = True  # false: intensities as stored
     # What encoders see outside the foreground: 0, or the image as it is; its percentile is then of the whole.
     background: Literal["zero", "kept"] = "zero"
+    # What encoders see where a file has no values, and beside a scan that was read on another grid: "blank",
+    # an edge like that of a body, or "continued" with the nearest measured value. It never counts.
+    beyond_view: Literal["blank", "continued"] = "blank"
     # "task": the task's mask files; "threshold": body by threshold; "auto": masks where the task has them,
     # else threshold; "none": everything is foreground.
     # "task-or-all": masks where the task has them, else everything.

@@ -60,6 +60,7 @@ SEARCH["start"][0].pop("cell_mm")
 # What images as small as these do not show, and other tests do.
 TOO_SMALL = {
     (FeatureSettings, "max_voxels"),  # test_working.py
+    (Preprocess, "beyond_view"),  # test_field_of_view.py
     (stages.HypothesesStart, "min_overlap"),  # test_hypotheses.py
     (stages.SearchStart, "least_gain"),  # test_search.py
     (stages.SearchStart, "keep"),
