@@ -66,6 +66,12 @@ def ask_for_large_pages() -> None:
     os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
 
 
+def settle_torch() -> None:
+    """Settle what torch settles once, before it computes anything large."""
+    ask_for_large_pages()
+    settle_vector_math()
+
+
 def choose_device(name: str) -> torch.device:
     """Return the device for "auto", "cpu" or "cuda:N"; auto takes a GPU where there is one.
 
@@ -75,8 +81,7 @@ def choose_device(name: str) -> torch.device:
     Raises:
         DeviceError: the device does not exist.
     """
-    ask_for_large_pages()
-    settle_vector_math()
+    settle_torch()
     if name == "auto":
         return _automatic()
     try:

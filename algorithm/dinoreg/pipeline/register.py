@@ -25,8 +25,9 @@ from dinoreg.pipeline.ensemble import EncodedPair, EncodingFacts, average_over_b
 from dinoreg.pipeline.plan import Plan, coarser_stage, make_plan
 from dinoreg.preprocess.pair import ImagePair
 from dinoreg.preprocess.prepare import PreparedImage, on_working_grid, prepare_scan
-from dinoreg.runtime import ask_for_large_pages, settle_vector_math
+from dinoreg.runtime import settle_torch
 from dinoreg.settings.config import Config
+from dinoreg.settings.modalities import for_families
 from dinoreg.space.deformation import Deformation
 from dinoreg.space.orientation import RAS, orientation_of
 from dinoreg.space.working import working_grid
@@ -137,10 +138,10 @@ def register_prepared(
         pool: as in `register`.
         on_stage: as in `register`.
     """
-    ask_for_large_pages()
-    settle_vector_math()
+    settle_torch()
     clock = StageClock(device, on_stage)
     way = WayBack()
+    config = for_families(config, fixed.family, moving.family)
     if config.linear is not None and config.linear.when == "always":
         settings, to_mm = config.linear, scaling(spacing_mm)
         found = clock.timed("linear", lambda: align(Placed(fixed, to_mm), Placed(moving, to_mm), settings))
@@ -223,8 +224,9 @@ def _register_on_grid(
         voxel_mm = way.working.image_spacing_mm
         guarded = course.guard(vectors, lambda u: guard_voxels(u, voxel_mm, config.guard))
     field = _as_file(here_or_on_the_host("back to the image", way.moved, guarded.vectors))
-    stages = tuple(clock.reports)
-    return Registration(field, plan, stages, guarded.facts, device, evidence, verdict, way.linear)
+    return Registration(
+        field, plan, tuple(clock.reports), guarded.facts, device, evidence, verdict, way.linear
+    )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
