@@ -109,19 +109,17 @@ def make_plan(
         cell_mm = getattr(settings, "cell_mm", config.features.cell_mm)
         return make_lattice(shape, spacing, cell_mm * scale, multiple_of=finest.stride).stride
 
-    every = (*config.start, *config.discrete, *config.adam, *config.ffd)
+    corrections = (*config.discrete, *config.adam)
+    every = (*config.start, *corrections, *config.ffd)
     strides = [finest.stride, *(stride(settings) for settings in every)]
     common = tuple(math.lcm(*(one[axis] for one in strides)) for axis in range(len(shape)))
     box = _aligned(content or [slice(0, n) for n in shape], common, shape)
     frame = Frame(shape, spacing, box, orientation, scale)
-
-    correct = [_correction(one, frame.lattice(stride(one)), frame, config) for one in config.discrete]
-    correct += [_correction(one, frame.lattice(stride(one)), frame, config) for one in config.adam]
     return Plan(
         frame=frame,
         finest=frame.lattice(finest.stride),
         start=tuple(plan_start(one, frame.lattice(stride(one)), frame) for one in config.start),
-        correct=tuple(correct),
+        correct=tuple(_correction(one, frame.lattice(stride(one)), frame, config) for one in corrections),
         detail=DetailOptimisation.planned(config, frame, frame.lattice(finest.stride)),
         free=tuple(FreeForm(one, frame.lattice(stride(one)), one.control_mm * scale) for one in config.ffd),
         judged=_judged(config, frame, stride, finest),
