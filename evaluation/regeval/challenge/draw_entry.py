@@ -57,6 +57,8 @@ class Drawing:
 def draw(drawing: Drawing) -> None:
     """Draw what is not there yet; a picture that fails stops no other, and is tried again the next time."""
     done = drawing.drawn()
+    if not done:  # what the record names is about to be replaced
+        drawing.record.unlink(missing_ok=True)
     with opened(drawing.entry.location) as submission:
         for pair in drawing.config.pairs:
             if pair.case_key not in drawing.cases or pair.case_key in done:

@@ -45,7 +45,8 @@ def _draw_task(task: JudgedTask, settings: Settings, program: str, say: Say) -> 
             ) from error
     for done, (one, code) in enumerate(in_processes(draw, todo, settings.processes), 1):
         lacking = len(set(one.cases) - one.drawn())
-        failed = f", {lacking} could not be drawn (exit code {code})" if lacking else ""
+        status = f" (exit code {code})" if code else ""
+        failed = f", {lacking} could not be drawn{status}" if lacking else ""
         say(f"{task.name}: pictures {done}/{len(todo)}: {one.entry.name}{failed}")
     _forget_others(task.folder, drawings)
     pictures = {}

@@ -25,6 +25,6 @@ def lost_pictures(cases: Sequence[str], teams: Sequence[str], settings: Settings
         for name in wanted:
             if name not in known:
                 guess = nearest(name, known)
-                remedy = f"is {guess!r} meant?" if guess else f"the first is {known[-1]!r}; mind the quotes"
+                remedy = f"is {guess!r} meant?" if guess else f"one is {known[-1]!r}; mind the quotes"
                 faults.append(Fault("nothing of this name to draw", f"{option} {name}", remedy=remedy))
     return faults

@@ -38,8 +38,10 @@ def run_register(options: argparse.Namespace) -> None:
     read = read_all(options, series)
     initial = _initial(options)
     files = _inputs(options, named)
-    series |= {options.fixed: options.fixed_series, options.moving: options.moving_series}
-    inputs = note_inputs(files, {role: series.get(path, "") for role, path in files.items()})
+    # By role: one folder may hold the series of several.
+    noted = {role: series.get(path, "") for role, path in files.items()}
+    noted |= {"fixed": options.fixed_series, "moving": options.moving_series}
+    inputs = note_inputs(files, noted)
     open_folder(options.output, named.values(), overwrite=options.overwrite)
     result = register(
         read.fixed,

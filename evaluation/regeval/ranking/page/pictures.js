@@ -12,13 +12,13 @@ const showPicture = () => {
   place.replaceChildren();
   if (address) {
     const image = new Image();
-    image.alt = `${pictureRun.selectedOptions[0].text}, ${pictureCase.selectedOptions[0].text}`;
+    image.alt = `${pictureRun.selectedOptions[0].textContent}, ${pictureCase.selectedOptions[0].textContent}`;
     image.src = address;
     place.append(image);
   } else {
-    place.textContent = "Not drawn: nobody asked for it (--pictures), or there is no usable field.";
+    place.textContent = "Not drawn: nobody asked for it (--pictures), there is no usable field, or drawing it failed.";
   }
-  const name = pictureRun.selectedOptions[0].text;
+  const name = pictureRun.selectedOptions[0].textContent;
   const row = [...closer.tBodies[0].rows].find((one) => one.cells[0].dataset.value === name);
   const heads = [...closer.tHead.rows[0].cells].slice(1);
   const values = [...row.cells].slice(1).map((cell, column) => {

@@ -191,6 +191,26 @@ def test_a_multi_frame_file(tmp_path):
     np.testing.assert_array_equal(read.data, 2.0 * STORED - 1000)
 
 
+def test_one_folder_may_hold_the_series_of_all(tmp_path):
+    """What is noted of each is the series that it was read from, so that the report shows the same."""
+    study = tmp_path / "study"
+    labels = (STORED > 1000).astype(np.int16)
+    for name, values in (("planning", STORED), ("second", STORED + 5), ("drawn", labels)):
+        write_series(study, values, GRID, name, intercept=0)
+    words = ["register", "--preset", "identity", "--fixed", study, "--fixed-series", uid("planning")]
+    words += ["--moving", study, "--moving-series", uid("second"), "--output", tmp_path / "out"]
+    words += ["--labels", study, "--series", uid("drawn")]
+    assert main([str(word) for word in words]) == 0
+    inputs = json.loads((tmp_path / "out" / "register.json").read_text())["inputs"]
+    noted = {role: one["series"] for role, one in inputs.items()}
+    assert noted == {
+        "fixed": uid("planning"),
+        "moving": uid("second"),
+        "labels_study.nii.gz": uid("drawn"),
+    }
+    assert main(["report", str(tmp_path / "out")]) == 0
+
+
 def test_what_comes_along_with_register_may_be_one_of_several_series(tmp_path):
     """Image, label map and mask in folders of two series each, told by --series, and shown again."""
     labels = (STORED > 1000).astype(np.int16)
