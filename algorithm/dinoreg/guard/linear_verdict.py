@@ -99,10 +99,14 @@ def _features(image: PreparedImage, lattice: Lattice) -> Features:
 
 
 def _steps(inside: Tensor, lattice: Lattice) -> Iterator[Tensor]:
-    """Displacements of the whole by the length of a step, (3, *S) cells, to all sides and corners."""
-    extent = np.ptp(np.argwhere(inside.numpy()), axis=0) + 1
-    length = _STEP_SHARE * float(np.prod(extent * np.array(lattice.spacing_mm)) ** (1 / 3))
-    for side in itertools.product((-1.0, 0.0, 1.0), repeat=3):
+    """Displacements of the whole by the length of a step, (3, *S) cells, to all sides and corners.
+
+    None across a single slice, where it would change nothing.
+    """
+    extent = (np.ptp(np.argwhere(inside.numpy()), axis=0) + 1) * np.array(lattice.spacing_mm)
+    along = np.array(lattice.shape) > 1
+    length = _STEP_SHARE * float(np.prod(extent[along]) ** (1 / max(1, along.sum())))
+    for side in itertools.product(*[(-1.0, 0.0, 1.0) if thick else (0.0,) for thick in along]):
         if any(side):
             cells = length * np.array(side) / np.linalg.norm(side) / np.array(lattice.spacing_mm)
             step = torch.from_numpy(cells.astype(np.float32)).reshape(3, 1, 1, 1)

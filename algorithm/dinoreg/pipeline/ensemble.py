@@ -111,5 +111,4 @@ def average_over_blocks(
     features: PairFeatures, register: Callable[[PairFeatures], Deformation]
 ) -> Deformation:
     """Register by each block alone, and average by their shares; a single block is simply registered."""
-    found = [register(alone) for alone in features.apart()]
-    return mean_deformation(found, list(features.shares))
+    return mean_deformation([register(alone) for alone in features.apart()], list(features.shares))

@@ -205,8 +205,10 @@ def _register_on_grid(
         evidence = features.evidence
         state = average_over_blocks(features, lambda alone: course.run(plan.correct, state, alone))
         if plan.detail:
-            images = cut_images(fixed, moving, plan.frame, masked=config.masked, device=device)
-            state = course.run((plan.detail,), state, replace(features, images=images))
+            features = replace(
+                features, images=cut_images(fixed, moving, plan.frame, masked=config.masked, device=device)
+            )
+            state = course.run((plan.detail,), state, features)
         if plan.judged:
             on, kept = (plan.frame, plan.finest), config.masked
             seen, there = (intensities_on(i, *on, masked=kept, device=device) for i in (fixed, moving))

@@ -10,7 +10,9 @@ from numpy.typing import NDArray
 def continue_values(
     values: Float32[np.ndarray, "*s"], beyond: Bool[np.ndarray, "*s"]
 ) -> Float32[np.ndarray, "*s"]:
-    """Give each voxel beyond the field of view the value of the nearest one inside.
+    """Give each voxel beyond the field of view the value of a near one inside, by voxels.
+
+    Within the box of the field of view that of the nearest; beside the box that of the box's face.
 
     Args:
         values: (I, J, K).

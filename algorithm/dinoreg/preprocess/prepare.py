@@ -27,7 +27,7 @@ class PreparedImage:
     Attributes:
         values: (I, J, K) float32; [0, 1] where normalised, 0 outside the foreground but for `beyond`.
         foreground: (I, J, K) bool.
-        content: the smallest box outside which `values` is constant.
+        content: the smallest box outside which `values` is constant or beyond the field of view.
         identity: digest of values and foreground, by which features of images that come again are remembered;
             empty: they are not.
         family: of modalities, whose intensities can be compared with one another.
@@ -141,8 +141,10 @@ def continued(image: PreparedImage, beyond: NDArray[np.bool_] | None) -> Prepare
     if beyond is None:
         return image
     beyond = beyond & ~image.foreground
-    values = image.values if beyond.all() else continue_values(image.values, beyond)
-    return replace(image, values=values, beyond=beyond)
+    if beyond.all():
+        return replace(image, beyond=beyond)
+    content = content_box(np.where(beyond, np.float32(0), image.values))
+    return replace(image, values=continue_values(image.values, beyond), content=content, beyond=beyond)
 
 
 def _digest(*arrays: NDArray[np.generic]) -> str:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import itertools
 import logging
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -71,9 +72,11 @@ def bring_together(fixed: Scan, moving: Scan, *, placed: bool = False) -> Togeth
     if moving.mask is not None:
         stored = moving.mask.astype(np.float32)
         moving_mask = regrid(stored, moving.grid, wide, order=0, outside=0.0) > 0
-    # What is interpolated with a voxel without a value has none, and there is none beside a scan.
+    # What is interpolated with a voxel without a value has none, and there is none beside a scan. A single
+    # slice is as thick as it is: nothing is interpolated across it.
     known = np.ones(moving.grid.shape, np.float32) if moving.invalid is None else ~moving.invalid
-    lacking = regrid(known.astype(np.float32), moving.grid, wide, order=1, outside=0.0) < 1 - _ROUNDING
+    order: Literal[0, 1] = 0 if 1 in (*moving.grid.shape, *wide.shape) else 1
+    lacking = regrid(known.astype(np.float32), moving.grid, wide, order=order, outside=0.0) < 1 - _ROUNDING
     present = np.zeros(fixed.grid.shape, bool) if fixed.invalid is None else fixed.invalid
     without = np.pad(present, both, constant_values=True)
     moved = regrid(moving.values, moving.grid, wide, order=1, outside=float(moving.values.min()))
@@ -91,7 +94,8 @@ def bring_together(fixed: Scan, moving: Scan, *, placed: bool = False) -> Togeth
 
 
 def _where_any(lacking: NDArray[np.bool_]) -> NDArray[np.bool_] | None:
-    return lacking if lacking.any() else None
+    """None too where there is no value at all: then it is the contrast that is missed."""
+    return lacking if lacking.any() and not lacking.all() else None
 
 
 def _margins(grid: Grid, moving: Grid) -> tuple[tuple[int, ...], tuple[int, ...]]:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from typing import Any
 
 from dinoreg.settings.config import Config, Intensity
+
+log = logging.getLogger(__name__)
 
 
 def for_families(config: Config, fixed: str, moving: str) -> Config:
@@ -16,11 +19,12 @@ def for_families(config: Config, fixed: str, moving: str) -> Config:
 
     Args:
         config: all settings.
-        fixed: family of the modality of fixed, such as "ct"; "unknown" may be any.
+        fixed: family of the modality of fixed, stated or by its values, such as "ct"; "unknown" may be any.
         moving: likewise.
     """
     if fixed == moving or "unknown" in (fixed, moving) or config.features.intensities != "measured":
         return config
+    log.info("intensities are not compared: fixed is %s, moving %s", fixed, moving)
     kept = [not isinstance(encoder, Intensity) for encoder in config.features.encoders]
 
     def of_kept(values: Sequence[Any]) -> tuple[Any, ...]:

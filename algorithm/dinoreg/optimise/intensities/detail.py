@@ -28,10 +28,12 @@ from dinoreg.optimise.intensities.agreement import (
 from dinoreg.optimise.parameterise import SmoothedDense
 from dinoreg.runtime import free_memory
 from dinoreg.settings.config import Config, Detail
+from dinoreg.space.coords import per_axis
 from dinoreg.space.deformation import Deformation
 from dinoreg.space.features import FeaturePair, Features, Part, warp_weight
 from dinoreg.space.frame import Frame
 from dinoreg.space.lattice import Lattice, pool
+from dinoreg.space.separable import apply_along_axes, averaging_matrix
 from dinoreg.stage import StageResult
 
 
@@ -72,7 +74,11 @@ class DetailOptimisation:
 
     def coarser(self, frame: Frame) -> Self | None:
         """Return the stage on cells twice as wide, up to those of the features; None where they are those."""
-        stride = tuple(min(2 * f, c) for f, c in zip(self.fine.stride, self.lattice.stride, strict=True))
+        # Each a divisor of that of the features, so that whole cells are averaged.
+        stride = tuple(
+            next(s for s in range(min(2 * f, c), c + 1) if c % s == 0)
+            for f, c in zip(self.fine.stride, self.lattice.stride, strict=True)
+        )
         return None if self.fine == self.lattice else replace(self, fine=frame.lattice(stride))
 
     def run(self, start: Deformation, features: PairFeatures, frame: Frame) -> StageResult:
@@ -87,7 +93,7 @@ class DetailOptimisation:
         if agreement.trust < settings.least_trust or self.fine == self.lattice:
             return StageResult(start, DetailFacts(0, (), agreement.facts))
         device = start.vectors.device
-        room = find_room("ssd", pair.channels, pair.channels, self.fine, device, free_memory(device))
+        room = find_room("ssd", 1, 1, self.fine, device, free_memory(device))
         begin = start.on(self.fine)
         seen = self._intensities(images)
         seen = with_intensities_of_fixed(seen, compare_intensities(seen, begin.vectors))
@@ -132,5 +138,10 @@ def averaged(displacement: Float[Tensor, "rank *s"], steps: Sequence[int]) -> Fl
         displacement: (rank, *S) cells.
         steps: fine cells per wide cell and axis.
     """
-    widths = displacement.new_tensor(steps).view(-1, *([1] * len(steps)))
-    return pool(displacement, steps) / widths
+    sizes = displacement.shape[1:]
+    # Not by pooling, whose gradient is not the same twice on a GPU.
+    means = [
+        averaging_matrix(-(-n // s), n, s, device=displacement.device)
+        for n, s in zip(sizes, steps, strict=True)
+    ]
+    return apply_along_axes(displacement, means) / per_axis(steps, displacement)

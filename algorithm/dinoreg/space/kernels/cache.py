@@ -90,7 +90,7 @@ def compile_kernels() -> dict[str, int]:
     _histogram_kernels.joint_histogram(points, values, image, matrix, histograms, values.copy(), points)
     _histogram_kernels.score_gradient(points, values, values, points, table, gradients)
     first, taps = np.zeros(4, np.int64), np.ones((4, 2), np.float32)
-    _line_kernels.filter_lines(image, first, taps, image.copy()[:, :4])
+    _line_kernels.filter_lines(image, first, taps, np.empty((4, 4, 6), np.float32))
     _line_kernels.filter_last_axis(table, first, taps, table.copy())
     kernels = {
         _cpu_kernels: ("sample", "sample_position_gradient", "squared_difference"),

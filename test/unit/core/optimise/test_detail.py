@@ -111,12 +111,12 @@ def test_a_displacement_is_averaged_in_the_units_of_the_wider_cells():
 
 
 def test_for_lack_of_memory_the_cells_grow_to_those_of_the_features_and_it_ends():
-    stage = DetailOptimisation(Detail(), FRAME.lattice((4, 3, 1)), FRAME.voxels, masked=True)
+    stage = DetailOptimisation(Detail(), FRAME.lattice((5, 3, 4)), FRAME.voxels, masked=True)
     strides = []
     while stage is not None:
         strides.append(stage.fine.stride)
         last, stage = stage, stage.coarser(FRAME)
-    assert strides == [(1, 1, 1), (2, 2, 1), (4, 3, 1)]
+    assert strides == [(1, 1, 1), (5, 3, 2), (5, 3, 4)]
     start = Deformation.identity(last.lattice)
     features = pair_of(*(np.random.default_rng(0).random((2, *SHAPE), np.float32)))
     assert last.fine == last.lattice

@@ -123,3 +123,15 @@ def test_a_margin_around_fixed_has_no_values(image):
     assert both.margin[0] > 0
     assert not inside.all()
     assert np.array_equal(both.pair.fixed.invalid, ~inside)
+
+
+@pytest.mark.parametrize("offset", [0.5, -1.0, 2.0])
+def test_a_single_slice_is_as_thick_as_it_is(image, offset):
+    there = np.diag([1.0, 1.0, 5.0, 1.0])
+    there[2, 3] = offset
+    slices = [
+        Scan(image[:, :, 4:5], Grid((17, 12, 1), grid), "MR") for grid in (np.diag([1, 1, 5.0, 1]), there)
+    ]
+    both = bring_together(*slices).pair
+    assert both.moving.invalid is None
+    assert prepare_scan(both.moving, CONTINUED).foreground.all()
