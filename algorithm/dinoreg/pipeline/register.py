@@ -23,6 +23,7 @@ from dinoreg.linear.move import in_mm, in_voxels, linear_part, read_through, sca
 from dinoreg.linear.way_back import WayBack
 from dinoreg.pipeline.ensemble import EncodedPair, EncodingFacts, average_over_blocks, encode_pair
 from dinoreg.pipeline.plan import Plan, coarser_stage, make_plan
+from dinoreg.preprocess.intensity import image_family
 from dinoreg.preprocess.pair import ImagePair
 from dinoreg.preprocess.prepare import PreparedImage, on_working_grid, prepare_scan
 from dinoreg.runtime import settle_torch
@@ -103,6 +104,7 @@ def register(
     """
     pair.check()
     grid = pair.fixed.grid
+    config = for_families(config, *(image_family(s.modality, s.values) for s in (pair.fixed, pair.moving)))
     return register_prepared(
         prepare_scan(pair.fixed, config.preprocess),
         prepare_scan(pair.moving, config.preprocess),
@@ -141,7 +143,6 @@ def register_prepared(
     settle_torch()
     clock = StageClock(device, on_stage)
     way = WayBack()
-    config = for_families(config, fixed.family, moving.family)
     if config.linear is not None and config.linear.when == "always":
         settings, to_mm = config.linear, scaling(spacing_mm)
         found = clock.timed("linear", lambda: align(Placed(fixed, to_mm), Placed(moving, to_mm), settings))

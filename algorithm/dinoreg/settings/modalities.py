@@ -12,17 +12,23 @@ log = logging.getLogger(__name__)
 
 
 def for_families(config: Config, fixed: str, moving: str) -> Config:
-    """Return a configuration, between two families without the intensities that it would have measured.
+    """Return a configuration, between two families without what helps within one alone.
 
     Between a CT and an MR a function can explain much of the variance, by air and fat and soft tissue, and
-    still tell nothing of where one organ ends. Settings that do not measure are left alone.
+    still tell nothing of where one organ ends: measured intensities are left out. And where a field of view
+    goes on, features of the two differ more than at an edge that both may show: it ends as a body does.
 
     Args:
         config: all settings.
         fixed: family of the modality of fixed, stated or by its values, such as "ct"; "unknown" may be any.
         moving: likewise.
     """
-    if fixed == moving or "unknown" in (fixed, moving) or config.features.intensities != "measured":
+    if fixed == moving or "unknown" in (fixed, moving):
+        return config
+    if config.preprocess.beyond_view == "continued":
+        ended = config.preprocess.model_copy(update={"beyond_view": "blank"})
+        config = config.model_copy(update={"preprocess": ended})
+    if config.features.intensities != "measured":
         return config
     log.info("intensities are not compared: fixed is %s, moving %s", fixed, moving)
     kept = [not isinstance(encoder, Intensity) for encoder in config.features.encoders]

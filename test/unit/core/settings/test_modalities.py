@@ -19,6 +19,7 @@ def test_of_auto_mind_is_left():
     assert [encoder.name for encoder in found.features.encoders] == ["mind"]
     assert found.features.intensities == "settings"
     assert found.detail is None
+    assert (auto.preprocess.beyond_view, found.preprocess.beyond_view) == ("continued", "blank")
     assert found.adam[0].trusted_regularity_weight is None
     assert found.adam[0].regularity_weight == auto.adam[0].regularity_weight
     assert {stage.weights for stage in (*found.start, *found.discrete)} == {(1.0,), ()}
