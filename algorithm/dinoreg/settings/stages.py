@@ -121,9 +121,7 @@ class Adam(Settings):
 
     @model_validator(mode="after")
     def _odd_windows(self) -> Adam:
-        for key in ("smoothing_width", "lcc_window"):
-            if getattr(self, key) % 2 == 0:
-                raise ValueError(f"{key} must be odd, got {getattr(self, key)}")
+        _check_odd(self, "smoothing_width", "lcc_window")
         return self
 
 
@@ -143,8 +141,7 @@ class Detail(Settings):
 
     @model_validator(mode="after")
     def _odd_window(self) -> Detail:
-        if self.smoothing_width % 2 == 0:
-            raise ValueError(f"smoothing_width must be odd, got {self.smoothing_width}")
+        _check_odd(self, "smoothing_width")
         return self
 
 
@@ -186,6 +183,13 @@ class Ffd(Settings):
     order: Literal["dynamic", "static"] = "dynamic"
     feature_grid: Annotated[int, Field(ge=1, le=512)] = 64  # patches along the longer side of a slice
     stop_below: Share = 0.0  # stop when the loss falls by less than this share in 10 iterations
+
+
+def _check_odd(settings: Settings, *keys: str) -> None:
+    """A window has a cell in its middle."""
+    for key in keys:
+        if getattr(settings, key) % 2 == 0:
+            raise ValueError(f"{key} must be odd, got {getattr(settings, key)}")
 
 
 def _kind(values: Any) -> str:
