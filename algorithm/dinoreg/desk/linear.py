@@ -136,7 +136,6 @@ def read_through(scan: Scan, transform: sitk.Transform, fixed: Grid) -> Scan:
         raise DataError(Fault("the initial transform leads beside the moving image", scan.name))
     values = moved(scan.values, sitk.sitkLinear, float(scan.values.min()))
     mask = None if scan.mask is None else moved(scan.mask, sitk.sitkNearestNeighbor, 0.0) > 0
-    lacking = (
-        moved(np.zeros(scan.values.shape) if scan.invalid is None else scan.invalid, sitk.sitkLinear, 1.0) > 0
-    )
-    return replace(scan, values=values, grid=grid, mask=mask, invalid=lacking)
+    lacking = None if scan.invalid is None else moved(scan.invalid, sitk.sitkLinear, 0.0) > 0
+    beside = moved(np.zeros(scan.values.shape), sitk.sitkLinear, 1.0) > 0
+    return replace(scan, values=values, grid=grid, mask=mask, invalid=lacking, beside=beside)

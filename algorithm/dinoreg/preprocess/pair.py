@@ -21,6 +21,7 @@ class Scan:
         modality: as the dataset JSON names it; decides between CT and MR. Empty: the values decide.
         mask: (I, J, K) bool, what counts; None: found by the settings.
         invalid: (I, J, K) bool, voxels without a value (`regtask.Volume.invalid`); None where all have one.
+        beside: (I, J, K) bool, voxels beside a scan that was read on another grid; None where there are none.
         name: for messages.
         comes_again: whether other pairs have this image too, so that its features are worth keeping.
     """
@@ -32,6 +33,7 @@ class Scan:
     invalid: NDArray[np.bool_] | None = None
     name: str = ""
     comes_again: bool = False
+    beside: NDArray[np.bool_] | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -45,13 +45,16 @@ class PreparedImage:
 
 def prepare_scan(scan: Scan, settings: Preprocess) -> PreparedImage:
     """Normalise a scan; see `prepare_image`."""
+    invalid = scan.invalid
+    if settings.beyond_view == "continued" and scan.beside is not None:
+        invalid = scan.beside if invalid is None else scan.beside | invalid
     return prepare_image(
         scan.values,
         settings,
         modality=scan.modality,
         mask=scan.mask,
         comes_again=scan.comes_again,
-        invalid=scan.invalid,
+        invalid=invalid,
     )
 
 

@@ -72,13 +72,15 @@ def bring_together(fixed: Scan, moving: Scan, *, placed: bool = False) -> Togeth
     if moving.mask is not None:
         stored = moving.mask.astype(np.float32)
         moving_mask = regrid(stored, moving.grid, wide, order=0, outside=0.0) > 0
-    # What is interpolated with a voxel without a value has none, and there is none beside a scan. A single
-    # slice is as thick as it is: nothing is interpolated across it.
-    known = np.ones(moving.grid.shape, np.float32) if moving.invalid is None else ~moving.invalid
+    lacking = None
+    if moving.invalid is not None:  # what is interpolated with a voxel without a value has none
+        share = regrid(moving.invalid.astype(np.float32), moving.grid, wide, order=1, outside=0.0)
+        lacking = share > _ROUNDING
+    without = None if fixed.invalid is None else np.pad(fixed.invalid, both)
+    # A single slice is as thick as it is: nothing is interpolated across it.
     order: Literal[0, 1] = 0 if 1 in (*moving.grid.shape, *wide.shape) else 1
-    lacking = regrid(known.astype(np.float32), moving.grid, wide, order=order, outside=0.0) < 1 - _ROUNDING
-    present = np.zeros(fixed.grid.shape, bool) if fixed.invalid is None else fixed.invalid
-    without = np.pad(present, both, constant_values=True)
+    known = np.ones(moving.grid.shape, bool) if moving.beside is None else ~moving.beside
+    there = regrid(known.astype(np.float32), moving.grid, wide, order=order, outside=0.0)
     moved = regrid(moving.values, moving.grid, wide, order=1, outside=float(moving.values.min()))
     pair = ImagePair(
         replace(
@@ -86,16 +88,24 @@ def bring_together(fixed: Scan, moving: Scan, *, placed: bool = False) -> Togeth
             values=padded,
             grid=_widened(fixed.grid, before, after),
             mask=mask,
-            invalid=_where_any(without),
+            invalid=without,
+            beside=_where_any(np.pad(np.zeros(fixed.grid.shape, bool), both, constant_values=True)),
         ),
-        replace(moving, values=moved, grid=wide, mask=moving_mask, invalid=_where_any(lacking)),
+        replace(
+            moving,
+            values=moved,
+            grid=wide,
+            mask=moving_mask,
+            invalid=lacking,
+            beside=_where_any(there < 1 - _ROUNDING),
+        ),
     )
     return Together(pair, fixed.grid, read_on, before)
 
 
-def _where_any(lacking: NDArray[np.bool_]) -> NDArray[np.bool_] | None:
+def _where_any(beside: NDArray[np.bool_]) -> NDArray[np.bool_] | None:
     """None too where there is no value at all: then it is the contrast that is missed."""
-    return lacking if lacking.any() and not lacking.all() else None
+    return beside if beside.any() and not beside.all() else None
 
 
 def _margins(grid: Grid, moving: Grid) -> tuple[tuple[int, ...], tuple[int, ...]]:

@@ -108,8 +108,8 @@ def test_beside_a_scan_that_is_read_on_another_grid_nothing_is_known(image):
     both = bring_together(fixed, moving).pair
     known = np.zeros(SHAPE, bool)
     known[6:14, :7, 4:14] = True
-    assert both.fixed.invalid is None
-    assert np.array_equal(both.moving.invalid, ~known)
+    assert both.fixed.beside is None
+    assert np.array_equal(both.moving.beside, ~known)
     assert not prepare_scan(both.moving, CONTINUED).foreground[~known].any()
 
 
@@ -122,7 +122,7 @@ def test_a_margin_around_fixed_has_no_values(image):
     inside[tuple(slice(m, m + n) for m, n in zip(both.margin, (8, 9, 10), strict=True))] = True
     assert both.margin[0] > 0
     assert not inside.all()
-    assert np.array_equal(both.pair.fixed.invalid, ~inside)
+    assert np.array_equal(both.pair.fixed.beside, ~inside)
 
 
 @pytest.mark.parametrize("offset", [0.5, -1.0, 2.0])
@@ -133,5 +133,5 @@ def test_a_single_slice_is_as_thick_as_it_is(image, offset):
         Scan(image[:, :, 4:5], Grid((17, 12, 1), grid), "MR") for grid in (np.diag([1, 1, 5.0, 1]), there)
     ]
     both = bring_together(*slices).pair
-    assert both.moving.invalid is None
+    assert both.moving.beside is None
     assert prepare_scan(both.moving, CONTINUED).foreground.all()
