@@ -12,7 +12,7 @@ import numpy as np
 
 # Sums may be reordered. Not "nnan" and "ninf": they would delete the test that catches NaN. Not "contract":
 # together with "reassoc" a kernel loaded from the cache then rounds otherwise than one just compiled.
-FASTMATH = {"reassoc", "arcp", "nsz"}
+_FASTMATH = {"reassoc", "arcp", "nsz"}
 
 
 @numba.njit(inline="always")
@@ -30,7 +30,7 @@ def _cell(position, size):
     return low, high, np.float32(position - low), slope
 
 
-@numba.njit(parallel=True, fastmath=FASTMATH, cache=True)
+@numba.njit(parallel=True, fastmath=_FASTMATH, cache=True)
 def sample(volume, positions, out):
     """out[t, c] = volume at positions[:, t]; volume (I, J, K, C), positions (3, T), out (T, C)."""
     size_i, size_j, size_k, channels = volume.shape
@@ -57,7 +57,7 @@ def sample(volume, positions, out):
             out[t, c] = low + wk * (high - low)
 
 
-@numba.njit(parallel=True, fastmath=FASTMATH, cache=True)
+@numba.njit(parallel=True, fastmath=_FASTMATH, cache=True)
 def sample_position_gradient(volume, positions, grad_out, grad_positions):
     """grad_positions[a, t] = sum_c grad_out[t, c] * d sample[t, c] / d positions[a, t]."""
     size_i, size_j, size_k, channels = volume.shape
@@ -90,7 +90,7 @@ def sample_position_gradient(volume, positions, grad_out, grad_positions):
         )
 
 
-@numba.njit(parallel=True, fastmath=FASTMATH, cache=True)
+@numba.njit(parallel=True, fastmath=_FASTMATH, cache=True)
 def squared_difference(fixed, moving, positions, weight, loss, gradient):
     """Squared difference of `fixed` and of `moving` read at positions, and its gradient, in one pass.
 
