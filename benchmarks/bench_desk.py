@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from common import ROOT, provenance, run_process, write_json
 from desk_pairs import DeskPair, desk_pairs
 from dinoreg.desk.exchange.lattice import displacement_on
-from pair_rows import Row
+from pair_rows import Row, read_rows
 from regeval.metrics.hd95 import hd95_mm
 from regeval.metrics.jacobian_folds import jacobian_determinant
 from regeval.metrics.overlap import dice, labels_in_both
@@ -170,7 +170,7 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=RESULTS)
     options = parser.parse_args()
     os.environ.update(_ONE_THREAD)
-    rows: list[Row] = json.loads(options.output.read_text())["rows"] if options.output.is_file() else []
+    rows = read_rows(options.output)
     methods = options.methods or (METHODS if options.peers else METHODS[:1])
     for pair in desk_pairs(options.data / "native"):
         if options.groups and pair.group not in options.groups:

@@ -8,7 +8,6 @@ One pair per task; rows that are there already are kept. `stored_otherwise.WAYS`
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 
 import torch
@@ -16,6 +15,7 @@ import torch
 from common import ROOT, provenance, write_json
 from dinoreg.pipeline.register import register
 from dinoreg.settings.load import load_preset
+from pair_rows import read_rows
 from regtask.dataset import read_dataset
 from stored_otherwise import WAYS, read_case, score
 
@@ -42,7 +42,7 @@ def main() -> None:
     parser.add_argument("--ways", nargs="+", default=list(WAYS), choices=list(WAYS))
     parser.add_argument("--output", type=Path, default=RESULTS)
     arguments = parser.parse_args()
-    rows = json.loads(arguments.output.read_text())["rows"] if arguments.output.is_file() else []
+    rows = read_rows(arguments.output)
     config = load_preset(arguments.preset)
     for task in arguments.tasks:
         dataset = read_dataset(arguments.data / task / f"{task}_dataset.json")

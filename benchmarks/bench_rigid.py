@@ -13,7 +13,6 @@ mean over points of the fixed body that the moving image shows. Rows that are th
 from __future__ import annotations
 
 import argparse
-import json
 import statistics
 import sys
 import tempfile
@@ -31,7 +30,7 @@ from scipy.spatial.transform import Rotation
 from common import ROOT, provenance, run_process, write_json
 from dinoreg.desk.linear import matrix_of
 from dinoreg.preprocess.foreground import threshold_foreground
-from pair_rows import Row
+from pair_rows import Row, read_rows
 
 RESULTS = ROOT / "benchmarks" / "results" / "rigid.json"
 METHODS = ("dinoreg", "ants", "elastix")
@@ -171,7 +170,7 @@ def main() -> None:
     parser.add_argument("--methods", nargs="+", choices=METHODS, help="by default, those that are there")
     parser.add_argument("--output", type=Path, default=RESULTS)
     options = parser.parse_args()
-    rows: list[Row] = json.loads(options.output.read_text())["rows"] if options.output.is_file() else []
+    rows = read_rows(options.output)
     for case in cases(options.data / "native", options.draws):
         for method in options.methods or (METHODS if options.peers else METHODS[:1]):
             if not any((row["case"], row["method"]) == (case.name, method) for row in rows):

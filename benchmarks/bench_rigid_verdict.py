@@ -11,7 +11,6 @@ noise. Rows that are there already are kept, and graded anew by their evidence.
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,7 +27,7 @@ from common import ROOT, provenance, write_json
 from desk_pairs import desk_pairs
 from dinoreg.guard.linear_verdict import judge_linear
 from dinoreg.guard.verdict import LinearEvidence
-from pair_rows import Row
+from pair_rows import Row, read_rows
 
 RESULTS = ROOT / "benchmarks" / "results" / "rigid_verdict.json"
 _NOISE = 0.05
@@ -121,7 +120,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--output", type=Path, default=RESULTS)
     options = parser.parse_args()
-    rows: list[Row] = json.loads(options.output.read_text())["rows"] if options.output.is_file() else []
+    rows = read_rows(options.output)
     for case in cases(options.data / "native"):
         if not any((row["kind"], row["case"]) == (case.kind, case.name) for row in rows):
             rows.append(judged(case))

@@ -10,7 +10,6 @@ that the pair's own labels and landmarks score it. Rows that are there already a
 from __future__ import annotations
 
 import argparse
-import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -26,7 +25,7 @@ from dinoreg.pipeline.register import register
 from dinoreg.preprocess.pair import Scan
 from dinoreg.settings.load import load_preset
 from image_pairs import read_image_pair
-from pair_rows import Row
+from pair_rows import Row, read_rows
 from regeval.scoring.quick_scores import score_case
 from regtask.dataset import Dataset, read_dataset
 from regtask.pair import Pair
@@ -94,7 +93,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--output", type=Path, default=RESULTS)
     options = parser.parse_args()
-    rows: list[Row] = json.loads(options.output.read_text())["rows"] if options.output.is_file() else []
+    rows = read_rows(options.output)
     for task in TASKS:
         dataset = read_dataset(options.data / task / f"{task}_dataset.json")
         pair = dataset.pairs("val")[0]

@@ -9,7 +9,6 @@ given, and the area under the curve.
 from __future__ import annotations
 
 import argparse
-import json
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
@@ -25,6 +24,7 @@ from dinoreg.guard.verdict import Evidence, judge
 from dinoreg.pipeline.register import register
 from dinoreg.settings.load import load_preset
 from image_pairs import read_image_pair
+from pair_rows import read_rows
 from regtask.dataset import Dataset, read_dataset
 from stored_otherwise import Case, read_case, score
 
@@ -147,7 +147,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--output", type=Path, default=RESULTS)
     arguments = parser.parse_args()
-    rows = json.loads(arguments.output.read_text())["rows"] if arguments.output.is_file() else []
+    rows = read_rows(arguments.output)
     tasks = {name: read_dataset(arguments.data / name / f"{name}_dataset.json") for name in PAIRS}
     for task, number, kind in cases(tasks):
         name = tasks[task].pairs("val")[number].case_key

@@ -75,6 +75,12 @@ def score_text(row: Row) -> str:
     return f"TRE {row['tre_mm']:.2f} mm" if row["dice"] is None else f"Dice {row['dice']:.3f}"
 
 
+def read_rows(results: Path) -> list[Row]:
+    """Return the rows that a results file has already; none where it is not there."""
+    rows: list[Row] = json.loads(results.read_text(encoding="utf-8"))["rows"] if results.is_file() else []
+    return rows
+
+
 def find_row(rows: Iterable[Row], task: str, pair: Pair, method: str) -> Row | None:
     """Return what was measured of a pair by a method."""
     of_pair = (row for row in rows if (row["task"], row["case"]) == (task, pair.case_key))

@@ -144,7 +144,7 @@ def continued(image: PreparedImage, beyond: NDArray[np.bool_] | None) -> Prepare
     if beyond is None:
         return image
     beyond = beyond & ~image.foreground
-    if beyond.all():
+    if beyond.all() or not beyond.any():
         return replace(image, beyond=beyond)
     content = content_box(np.where(beyond, np.float32(0), image.values))
     return replace(image, values=continue_values(image.values, beyond), content=content, beyond=beyond)

@@ -80,20 +80,16 @@ def _reference(options: argparse.Namespace) -> Reference:
 
 def _drawn_on(named: set[str], folder: Path) -> str:
     """Which of the series that a structure set names is meant: the one that a folder holds."""
-    from dinoreg.desk.dicom.series import series_of
+    from dinoreg.desk.dicom.series import series_among
 
-    held = [series for series in series_of(folder) if series.uid in named]
-    if len(held) > 1:
-        raise DataError(
-            Fault(
-                "structures drawn on several series",
-                str(folder),
-                "one series",
-                "; ".join(map(str, held)),
-                "name one with --moving-series UID",
-            )
-        )
-    return held[0].uid if held else min(named, default="")
+    held = series_among(
+        folder,
+        named,
+        what="structures drawn on several series",
+        expected="one series",
+        remedy="name one with --moving-series UID",
+    )
+    return held or min(named, default="")
 
 
 def tell(path: Path, grid: Grid, what: str, covered: float) -> None:

@@ -87,8 +87,22 @@ def series_of(folder: Path) -> list[Series]:
     ]
 
 
-def series_among(folder: Path, uids: Collection[str]) -> str:
+def series_among(
+    folder: Path,
+    uids: Collection[str],
+    *,
+    what: str = "two series of one DICOM folder",
+    expected: str = "one",
+    remedy: str = "copy each to a folder of its own",
+) -> str:
     """Return which of several series a folder holds; empty where it holds none of them.
+
+    Args:
+        folder: of DICOM slices.
+        uids: of the series that may be meant.
+        what: says what is wrong where it holds two.
+        expected: instead.
+        remedy: for that.
 
     Raises:
         DataError: it holds two of them.
@@ -97,11 +111,11 @@ def series_among(folder: Path, uids: Collection[str]) -> str:
     if len(found) > 1:
         raise DataError(
             Fault(
-                "two series of one DICOM folder",
+                what,
                 str(folder),
-                "one",
+                expected,
                 "; ".join(map(str, found)),
-                "copy each to a folder of its own",
+                remedy,
             )
         )
     return found[0].uid if found else ""

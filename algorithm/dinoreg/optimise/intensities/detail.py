@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import ClassVar, Self
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -119,9 +120,8 @@ class DetailOptimisation:
         """Return the images themselves as features of one channel, scaled as those of every encoder are."""
 
         def on_fine(values: Tensor, number: int) -> Features:
-            image = pool(values, self.fine.stride)
-            weight = image.new_ones(image.shape) if images.weight is None else images.weight[number]
-            return Features(image, pool(weight, self.fine.stride) if images.weight else weight, self.fine)
+            weight = torch.ones_like(values) if images.weight is None else images.weight[number]
+            return Features(pool(values, self.fine.stride), pool(weight, self.fine.stride), self.fine)
 
         fixed, moving = scale_pair(on_fine(images.fixed, 0), on_fine(images.moving, 1))
         return FeaturePair(fixed, moving, (Part("intensity", 1, 1.0),))
