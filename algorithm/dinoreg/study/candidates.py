@@ -62,6 +62,13 @@ def _axes(base: Config) -> Iterator[list[Change]]:
         yield [{f"{key}.smoothing_repeats": n} for n in (2, 1) if n != stage.smoothing_repeats]
         yield [{f"{key}.iterations": 2 * stage.iterations}]
         yield [{f"{key}.similarity": "lcc" if stage.similarity == "ssd" else "ssd"}]
+    if base.detail is not None:
+        weight = base.detail.regularity_weight
+        yield [
+            *({"detail.regularity_weight": round(factor * weight, 6)} for factor in (0.5, 2.0)),
+            {"detail.iterations": 2 * base.detail.iterations},
+            {"detail": None},
+        ]
     for number, encoder in enumerate(base.features.encoders):
         if isinstance(encoder, Mind):
             key = f"features.encoders.{number}"
