@@ -2,8 +2,8 @@
 
     python benchmarks/bench_swapped.py --data ../shared/data [--preset auto] [--tasks ...] [--output FILE]
 
-Rows that are there already are kept. The distance is how far from where it began a voxel of fixed ends that goes
-there by one field and back by the other: the median over the foreground, in mm.
+Rows that are there already are kept. The distance is how far from where it began a voxel of fixed ends that
+goes there by one field and back by the other: the median over the foreground, in mm.
 """
 
 from __future__ import annotations

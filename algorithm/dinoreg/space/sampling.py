@@ -14,7 +14,20 @@ from dinoreg.space.coords import to_sampling_grid
 from dinoreg.space.kernels import cpu as _cpu_kernels
 from dinoreg.space.kernels.choice import on_gpu
 
-_MOST_THREADS = numba.get_num_threads()  # what numba was started with
+
+
+def _start_numba() -> int:
+    """Start numba's threads, and return how many there are at most.
+
+    Its OpenMP layer sets the number of threads of the whole process as it starts, that of torch too.
+    """
+    kept = torch.get_num_threads()
+    most: int = numba.get_num_threads()
+    torch.set_num_threads(kept)
+    return most
+
+
+_MOST_THREADS = _start_numba()
 
 
 def channels_last(volume: Float[Tensor, "c *s"]) -> Float[Tensor, "c *s"]:

@@ -1,3 +1,7 @@
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -52,6 +56,18 @@ def test_threads_do_not_matter(rng):
     alone = sample_linear(volume, at)
     torch.set_num_threads(2)
     assert torch.equal(sample_linear(volume, at), alone)
+
+
+def test_torch_keeps_the_threads_that_it_was_given():
+    """numba's threads begin with another number, which must not become that of torch."""
+    code = (
+        "import torch; from dinoreg.space.sampling import sample_linear;"
+        "sample_linear(torch.zeros(1, 4, 4, 4), torch.zeros(3, 5)); print(torch.get_num_threads())"
+    )
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "NUMBA_NUM_THREADS": "2"}
+    call = [sys.executable, "-c", code]
+    ended = subprocess.run(call, env=environment, capture_output=True, text=True, check=True)
+    assert ended.stdout.strip() == "1"
 
 
 def test_memory_order_does_not_matter(rng):
