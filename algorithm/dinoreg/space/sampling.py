@@ -15,7 +15,6 @@ from dinoreg.space.kernels import cpu as _cpu_kernels
 from dinoreg.space.kernels.choice import on_gpu
 
 
-
 def _start_numba() -> int:
     """Start numba's threads, and return how many there are at most.
 
