@@ -1,6 +1,6 @@
 """Settings of `auto` chosen on all tasks but one, and what they are worth on that one.
 
-    python benchmarks/bench_left_out.py --data ../shared/data [--tasks ...] [--candidates N] [--pairs N]
+    python benchmarks/bench_left_out.py --data ../shared/data [--tasks ...] [--candidates ...] [--pairs N]
     python benchmarks/bench_left_out.py --table
 
 The candidates are those of `dinoreg tune`. Rows that are there already are kept. All runs in this process.
@@ -29,6 +29,7 @@ from stored_otherwise import read_case, score
 RESULTS = ROOT / "benchmarks" / "results" / "left_out.json"
 # Scores nearer to each other are equal, by task: Dice, or mm of landmarks.
 DICE_STEP, MM_STEP = 0.002, 0.02
+SINGLE_CHANGES = 23  # of `auto`, itself among them
 
 
 def means(rows: Sequence[Row]) -> dict[str, dict[str, float]]:
@@ -73,13 +74,15 @@ def table(rows: Sequence[Row]) -> str:
 
 
 def measure(
-    data: Path, tasks: Sequence[str], most_candidates: int, most_pairs: int, output: Path
+    data: Path, tasks: Sequence[str], names: Sequence[str], most_pairs: int, output: Path
 ) -> list[Row]:
     """Measure what is missing, one candidate after the other."""
     rows = read_rows(output)
     done = {(row["task"], row["case"], row["candidate"]) for row in rows}
     datasets = [read_dataset(data / task / f"{task}_dataset.json") for task in tasks]
-    for candidate in candidates(load_preset("auto"), most_candidates):
+    for candidate in candidates(load_preset("auto"), SINGLE_CHANGES):
+        if candidate.name not in names:
+            continue
         for dataset in datasets:
             for pair in dataset.pairs("val")[:most_pairs]:
                 if (dataset.name, pair.case_key, candidate.name) in done:
@@ -104,7 +107,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--data", type=Path)
     parser.add_argument("--tasks", nargs="+", default=[task for task in TASKS if task != "Phantom"])
-    parser.add_argument("--candidates", type=int, default=19)
+    every = [candidate.name for candidate in candidates(load_preset("auto"), SINGLE_CHANGES)]
+    parser.add_argument("--candidates", nargs="+", default=every, choices=every)
     parser.add_argument("--pairs", type=int, default=2)
     parser.add_argument("--output", type=Path, default=RESULTS)
     parser.add_argument("--table", action="store_true", help="only print the tables")
