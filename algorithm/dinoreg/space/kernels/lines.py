@@ -11,6 +11,8 @@ import numpy as np
 
 # Values of a line that are summed at a time: they stay in the nearest cache while the taps go over them.
 _TILE = 2048
+# Rows of a matrix below which summing them side by side does not pay.
+_FEWEST_TOGETHER = 16
 
 
 @numba.njit(parallel=True, cache=True)
@@ -34,9 +36,39 @@ def filter_lines(volume, first, taps, out):
 def filter_last_axis(volume, first, taps, out):
     """out[a, m] = sum_k taps[m, k] volume[a, first[m] + k]; volume (A, N), out (A, M)."""
     count, width = taps.shape
+    low, high = _longest_shift(first)
+    by_tap = taps[low:high].T.copy()
     for a in numba.prange(volume.shape[0]):
-        for m in range(count):
-            total = np.float32(0.0)
-            for k in range(width):
-                total += taps[m, k] * volume[a, first[m] + k]
-            out[a, m] = total
+        total = out[a, low:high]
+        total[:] = np.float32(0.0)
+        for k in range(width if high > low else 0):
+            tap, source = by_tap[k], volume[a, first[low] + k : first[low] + k + high - low]
+            for b in range(high - low):
+                total[b] += tap[b] * source[b]
+        _fill_singly(volume[a], first, taps, out[a], 0, low)
+        _fill_singly(volume[a], first, taps, out[a], high, count)
+
+
+@numba.njit(cache=True, inline="always")
+def _fill_singly(line, first, taps, out, begin, end):
+    """Sum some rows one after the other."""
+    for m in range(begin, end):
+        total = np.float32(0.0)
+        for k in range(taps.shape[1]):
+            total += taps[m, k] * line[first[m] + k]
+        out[m] = total
+
+
+@numba.njit(cache=True)
+def _longest_shift(first):
+    """Return the most rows in turn that each begin one after the other, which are summed side by side.
+
+    They are all but those at the border where a filter is the same everywhere; where they are few, none.
+    """
+    low, high, begin = 0, 0, 0
+    for m in range(1, len(first) + 1):
+        if m == len(first) or first[m] - first[m - 1] != 1:
+            if m - begin > high - low:
+                low, high = begin, m
+            begin = m
+    return (low, high) if high - low >= _FEWEST_TOGETHER else (0, 0)
