@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from dinoreg.linear.maps import Matrix, inverse
 from dinoreg.space.kernels import histogram as _kernels
-from dinoreg.space.sampling import follow_torch_threads
+from dinoreg.space.kernels.threads import follow_torch_threads
 
 _PARTS = 16  # histograms that are filled side by side
 _TINY = 1e-12

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import numba
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
@@ -13,20 +12,7 @@ from torch import Tensor
 from dinoreg.space.coords import to_sampling_grid
 from dinoreg.space.kernels import cpu as _cpu_kernels
 from dinoreg.space.kernels.choice import on_gpu
-
-
-def _start_numba() -> int:
-    """Start numba's threads, and return how many there are at most.
-
-    Its OpenMP layer sets the number of threads of the whole process as it starts, that of torch too.
-    """
-    kept = torch.get_num_threads()
-    most: int = numba.get_num_threads()
-    torch.set_num_threads(kept)
-    return most
-
-
-_MOST_THREADS = _start_numba()
+from dinoreg.space.kernels.threads import follow_torch_threads
 
 
 def channels_last(volume: Float[Tensor, "c *s"]) -> Float[Tensor, "c *s"]:
@@ -122,11 +108,6 @@ def has_gpu_kernels(volume: Tensor, positions: Tensor) -> bool:
 
 def _needs_torch(volume: Tensor) -> bool:
     return volume.requires_grad or volume.device.type != "cpu" or volume.dtype != torch.float32
-
-
-def follow_torch_threads() -> None:
-    """Have the compiled kernels use as many threads as torch does."""
-    numba.set_num_threads(min(torch.get_num_threads(), _MOST_THREADS))
 
 
 class _CpuSample(torch.autograd.Function):

@@ -17,7 +17,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from dinoreg.space.kernels import lines as _kernels
-from dinoreg.space.sampling import follow_torch_threads
+from dinoreg.space.kernels.threads import follow_torch_threads
 
 # A band is multiplied on its own up to this share of a row, and where so many values are filtered: below, the
 # product with the whole matrix is as fast.

@@ -75,6 +75,7 @@ def compile_kernels() -> dict[str, int]:
     import torch
 
     from dinoreg.space.kernels import cpu as _cpu_kernels
+    from dinoreg.space.kernels import fields as _field_kernels
     from dinoreg.space.kernels import histogram as _histogram_kernels
     from dinoreg.space.kernels import lines as _line_kernels
     from dinoreg.space.sampling import sample_linear, squared_difference
@@ -92,8 +93,14 @@ def compile_kernels() -> dict[str, int]:
     first, taps = np.zeros(4, np.int64), np.ones((4, 2), np.float32)
     _line_kernels.filter_lines(image, first, taps, np.empty((4, 4, 6), np.float32))
     _line_kernels.filter_last_axis(table, first, taps, table.copy())
+    displacement, moment = torch.ones(3, 4, 5, 6), torch.ones(3, 4, 5, 6)
+    _field_kernels.determinant(displacement)
+    _, gradient = _field_kernels.diffusion(displacement, (1.0, 1.0, 1.0))
+    factors = {"step_size": 0.0, "root_scale": 1.0, "betas": (0.9, 0.9), "epsilon": 1.0}
+    _field_kernels.adam(displacement, gradient, moment, moment.clone(), **factors)  # type: ignore[arg-type]
     kernels = {
         _cpu_kernels: ("sample", "sample_position_gradient", "squared_difference"),
+        _field_kernels: ("determinant_rows", "diffusion_rows", "adam_numbers"),
         _histogram_kernels: ("joint_histogram", "score_gradient"),
         _line_kernels: ("filter_lines", "filter_last_axis"),
     }

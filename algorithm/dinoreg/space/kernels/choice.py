@@ -11,6 +11,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from dinoreg.space.kernels import fields
 from dinoreg.space.kernels.gpu.driver_link import prepare_link
 
 log = logging.getLogger(__name__)
@@ -35,8 +36,15 @@ def on_gpu(device: torch.device) -> bool:
 
 
 def field_kernels(displacement: Tensor) -> ModuleType | None:
-    """Return `space.kernels.gpu.launch` where it takes a displacement, (3, I, J, K) float32, or else None."""
-    if displacement.ndim != 4 or displacement.dtype != torch.float32 or not on_gpu(displacement.device):
+    """Return `space.kernels.fields` or `space.kernels.gpu.launch`, or None where torch computes.
+
+    Either takes a displacement (3, I, J, K) of float32, on the CPU and on a GPU with Triton.
+    """
+    if displacement.ndim != 4 or len(displacement) != 3 or displacement.dtype != torch.float32:
+        return None
+    if displacement.device.type == "cpu":
+        return fields
+    if not on_gpu(displacement.device):
         return None
     from dinoreg.space.kernels.gpu import launch
 
