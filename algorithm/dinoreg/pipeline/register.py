@@ -23,6 +23,7 @@ from dinoreg.linear.move import in_mm, in_voxels, linear_part, read_through, sca
 from dinoreg.linear.way_back import WayBack
 from dinoreg.pipeline.ensemble import EncodedPair, EncodingFacts, average_over_blocks, encode_pair
 from dinoreg.pipeline.plan import Plan, coarser_stage, make_plan
+from dinoreg.preprocess.blank_ends import with_blank_ends
 from dinoreg.preprocess.intensity import image_family
 from dinoreg.preprocess.pair import ImagePair
 from dinoreg.preprocess.prepare import PreparedImage, on_working_grid, prepare_scan
@@ -105,6 +106,8 @@ def register(
     pair.check()
     grid = pair.fixed.grid
     config = for_families(config, *(image_family(s.modality, s.values) for s in (pair.fixed, pair.moving)))
+    if config.preprocess.beyond_view == "continued":
+        pair = with_blank_ends(pair)
     return register_prepared(
         prepare_scan(pair.fixed, config.preprocess),
         prepare_scan(pair.moving, config.preprocess),

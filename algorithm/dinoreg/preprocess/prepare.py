@@ -85,7 +85,10 @@ def prepare_image(
         image = fill_missing(image, missing)
     if kind == "ct" and settings.ct == "tissues":
         scale = find_hu_scale(image if missing is None else image[~missing])
-        image = (scale.factor * image + np.float32(scale.offset)).astype(np.float32)
+        if scale is None:  # no threshold or window in HU means anything then: the values' own range does
+            kind = "mr"
+        else:
+            image = (scale.factor * image + np.float32(scale.offset)).astype(np.float32)
     if settings.foreground == "none":
         foreground = np.ones(image.shape, dtype=bool)
     elif mask is not None and settings.foreground != "threshold":

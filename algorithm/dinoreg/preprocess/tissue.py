@@ -17,6 +17,8 @@ _SOFT_HU = (-150.0, 150.0)
 _LUNG_HU = (-950.0, -450.0)
 _LEAST_LUNG = 0.05
 _AIR_HU, _MUSCLE_HU = -1000.0, 40.0
+# Values that could be HU as they are, but none as dark as this, are rather those of a window, or normalised.
+_LEAST_DARK_HU = -200.0
 # Offsets that scanners and converters add so that values fit into unsigned numbers.
 _KNOWN_OFFSETS = (0.0, -1024.0, -1000.0)
 _BINS = 256
@@ -37,7 +39,7 @@ class HuScale:
     soft: float
 
 
-def find_hu_scale(image: NDArray[np.float32]) -> HuScale:
+def find_hu_scale(image: NDArray[np.float32]) -> HuScale | None:
     """Tell how the values of a CT are stored from the peaks of its histogram.
 
     The commonest value of what is brighter than air must be soft tissue. Values as they are count first, then
@@ -45,16 +47,21 @@ def find_hu_scale(image: NDArray[np.float32]) -> HuScale:
 
     Args:
         image: as stored, of any shape; without what no scanner measured.
+
+    Returns:
+        None where the values tell of no scale: numbers from 0 to 1 or to 255 may show any window.
     """
     low, high = (float(v) for v in np.percentile(image, (0.1, 99.9)))
     if high <= low:
-        return HuScale(1.0, 0.0, low)
+        return HuScale(1.0, 0.0, low) if low <= _LEAST_DARK_HU else None
     counts, edges = np.histogram(image, bins=_BINS, range=(low, high))
     smooth = np.convolve(counts, np.ones(5) / 5, mode="same")
     centres = (edges[:-1] + edges[1:]) / 2
     # Soft tissue: the highest peak of the upper part; lung and air fill the lower one.
     upper = centres > low + 0.3 * (high - low)
     soft = float(centres[upper][smooth[upper].argmax()])
+    if low > _LEAST_DARK_HU and soft <= _SOFT_HU[1]:
+        return None
     for offset in _KNOWN_OFFSETS:
         if low + offset >= _AIR_HU - 300 and _SOFT_HU[0] <= soft + offset <= _SOFT_HU[1]:
             return HuScale(1.0, offset, soft)

@@ -65,3 +65,11 @@ def test_without_normalisation_the_intensities_stay(ct):
     prepared = prepare_image(ct, Preprocess(normalise=False, foreground="none"), modality="CT", mask=None)
     np.testing.assert_array_equal(prepared.values, ct)
     np.testing.assert_array_equal(ct, copy)
+
+
+def test_a_ct_whose_values_are_no_longer_hu_goes_by_their_range(ct):
+    shown = np.clip((ct + 1000) / 2000, 0, 1)
+    named = prepare_image(shown, Preprocess(ct="tissues", foreground="body"), modality="CT", mask=None)
+    np.testing.assert_array_equal(named.foreground, _body())
+    assert (named.values[BODY].min(), named.values[BODY].max()) == (0, 1)
+    assert named.family == "ct"

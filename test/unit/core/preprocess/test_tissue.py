@@ -70,3 +70,9 @@ def test_lungs_that_the_field_of_view_opens_belong_to_the_body(chest):
     assert body[lung].mean() > 0.95
     assert not body[outside].any()
     assert ct_body(chest)[threshold_foreground(chest, "ct")].all()
+
+
+@pytest.mark.parametrize(("low", "high"), [(0.0, 1.0), (-1.0, 1.0), (0.0, 255.0)])
+def test_values_of_a_window_are_on_no_scale_of_a_ct(chest, low, high):
+    shown = np.clip((chest + 1000) / 2000, 0, 1)
+    assert find_hu_scale((low + (high - low) * shown).astype(np.float32)) is None

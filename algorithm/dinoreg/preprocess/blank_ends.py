@@ -1,0 +1,80 @@
+"""Planes of one value by which a scan was brought to the grid of another that shows more of the body."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from jaxtyping import Bool, Float32
+from numpy.typing import NDArray
+
+from dinoreg.preprocess.pair import ImagePair, Scan
+
+# Share of the fullest plane that the first plane beside a blank end holds where the field of view ends there:
+# a head or an organ that was cut out ends in a small one.
+_LEAST_END = 0.25
+# Share of the longer content by which two images end apart where their fields of view differ. Where they end
+# together the edge is one that both show, and serves.
+_LEAST_APART = 0.15
+
+
+def with_blank_ends(pair: ImagePair) -> ImagePair:
+    """Mark what stands beside the field of view of either image at an end where the other shows more.
+
+    Args:
+        pair: of one shape.
+
+    Returns:
+        The pair; `beside` has the blank planes as well.
+    """
+    here, there = _ends(pair.fixed.values), _ends(pair.moving.values)
+    marked: list[Scan] = []
+    for scan, own, other in ((pair.fixed, here, there), (pair.moving, there, here)):
+        beside = np.zeros(scan.values.shape, dtype=bool)
+        for axis, n in enumerate(scan.values.shape):
+            longest = n - min(own.counts[axis].sum(), other.counts[axis].sum())
+            for side in range(2):
+                count = int(own.counts[axis, side])
+                apart = count - int(other.counts[axis, side])
+                if own.full[axis, side] and apart > _LEAST_APART * longest:
+                    np.moveaxis(beside, axis, 0)[slice(0, count) if side == 0 else slice(n - count, n)] = True
+        marked.append(_beside(scan, beside))
+    return ImagePair(*marked)
+
+
+def _beside(scan: Scan, beside: Bool[np.ndarray, "*s"]) -> Scan:
+    if not beside.any():
+        return scan
+    beside = beside if scan.beside is None else beside | scan.beside
+    return scan if beside.all() else replace(scan, beside=beside)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Ends:
+    """The ends of an image along each axis.
+
+    Attributes:
+        counts: (rank, 2) planes of one value at each end.
+        full: (rank, 2) whether a full plane lies beside them.
+    """
+
+    counts: NDArray[np.int64]
+    full: NDArray[np.bool_]
+
+
+def _ends(image: Float32[np.ndarray, "*s"]) -> _Ends:
+    counts = np.zeros((image.ndim, 2), dtype=np.int64)
+    full = np.zeros((image.ndim, 2), dtype=bool)
+    for axis, n in enumerate(image.shape):
+        others = tuple(a for a in range(image.ndim) if a != axis)
+        low = image.min(axis=others)
+        varies = np.flatnonzero(image.max(axis=others) > low)
+        if varies.size == 0:
+            continue
+        first, last = int(varies[0]), int(varies[-1])
+        counts[axis] = first, n - 1 - last
+        for side, (plane, values) in enumerate(((first, low[:first]), (last, low[last + 1 :]))):
+            if values.size and np.all(values == values[0]):
+                held = np.count_nonzero(image != values[0], axis=others)
+                full[axis, side] = held[plane] > _LEAST_END * held.max()
+    return _Ends(counts, full)
