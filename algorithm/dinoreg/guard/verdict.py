@@ -45,6 +45,7 @@ class Evidence:
         explained: share of the variance of the fixed image that the best function of the moving one explains
             where the field brought it, 0 to 1; None where too little was seen to say.
         one_family: whether both images are of one family of modalities.
+        single_slice: whether the images have two dimensions.
     """
 
     covered: float
@@ -52,6 +53,7 @@ class Evidence:
     implausible: float
     explained: float | None = None
     one_family: bool = True
+    single_slice: bool = False
 
     @property
     def mismatch(self) -> float:
@@ -127,8 +129,9 @@ def gather_evidence(
     here, there = fixed.weight[0] > 0.5, warped.weight[0] > 0.5
     common = here & there
     covered = float(common.sum()) / max(1.0, float(here.sum()))
+    single_slice = sum(n > 1 for n in fixed.values.shape[1:]) < 3
     if not bool(common.any()):
-        return Evidence(covered, 1.0, 1.0, explained, one_family)
+        return Evidence(covered, 1.0, 1.0, explained, one_family, single_slice)
     matched = fixed.values[:, common]
     found = warped.values[:, common]
     generator = torch.Generator().manual_seed(_PERMUTATION_SEED)
@@ -137,7 +140,8 @@ def gather_evidence(
     residual = float((matched - found).square().sum(dim=0).mean()) / unrelated if unrelated > 0 else 1.0
     determinant = jacobian_determinant(displacement)[common]
     implausible = (determinant < 1 / _LARGEST_CHANGE) | (determinant > _LARGEST_CHANGE)
-    return Evidence(covered, residual, float(implausible.float().mean()), explained, one_family)
+    stretched = float(implausible.float().mean())
+    return Evidence(covered, residual, stretched, explained, one_family, single_slice)
 
 
 def judge(evidence: Evidence) -> Verdict:
@@ -150,6 +154,7 @@ def judge(evidence: Evidence) -> Verdict:
         (-evidence.covered, (-_COVERED[0], -_COVERED[1]),
          f"the moving image covers {100 * evidence.covered:.0f} % of the fixed one"),
         (evidence.mismatch, _MISMATCH, differ),
+        (evidence.single_slice, (0.5, 1.5), "the limits are those of volumes, and this is a single slice"),
     ]  # fmt: skip
     if evidence.likeness is not None and evidence.explained is not None and evidence.one_family:
         told = f"the brightness of one image tells {100 * evidence.explained:.0f} % of that of the other"

@@ -86,3 +86,13 @@ def test_what_two_reasons_share_is_said_once():
     verdict = judge(Evidence(0.9, 0.7, 0.1, 0.1, True))
     assert verdict.grade == "failed"
     assert len(verdict.reasons) == 1
+
+
+@pytest.mark.parametrize("shape", [(20, 26, 1), (1, 26, 20), (20, 26)])
+def test_a_single_slice_is_doubtful_at_best(shape, rng):
+    values = torch.from_numpy(rng.standard_normal((4, *shape))).float()
+    lattice = Lattice(shape, (1,) * len(shape), (1.0,) * len(shape))
+    features = Features(values, torch.ones(1, *shape), lattice)
+    verdict = judge(gather_evidence(features, features, torch.zeros(len(shape), *shape)))
+    assert verdict.grade == "doubtful"
+    assert verdict.reasons == ("the limits are those of volumes, and this is a single slice",)
