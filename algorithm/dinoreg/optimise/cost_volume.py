@@ -11,6 +11,9 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
+from dinoreg.space.kernels import candidates as _kernels
+from dinoreg.space.kernels.choice import on_cpu
+from dinoreg.space.kernels.threads import follow_torch_threads
 from dinoreg.space.separable import Border, apply_along_axes, box_matrix
 
 # Costs that are smoothed at a time, so that the temporaries stay far smaller than the volume.
@@ -78,8 +81,15 @@ def make_cost_volume(
         return here if weight_padded is None else here * weight_padded[window]
 
     costs = torch.empty(len(windows), *shape, dtype=fixed.dtype, device=fixed.device)
-    for cost, window in zip(costs, windows, strict=True):
-        torch.sum((fixed - padded[(slice(None), *window)]).square_(), dim=0, out=cost)
+    if on_cpu(fixed, padded):
+        counts = [2 * r + 1 for r in radius]
+        follow_torch_threads()
+        _kernels.squared_distances(
+            fixed.contiguous().numpy(), padded.numpy(), costs.numpy().reshape(*counts, *shape)
+        )
+    else:
+        for cost, window in zip(costs, windows, strict=True):
+            torch.sum((fixed - padded[(slice(None), *window)]).square_(), dim=0, out=cost)
     if fixed_weight is not None or weight_padded is not None:
         total = content = torch.zeros((), dtype=torch.float64, device=fixed.device)
         for cost, window in zip(costs, windows, strict=True):

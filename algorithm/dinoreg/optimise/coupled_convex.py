@@ -9,6 +9,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from dinoreg.optimise.cost_volume import CostVolume
+from dinoreg.space.kernels import candidates as _kernels
+from dinoreg.space.kernels.choice import on_cpu
+from dinoreg.space.kernels.threads import follow_torch_threads
 from dinoreg.space.separable import Border, apply_along_axes, box_matrix
 
 # Weight of the coupling in turn, for features whose squared distance is that of 12 channels in [0, 1]
@@ -46,10 +49,9 @@ def solve_coupled_convex(
 def _best_candidates(
     volume: CostVolume, near: Float[Tensor, "rank *s"] | None, weight: float, metric: Sequence[float]
 ) -> Float[Tensor, "rank *s"]:
-    """argmin_k cost_k + weight |k - near|^2 per voxel, (rank, *S); one slice of candidates at a time."""
+    """argmin_k cost_k + weight |k - near|^2 per voxel, (rank, *S)."""
     rank, shape = len(volume.radius), volume.costs.shape[1:]
     counts = [2 * r + 1 for r in volume.radius]
-    costs = volume.costs.reshape(counts[0], -1, shape.numel())
     penalties: list[Tensor] = []
     if near is not None:
         flat = near.reshape(rank, -1)
@@ -57,19 +59,41 @@ def _best_candidates(
             weight * metric[a] * (volume.axis_candidates(a).unsqueeze(1) - flat[a]).square()
             for a in range(rank)
         ]
-        inner = penalties[1] if rank == 2 else (penalties[1].unsqueeze(1) + penalties[2]).flatten(0, 1)
-    best_cost = torch.full((shape.numel(),), float("inf"), dtype=costs.dtype, device=costs.device)
-    best = torch.zeros(shape.numel(), dtype=torch.long, device=costs.device)
-    for first in range(counts[0]):
-        candidate_costs = costs[first]
-        if near is not None:
-            candidate_costs = candidate_costs + inner + penalties[0][first]
-        cost, index = candidate_costs.min(dim=0)
-        better = cost < best_cost
-        best_cost = torch.where(better, cost, best_cost)
-        best = torch.where(better, index + first * costs.shape[1], best)
+    costs = volume.costs.reshape(*counts, shape.numel())
+    find = _cheapest_on_cpu if on_cpu(volume.costs) else _cheapest
+    best = find(costs, penalties)
     components: list[Tensor] = []
     for axis in reversed(range(rank)):
         components.append((best % counts[axis] - volume.radius[axis]).to(costs.dtype))
         best = best // counts[axis]
     return torch.stack(components[::-1]).reshape(rank, *shape)
+
+
+def _cheapest(costs: Tensor, penalties: Sequence[Tensor]) -> Tensor:
+    """The first argmin over the candidates, (X,), of (*counts, X); one slice of candidates at a time."""
+    slices = costs.flatten(1, -2)
+    best_cost = torch.full(costs.shape[-1:], float("inf"), dtype=costs.dtype, device=costs.device)
+    best = torch.zeros(costs.shape[-1:], dtype=torch.long, device=costs.device)
+    inner: Tensor | None = None
+    if penalties:
+        inner = penalties[1]
+        if len(penalties) == 3:
+            inner = (penalties[1].unsqueeze(1) + penalties[2]).flatten(0, 1)
+    for first, candidate_costs in enumerate(slices):
+        if inner is not None:
+            candidate_costs = candidate_costs + inner + penalties[0][first]
+        cost, index = candidate_costs.min(dim=0)
+        better = cost < best_cost
+        best_cost = torch.where(better, cost, best_cost)
+        best = torch.where(better, index + first * slices.shape[1], best)
+    return best
+
+
+def _cheapest_on_cpu(costs: Tensor, penalties: Sequence[Tensor]) -> Tensor:
+    """As `_cheapest`, of three axes."""
+    best = torch.empty(costs.shape[-1:], dtype=torch.long)
+    added = penalties or [costs.new_zeros(n, costs.shape[-1]) for n in costs.shape[:-1]]
+    first, second, third = (penalty.contiguous().numpy() for penalty in added)
+    follow_torch_threads()
+    _kernels.cheapest(costs.numpy(), first, second, third, best.numpy())
+    return best

@@ -74,6 +74,7 @@ def compile_kernels() -> dict[str, int]:
     import numpy as np
     import torch
 
+    from dinoreg.space.kernels import candidates as _candidate_kernels
     from dinoreg.space.kernels import cpu as _cpu_kernels
     from dinoreg.space.kernels import fields as _field_kernels
     from dinoreg.space.kernels import histogram as _histogram_kernels
@@ -93,12 +94,17 @@ def compile_kernels() -> dict[str, int]:
     first, taps = np.zeros(4, np.int64), np.ones((4, 2), np.float32)
     _line_kernels.filter_lines(image, first, taps, np.empty((4, 4, 6), np.float32))
     _line_kernels.filter_last_axis(table, first, taps, table.copy())
+    features, costs = np.ones((1, 4, 5, 6), np.float32), np.ones((1, 1, 1, 4, 5, 6), np.float32)
+    _candidate_kernels.squared_distances(features, features, costs)
+    flat, penalty = costs.reshape(1, 1, 1, -1), costs.reshape(1, -1)
+    _candidate_kernels.cheapest(flat, penalty, penalty, penalty, np.zeros(flat.shape[-1], np.int64))
     displacement, moment = torch.ones(3, 4, 5, 6), torch.ones(3, 4, 5, 6)
     _field_kernels.determinant(displacement)
     _, gradient = _field_kernels.diffusion(displacement, (1.0, 1.0, 1.0))
     factors = {"step_size": 0.0, "root_scale": 1.0, "betas": (0.9, 0.9), "epsilon": 1.0}
     _field_kernels.adam(displacement, gradient, moment, moment.clone(), **factors)  # type: ignore[arg-type]
     kernels = {
+        _candidate_kernels: ("squared_distances", "cheapest"),
         _cpu_kernels: ("sample", "sample_position_gradient", "squared_difference"),
         _field_kernels: ("determinant_rows", "diffusion_rows", "adam_numbers"),
         _histogram_kernels: ("joint_histogram", "score_gradient"),

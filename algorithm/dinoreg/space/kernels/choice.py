@@ -35,6 +35,14 @@ def on_gpu(device: torch.device) -> bool:
     return device.type == "cuda" and _on_device(device).usable
 
 
+def on_cpu(*volumes: Tensor) -> bool:
+    """Tell whether the compiled kernels take volumes, (C, I, J, K) each: single precision, no gradients."""
+    return all(
+        v.ndim == 4 and v.dtype == torch.float32 and v.device.type == "cpu" and not v.requires_grad
+        for v in volumes
+    )
+
+
 def field_kernels(displacement: Tensor) -> ModuleType | None:
     """Return `space.kernels.fields` or `space.kernels.gpu.launch`, or None where torch computes.
 

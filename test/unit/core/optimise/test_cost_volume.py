@@ -29,7 +29,10 @@ def _make(fixed, moving, radius, fixed_weight=None, moving_weight=None):
 
 @pytest.mark.parametrize(("shape", "radius"), CASES)
 @pytest.mark.parametrize("weighted", ["neither", "fixed", "moving", "both"])
-def test_equals_brute_force(shape, radius, weighted, rng):
+@pytest.mark.parametrize("compiled", [True, False])
+def test_equals_brute_force(shape, radius, weighted, compiled, rng, monkeypatch):
+    if not compiled:  # as on a GPU
+        monkeypatch.setattr(cost_volume, "on_cpu", lambda *volumes: False)
     fixed, moving = _pair(shape, rng)
     weights = {}
     for side in ("fixed", "moving"):

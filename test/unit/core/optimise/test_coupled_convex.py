@@ -4,6 +4,7 @@ import pytest
 import torch
 from core_reference import SHIFT, shifted_pair
 
+from dinoreg.optimise import coupled_convex
 from dinoreg.optimise.cost_volume import CostVolume, make_cost_volume
 from dinoreg.optimise.coupled_convex import COUPLING, solve_coupled_convex
 
@@ -13,7 +14,10 @@ CASES = [((4, 5, 6), (1, 2, 1)), ((5, 4, 3), (0, 3, 2)), ((6, 1, 5), (2, 0, 1)),
 @pytest.mark.parametrize(("shape", "radius"), CASES)
 @pytest.mark.parametrize("spacing", [(1.0, 1.0, 1.0), (1.0, 2.0, 4.0)])
 @pytest.mark.parametrize("coupling", [(), (0.3,), COUPLING])
-def test_equals_brute_force(shape, radius, spacing, coupling, rng):
+@pytest.mark.parametrize("compiled", [True, False])
+def test_equals_brute_force(shape, radius, spacing, coupling, compiled, rng, monkeypatch):
+    if not compiled:  # as on a GPU
+        monkeypatch.setattr(coupled_convex, "on_cpu", lambda *volumes: False)
     costs = rng.uniform(size=(int(np.prod([2 * r + 1 for r in radius])), *shape)).astype(np.float32)
     spacing = spacing[: len(shape)]
     found = solve_coupled_convex(
@@ -22,6 +26,15 @@ def test_equals_brute_force(shape, radius, spacing, coupling, rng):
     expected = reference.coupled_convex(costs, radius, spacing, coupling)
     assert found.shape == (len(shape), *shape)
     np.testing.assert_allclose(found, expected, atol=1e-4)
+
+
+def test_compiled_search_takes_the_first_of_equal_candidates_and_none_without_a_number(rng):
+    costs = rng.integers(0, 4, (3, 5, 3, 2500)).astype(np.float32)  # more cells than are searched together
+    costs[0, :, :, 700:1400] = np.nan
+    found = coupled_convex._cheapest_on_cpu(torch.from_numpy(costs), [])
+    np.testing.assert_array_equal(found, np.nanargmin(costs.reshape(45, -1), axis=0))
+    nothing = torch.full((3, 5, 3, 4), float("nan"))
+    assert not coupled_convex._cheapest_on_cpu(nothing, []).any()
 
 
 @pytest.mark.parametrize(("spacing", "expected"), [((1.0, 1.0, 1.0), 0.0), ((1.0, 4.0, 4.0), 1 / 3)])
