@@ -148,8 +148,8 @@ def _interpreted(path: Path, values: Mapping[str, str]) -> MetaHeader:
     if rank not in (3, 4):
         raise ValueError(f"NDims: 3 or 4 expected, got {rank}")
     shape = tuple(int(size) for size in values["DimSize"].split())
-    spacing = _numbers(values, np.ones(rank), "ElementSpacing")
-    offset = _numbers(values, np.zeros(rank), "Offset", "Position", "Origin")
+    spacing = _numbers(values, np.ones(rank), "ElementSpacing", "ElementSize")
+    offset = _numbers(values, np.zeros(rank), "Origin", "Offset", "Position")
     directions = _numbers(values, np.eye(rank), "TransformMatrix", "Rotation", "Orientation")
     dtype = np.dtype(_TYPES[values["ElementType"]])
     if _true(values, "BinaryDataByteOrderMSB", "ElementByteOrderMSB"):
@@ -163,14 +163,15 @@ def _interpreted(path: Path, values: Mapping[str, str]) -> MetaHeader:
 
 def _numbers(values: Mapping[str, str], default: NDArray[np.float64], *names: str) -> NDArray[np.float64]:
     """Return the numbers of the first of several keys that is there, in the shape of the default."""
-    text = next((values[name] for name in names if name in values), None)
-    if text is None:
+    name = next((name for name in names if name in values), None)
+    if name is None:
         return default
-    numbers = np.array([float(word) for word in text.split()])
+    numbers = np.array([float(word) for word in values[name].split()])
     if numbers.size != default.size:
-        raise ValueError(f"{names[0]}: {default.size} numbers expected, got {text}")
+        raise ValueError(f"{name}: {default.size} numbers expected, got {values[name]}")
     return numbers.reshape(default.shape)
 
 
 def _true(values: Mapping[str, str], *names: str) -> bool:
-    return any(values.get(name, "").lower() in ("true", "1") for name in names)
+    """Whether one of several keys is set; as to MetaIO the first letter decides."""
+    return any(values.get(name, "")[:1] in ("T", "t", "1") for name in names)

@@ -93,6 +93,31 @@ def test_big_endian(tmp_path):
     assert read_volume_mha(tmp_path / "a.mha").data[1, 2, 3] == 23
 
 
+@pytest.mark.parametrize(
+    "keys",
+    [
+        {"ElementSize": "2 3 4"},
+        {"ElementSize": "2 3 4", "ElementSpacing": "5 6 7"},
+        {"Position": "1 2 3", "Offset": "4 5 6"},
+        {"Offset": "4 5 6", "Origin": "7 8 9", "Position": "1 2 3"},
+        {"Orientation": "-1 0 0 0 -1 0 0 0 1", "Rotation": "0 0 1 1 0 0 0 1 0"},
+        {"Rotation": "0 0 1 1 0 0 0 1 0", "TransformMatrix": "0 1 0 1 0 0 0 0 1"},
+        *({"BinaryDataByteOrderMSB": word} for word in ("T", "t", "TRUE", "1", "F", "no", "0")),
+        {"ElementByteOrderMSB": "true"},
+    ],
+    ids=lambda keys: ", ".join(f"{key} {value}" for key, value in keys.items()),
+)
+def test_keys_mean_what_they_mean_to_simpleitk(tmp_path, keys):
+    path = tmp_path / "a.mha"
+    path.write_bytes(sound(**keys) + BODY)
+    image, volume = sitk.ReadImage(path), read_volume_mha(path)
+    np.testing.assert_array_equal(volume.data, sitk.GetArrayFromImage(image).T.astype(np.float32))
+    affine = np.eye(4)
+    affine[:3, :3] = np.reshape(image.GetDirection(), (3, 3)) * image.GetSpacing()
+    affine[:3, 3] = image.GetOrigin()
+    np.testing.assert_allclose(volume.grid.affine, np.diag((-1, -1, 1, 1)) @ affine)
+
+
 @pytest.mark.parametrize("stated", [None, "3", "100000"])
 def test_compressed_voxels_count_whatever_their_length_is_said_to_be(tmp_path, stated):
     """SimpleITK gives zeros or what was in memory for these."""
