@@ -2,45 +2,77 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any, Self
 
-from dinoreg.encoders.pair import PairFeatures
+from dinoreg.encoders.pair import PairFeatures, intensities_on
 from dinoreg.guard.verdict import Verdict, gather_evidence, judge
 from dinoreg.optimise.intensities.agreement import explained_by
+from dinoreg.preprocess.prepare import PreparedImage
+from dinoreg.settings.config import Config
 from dinoreg.space.deformation import Deformation
-from dinoreg.space.features import Features
+from dinoreg.space.frame import Frame
 from dinoreg.space.lattice import Lattice
 
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """What a verdict is made from: features on a lattice where anatomy outweighs noise, and their weights."""
+    """What a verdict is made from.
+
+    Attributes:
+        lattice: of the features, where anatomy outweighs noise.
+        weights: of the features.
+        fine: where intensities are compared.
+        masked: whether cells without foreground do not count.
+    """
 
     lattice: Lattice
     weights: tuple[float, ...]
+    fine: Lattice
+    masked: bool
+
+    @classmethod
+    def planned(cls, config: Config, lattice: Callable[[Any], Lattice], finest: Lattice) -> Self | None:
+        """Judge on the last discrete stage's lattice and, where it states none, by the first one's weights.
+
+        Args:
+            config: all settings; where they compare no features there is nothing to judge by.
+            lattice: of the settings of a stage.
+            finest: of the features.
+        """
+        if config.discrete:
+            first, last = config.discrete[0], config.discrete[-1]
+            weights = getattr(last, "weights", ()) or getattr(first, "weights", ())
+            return cls(lattice(last), weights, finest, config.masked)
+        last_step = (*config.start, *config.adam)[-1:]
+        return cls(lattice(last_step[0]), (), finest, config.masked) if last_step else None
 
     def verdict(
         self,
         features: PairFeatures,
         found: Deformation,
-        intensities: tuple[Features, Features],
-        *,
-        one_family: bool,
+        images: tuple[PreparedImage, PreparedImage],
+        frame: Frame,
     ) -> Verdict:
         """Grade what was found.
 
         Args:
             features: that it was found by.
             found: the deformation, on any lattice of the frame.
-            intensities: of fixed and moving, on one lattice of the frame.
-            one_family: whether both are of one family of modalities.
+            images: fixed and moving.
+            frame: of the pair.
         """
         seen = features.on(self.lattice, self.weights)
+        device = found.vectors.device
+        fixed, moving = (
+            intensities_on(image, frame, self.fine, masked=self.masked, device=device) for image in images
+        )
         evidence = gather_evidence(
             seen.fixed,
             seen.moving,
             found.on(self.lattice).vectors,
-            explained=explained_by(*intensities, found.on(intensities[0].lattice).vectors),
-            one_family=one_family,
+            explained=explained_by(fixed, moving, found.on(self.fine).vectors),
+            one_family=images[0].family == images[1].family,
         )
         return judge(evidence)

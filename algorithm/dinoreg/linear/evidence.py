@@ -21,7 +21,7 @@ from dinoreg.linear.search import Range, search_maps
 from dinoreg.preprocess.prepare import PreparedImage
 from dinoreg.settings.stages import Linear
 from dinoreg.space.features import Features
-from dinoreg.space.lattice import Lattice, finest_lattice_within, pool
+from dinoreg.space.lattice import finest_lattice_within, pool
 from dinoreg.start.hypotheses import judge_translations
 
 _MORE_INFORMATION = 1.1  # times the gain of the best map that hardly turns
@@ -123,9 +123,7 @@ class _Judge:
         self._fine, _ = finest_lattice_within(shape, spacing_mm, _FINE_CELLS)
         # Whole multiples, so that the features can be averaged.
         ratio = math.ceil((math.prod(self._fine.shape) / _JUDGED_CELLS) ** (1 / 3) - 1e-6)
-        stride = tuple(s * max(1, ratio) for s in self._fine.stride)
-        mm = tuple(s * max(1, ratio) for s in self._fine.spacing_mm)
-        self._judged = Lattice(shape, stride, mm)
+        self._judged = self._fine.widened(max(1, ratio))
         self._features = self._encode(fixed)
 
     def residual(self, matrix: Matrix) -> float:

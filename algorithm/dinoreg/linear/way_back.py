@@ -35,3 +35,17 @@ class WayBack:
     def moved(self, vectors: Tensor) -> Tensor:
         """Let the linear map follow (3, *S) voxels of the image."""
         return vectors if self.linear is None else then_map(vectors, self.linear)
+
+    def as_field(self, vectors: Tensor) -> NDArray[np.float32]:
+        """Return (3, I, J, K) voxels of the image in the form of the result.
+
+        Returns:
+            (I, J, K, 3) on the host, the linear map in it.
+        """
+        return _components_last(self.moved(vectors))
+
+
+def _components_last(vectors: Tensor) -> NDArray[np.float32]:
+    """(3, I, J, K) -> (I, J, K, 3) on the CPU, a view: the file wants the components apart as well."""
+    array: NDArray[np.float32] = vectors.cpu().movedim(0, -1).numpy()
+    return array

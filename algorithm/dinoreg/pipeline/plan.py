@@ -28,7 +28,7 @@ from dinoreg.settings.config import (
     SlicesStart,
 )
 from dinoreg.settings.stages import Start
-from dinoreg.space.frame import Frame
+from dinoreg.space.frame import Frame, box_around
 from dinoreg.space.lattice import Lattice, finest_lattice_within, make_lattice
 from dinoreg.space.orientation import RAS
 from dinoreg.stage import Stage
@@ -69,6 +69,11 @@ class Plan:
         """Whether any stage asks for features on a lattice."""
         return bool(self.start or self.correct)
 
+    @property
+    def encodes(self) -> bool:
+        """Whether any stage asks for an encoder."""
+        return self.compares_features or bool(self.free)
+
     def as_dict(self) -> dict[str, Any]:
         """Return the plan as plain JSON values: every number that the settings do not state themselves."""
         every = (*self.start, *self.correct, self.detail, *self.free)
@@ -103,7 +108,7 @@ def make_plan(
     if config.features.max_cells is not None:
         finest, cell_mm = finest_lattice_within(shape, spacing, config.features.max_cells)
         scale = cell_mm / config.features.cell_mm
-    finest = _widen(finest, widened)
+    finest = finest.widened(widened)
 
     def stride(settings: Any) -> tuple[int, ...]:
         cell_mm = getattr(settings, "cell_mm", config.features.cell_mm)
@@ -113,16 +118,20 @@ def make_plan(
     every = (*config.start, *corrections, *config.ffd)
     strides = [finest.stride, *(stride(settings) for settings in every)]
     common = tuple(math.lcm(*(one[axis] for one in strides)) for axis in range(len(shape)))
-    box = _aligned(content or [slice(0, n) for n in shape], common, shape)
+    box = box_around(content or [slice(0, n) for n in shape], common, shape)
     frame = Frame(shape, spacing, box, orientation, scale)
+
+    def lattice(settings: Any) -> Lattice:
+        return frame.lattice(stride(settings))
+
     return Plan(
         frame=frame,
         finest=frame.lattice(finest.stride),
-        start=tuple(plan_start(one, frame.lattice(stride(one)), frame) for one in config.start),
-        correct=tuple(_correction(one, frame.lattice(stride(one)), frame, config) for one in corrections),
+        start=tuple(plan_start(one, lattice(one), frame) for one in config.start),
+        correct=tuple(_correction(one, lattice(one), frame, config) for one in corrections),
         detail=DetailOptimisation.planned(config, frame, frame.lattice(finest.stride)),
-        free=tuple(FreeForm(one, frame.lattice(stride(one)), one.control_mm * scale) for one in config.ffd),
-        judged=_judged(config, frame, stride, finest),
+        free=tuple(FreeForm(one, lattice(one), one.control_mm * scale) for one in config.ffd),
+        judged=Judged.planned(config, lattice, frame.lattice(finest.stride)),
     )
 
 
@@ -134,7 +143,7 @@ def coarser_stage(stage: Stage, frame: Frame, config: Config) -> Stage | None:
     if isinstance(stage, DetailOptimisation):
         return stage.coarser(frame)
     settings: Any = stage.settings  # type: ignore[attr-defined]
-    lattice = frame.lattice(_widen(stage.lattice, 2).stride)
+    lattice = frame.lattice(stage.lattice.widened(2).stride)
     counts = [n for n in lattice.shape if n > 1]
     if getattr(settings, "kind", "") == "published" or not counts or min(counts) < _FEWEST_CELLS:
         return None
@@ -144,23 +153,6 @@ def coarser_stage(stage: Stage, frame: Frame, config: Config) -> Stage | None:
     if isinstance(settings, Discrete | Adam):
         return _correction(settings, lattice, frame, config)
     return plan_start(settings, lattice, frame)
-
-
-def _widen(lattice: Lattice, times: int) -> Lattice:
-    factors = [times if n > 1 else 1 for n in lattice.image_shape]
-    return Lattice(
-        lattice.image_shape,
-        tuple(s * f for s, f in zip(lattice.stride, factors, strict=True)),
-        tuple(mm * f for mm, f in zip(lattice.spacing_mm, factors, strict=True)),
-    )
-
-
-def cells_within(length_mm: float, lattice: Lattice) -> tuple[int, ...]:
-    """Return a length as whole cells per axis, at least 1, and 0 along an axis of size 1."""
-    return tuple(
-        0 if n == 1 else max(1, round(length_mm / s))
-        for n, s in zip(lattice.shape, lattice.spacing_mm, strict=True)
-    )
 
 
 def plan_start(settings: Start, lattice: Lattice, frame: Frame) -> Stage:
@@ -189,11 +181,11 @@ def _correction(
     measured = config.features.intensities == "measured"
     match settings:
         case Discrete():
-            radius = cells_within(settings.radius_mm * frame.length_scale, lattice)
+            radius = lattice.cells_within(settings.radius_mm * frame.length_scale)
             by_images = measured and not settings.weights
             return ConvexSearch(settings, lattice, radius, masked=config.masked, measured=by_images)
         case PublishedDiscrete():
-            radius = cells_within(settings.radius_mm * frame.length_scale, lattice)
+            radius = lattice.cells_within(settings.radius_mm * frame.length_scale)
             return PublishedSearch(settings, frame.voxels, lattice, radius[0])
         case Adam():
             return InstanceOptimisation(settings, lattice, masked=config.masked, measured=measured)
@@ -203,29 +195,6 @@ def _correction(
             assert_never(settings)
 
 
-def _judged(config: Config, frame: Frame, stride: Any, finest: Lattice) -> Judged | None:
-    """On the last discrete stage's lattice and, where it states none, by the first one's weights."""
-    if config.discrete:
-        first, last = config.discrete[0], config.discrete[-1]
-        weights = getattr(last, "weights", ()) or getattr(first, "weights", ())
-        return Judged(frame.lattice(stride(last)), weights)
-    last_step = (*config.start, *config.adam)[-1:]
-    return Judged(frame.lattice(stride(last_step[0])), ()) if last_step else None
-
-
 def _numbers(stage: Any) -> dict[str, Any]:
     """What a stage holds beside its settings."""
     return {one.name: getattr(stage, one.name) for one in fields(stage) if one.name != "settings"}
-
-
-def _aligned(
-    content: Sequence[slice], stride: Sequence[int], shape: Sequence[int]
-) -> tuple[tuple[int, int], ...]:
-    """Grow a box by a stride, then to multiples of it, so that the cells of the box are those of the image.
-
-    The margin gives a displacement room to come to rest beside the content.
-    """
-    return tuple(
-        (max(0, box.start - s) // s * s, min(n, -(-(box.stop + s) // s) * s))
-        for box, s, n in zip(content, stride, shape, strict=True)
-    )

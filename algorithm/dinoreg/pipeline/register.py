@@ -2,38 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from dinoreg.course import Course
 from dinoreg.encoders.evidence import Evidence
-from dinoreg.encoders.pair import PairFeatures, cut_images, intensities_on
+from dinoreg.encoders.pair import PairFeatures, cut_images
 from dinoreg.encoders.pool import EncoderPool
+from dinoreg.encoders.source import FeatureSource
 from dinoreg.guard.guard import Guarded, GuardFacts, guard_deformation, guard_voxels
 from dinoreg.guard.linear_verdict import judge_map
 from dinoreg.guard.verdict import Verdict
 from dinoreg.linear.align import align
 from dinoreg.linear.evidence import find_rotation
-from dinoreg.linear.levels import Placed
-from dinoreg.linear.move import in_mm, in_voxels, linear_part, read_through, scaling
-from dinoreg.linear.way_back import WayBack
-from dinoreg.pipeline.ensemble import EncodedPair, EncodingFacts, average_over_blocks, encode_pair
+from dinoreg.linear.joined import JoinedImages
+from dinoreg.pipeline.ensemble import EncodedPair, average_over_blocks, encode_pair
 from dinoreg.pipeline.plan import Plan, coarser_stage, make_plan
 from dinoreg.preprocess.blank_ends import with_blank_ends
 from dinoreg.preprocess.intensity import image_family
 from dinoreg.preprocess.pair import ImagePair
-from dinoreg.preprocess.prepare import PreparedImage, on_working_grid, prepare_scan
+from dinoreg.preprocess.prepare import PreparedImage, prepare_scan
 from dinoreg.runtime import settle_torch
 from dinoreg.settings.config import Config
 from dinoreg.settings.modalities import for_families
 from dinoreg.space.deformation import Deformation
+from dinoreg.space.frame import Frame
 from dinoreg.space.orientation import RAS, orientation_of
-from dinoreg.space.working import working_grid
-from dinoreg.stage import MakeField, OnStage, Stage, StageClock, StageReport, StageResult
+from dinoreg.stage import OnStage, StageClock, StageReport
 from dinoreg.start.slice_matching import SliceMatch
 from dinoreg.start.slices import SlicesFacts
 from dinoreg.step_down import here_or_on_the_host, until_it_fits
@@ -145,164 +146,121 @@ def register_prepared(
     """
     settle_torch()
     clock = StageClock(device, on_stage)
-    way = WayBack()
-    if config.linear is not None and config.linear.when == "always":
-        settings, to_mm = config.linear, scaling(spacing_mm)
-        found = clock.timed("linear", lambda: align(Placed(fixed, to_mm), Placed(moving, to_mm), settings))
-        linear = in_voxels(found.matrix, to_mm)
-        way, moving = replace(way, linear=linear), read_through(moving, linear)
-    image = working_grid(fixed.values.shape, spacing_mm, orientation, max_voxels=config.features.max_voxels)
-    if config.features.grid == "cubic" and not image.is_image:
-        way = replace(way, working=image)
-        fixed, moving = on_working_grid(fixed, image), on_working_grid(moving, image)
-        spacing_mm, orientation = image.spacing_mm, RAS
-    sources = pool or EncoderPool(device)
-    result = _register_on_grid(fixed, moving, spacing_mm, orientation, config, sources, clock, way)
-    linear_alone = way.linear is not None and not result.deformed
-    return replace(result, verdict=judge_map(fixed, moving, spacing_mm)) if linear_alone else result
-
-
-def _register_on_grid(
-    fixed: PreparedImage,
-    moving: PreparedImage,
-    spacing_mm: tuple[float, ...],
-    orientation: str,
-    config: Config,
-    pool: EncoderPool,
-    clock: StageClock,
-    way: WayBack,
-) -> Registration:
-    device = clock.device
-    box, shape = _common_box(fixed, moving, config), fixed.values.shape
-    plan = make_plan(config, shape, spacing_mm, box, orientation=orientation)
-    sources = pool.sources(config.features.encoders) if _encodes(plan) else ()
-    verdict: Verdict | None = None
-    evidence: tuple[Evidence, ...] = ()
-    features = PairFeatures()
-    if plan.compares_features:
-
-        def encode(widened: int) -> _Encoded:
-            made = make_plan(config, shape, spacing_mm, box, orientation=orientation, widened=widened)
-            images = fixed, moving
-            return _Encoded(
-                made, encode_pair(sources, config.features, images, made.frame, made.finest, device)
-            )
-
-        wider = lambda widened: 2 * widened if widened < _WIDEST else None  # noqa: E731
-        found = clock.timed("features", lambda: until_it_fits("features", encode, 1, wider)).value
-        plan, features = found.plan, found.pair.features
-        del found
-    course = _Course(plan, clock, way, config)
-    state = course.run(plan.start, Deformation.identity(plan.finest, device=device), features)
-    if config.linear is not None and config.linear.when == "evidence" and _encodes(plan):
-        # In millimetres even where the lengths of a configuration count voxels, or a rotation would shear.
-        settings, to_mm = config.linear, scaling(spacing_mm)
-        start = in_mm(in_voxels(linear_part(state, plan.frame), scaling(plan.frame.spacing_mm)), to_mm)
-        turn = clock.timed("rotation", lambda: find_rotation(fixed, moving, spacing_mm, start, settings))
-        if turn.matrix is not None:
-            del features, state  # what was found without the rotation is of no use with it
-            voxels = in_voxels(turn.matrix, to_mm)
-            turned, alone = read_through(moving, voxels), config.model_copy(update={"linear": None})
-            way = replace(way, linear=way.of_image(voxels))
-            return _register_on_grid(fixed, turned, spacing_mm, orientation, alone, pool, clock, way)
-    if plan.compares_features:
-        evidence = features.evidence
-        state = average_over_blocks(features, lambda alone: course.run(plan.correct, state, alone))
-        if plan.detail:
-            features = replace(
-                features, images=cut_images(fixed, moving, plan.frame, masked=config.masked, device=device)
-            )
-            state = course.run((plan.detail,), state, features)
-        if plan.judged:
-            on, kept = (plan.frame, plan.finest), config.masked
-            seen, there = (intensities_on(i, *on, masked=kept, device=device) for i in (fixed, moving))
-            alike = fixed.family == moving.family
-            verdict = plan.judged.verdict(features, state, (seen, there), one_family=alike)
-    del features  # the guard works on whole volumes: let both not be there at once
-    if plan.free:
-        images = cut_images(fixed, moving, plan.frame, masked=config.masked, device=device)
-        state = course.run(plan.free, state, PairFeatures(images=images, guides=sources))
-    guarded = course.guard(
-        state.vectors, lambda u: guard_deformation(replace(state, vectors=u), plan.frame, config.guard)
-    )
-    if way.working:
-        vectors = here_or_on_the_host("back to the image", way.on_image, guarded.vectors)
-        voxel_mm = way.working.image_spacing_mm
-        guarded = course.guard(vectors, lambda u: guard_voxels(u, voxel_mm, config.guard))
-    field = _as_file(here_or_on_the_host("back to the image", way.moved, guarded.vectors))
-    return Registration(
-        field, plan, tuple(clock.reports), guarded.facts, device, evidence, verdict, way.linear
-    )
+    pair = JoinedImages(fixed, moving, spacing_mm, orientation)
+    del fixed, moving  # the pair alone holds them, so that they go where others take their place
+    linear = config.linear
+    if linear is not None and linear.when == "always":
+        pair = pair.through(clock.timed("linear", lambda: align(*pair.placed, linear)).matrix)
+    if config.features.grid == "cubic":
+        pair = pair.on_cubic_voxels(config.features.max_voxels)
+    result = _Run(pair, config, pool or EncoderPool(device), clock).registration()
+    linear_alone = pair.way.linear is not None and not result.deformed
+    return replace(result, verdict=judge_map(*pair.images, pair.spacing_mm)) if linear_alone else result
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Course:
-    """A plan under way: its clock, and the way back to the image."""
+class _Run:
+    """A registration on the grid that is worked on."""
 
-    plan: Plan
-    clock: StageClock
-    way: WayBack
+    pair: JoinedImages
     config: Config
+    pool: EncoderPool
+    clock: StageClock
 
-    def run(self, stages: Sequence[Stage], state: Deformation, features: PairFeatures) -> Deformation:
-        """Run stages one after the other, each from where the last one left off."""
-        for stage in stages:
-            state = self._run_one(stage, state, features)
-        return state
+    def registration(self) -> Registration:
+        """Encode, start, turn where the images ask for it, correct, judge, move freely, guard."""
+        plan, features, verdict = self._plan(), PairFeatures(), None
+        sources = self.pool.sources(self.config.features.encoders) if plan.encodes else ()
+        if plan.compares_features:
+            plan, features = self._encoded(sources)
+        course = self._course(plan)
+        found = course.run(plan.start, Deformation.identity(plan.finest, device=self.clock.device), features)
+        if (turned := self._turned(found, plan)) is not None:
+            del features, found  # what was found without the rotation is of no use with it
+            return turned.registration()
+        if plan.compares_features:
+            found = self._corrected(course, plan, found, features)
+            if plan.judged:
+                verdict = plan.judged.verdict(features, found, self.pair.images, plan.frame)
+        evidence = features.evidence
+        del features  # the guard works on whole volumes: let both not be there at once
+        if plan.free:
+            guides = PairFeatures(guides=sources)
+            found = course.run(plan.free, found, self._with_images(guides, plan.frame))
+        guarded = self._guarded(course, found)
+        way, device = self.pair.way, self.clock.device
+        field = here_or_on_the_host("back to the image", way.as_field, guarded.vectors)
+        stages = tuple(self.clock.reports)
+        return Registration(field, plan, stages, guarded.facts, device, evidence, verdict, way.linear)
 
-    def guard(self, vectors: Tensor, guard: Callable[[Tensor], Guarded]) -> Guarded:
-        """Guard a displacement."""
-        return self.clock.timed("guard", lambda: here_or_on_the_host("guard", guard, vectors))
-
-    def _run_one(self, stage: Stage, state: Deformation, features: PairFeatures) -> Deformation:
-        way, frame = self.way, self.plan.frame
-
-        def fallback(result: StageResult) -> MakeField | None:
-            if not stage.safe:
-                return None
-            # On the host: it is asked for when a device has failed.
-            kept = replace(result.deformation, vectors=result.deformation.vectors.cpu())
-            return lambda: _as_file(way.moved(way.on_image(kept.to_voxels(frame))))
-
-        result = self.clock.timed(
-            stage.name,
-            lambda: until_it_fits(
-                stage.name,
-                lambda one: one.run(state.on(one.lattice), features, frame),
-                stage,
-                lambda one: coarser_stage(one, frame, self.config),
-            ),
-            lambda found: fallback(found.value),
+    def _plan(self, widened: int = 1) -> Plan:
+        """Over the box that holds the content; without masks what lies beside it counts as well."""
+        pair, config = self.pair, self.config
+        box = pair.content if config.masked else None
+        return make_plan(
+            config, pair.shape, pair.spacing_mm, box, orientation=pair.orientation, widened=widened
         )
-        return result.value.deformation
 
+    def _encoded(self, sources: Sequence[FeatureSource]) -> tuple[Plan, PairFeatures]:
+        """On the finest cells that there is memory for, with the plan that has these."""
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Encoded:
-    """Features on the cells of a plan."""
+        def encode(widened: int) -> EncodedPair:
+            plan = self._plan(widened)
+            settings, device = self.config.features, self.clock.device
+            return encode_pair(sources, settings, self.pair.images, plan.frame, plan.finest, device)
 
-    plan: Plan
-    pair: EncodedPair
+        def wider(widened: int) -> int | None:
+            return 2 * widened if widened < _WIDEST else None
 
-    @property
-    def facts(self) -> EncodingFacts:
-        return self.pair.facts
+        found = self.clock.timed("features", lambda: until_it_fits("features", encode, 1, wider))
+        return self._plan(found.widened), found.value.features
 
+    def _course(self, plan: Plan) -> Course:
+        frame, way = plan.frame, self.pair.way
+        return Course(
+            self.clock,
+            frame,
+            coarser=lambda stage: coarser_stage(stage, frame, self.config),
+            as_field=lambda found: way.as_field(way.on_image(found.to_voxels(frame))),
+        )
 
-def _encodes(plan: Plan) -> bool:
-    """Whether any stage asks for an encoder."""
-    return plan.compares_features or bool(plan.free)
+    def _turned(self, found: Deformation, plan: Plan) -> _Run | None:
+        """The same with moving turned; None where the images ask for no rotation."""
+        linear, pair = self.config.linear, self.pair
+        if linear is None or linear.when != "evidence" or not plan.encodes:
+            return None
+        start = pair.nearest_map(found, plan.frame)
+        search = partial(find_rotation, *pair.images, pair.spacing_mm, start, linear)
+        matrix = self.clock.timed("rotation", search).matrix
+        if matrix is None:
+            return None
+        alone = self.config.model_copy(update={"linear": None})
+        return replace(self, pair=pair.through(matrix), config=alone)
 
+    def _corrected(
+        self, course: Course, plan: Plan, start: Deformation, features: PairFeatures
+    ) -> Deformation:
+        """By the discrete and the Adam stages, and on finer cells by the images themselves."""
+        found = average_over_blocks(features, lambda alone: course.run(plan.correct, start, alone))
+        if plan.detail is None:
+            return found
+        return course.run((plan.detail,), found, self._with_images(features, plan.frame))
 
-def _common_box(fixed: PreparedImage, moving: PreparedImage, config: Config) -> list[slice] | None:
-    """The box that holds the content of both; without masks what lies beside it counts as well."""
-    if not config.masked:
-        return None
-    both = zip(fixed.content, moving.content, strict=True)
-    return [slice(min(a.start, b.start), max(a.stop, b.stop)) for a, b in both]
+    def _with_images(self, features: PairFeatures, frame: Frame) -> PairFeatures:
+        """For stages that compare the images themselves."""
+        masked, device = self.config.masked, self.clock.device
+        return replace(features, images=cut_images(*self.pair.images, frame, masked=masked, device=device))
 
+    def _guarded(self, course: Course, found: Deformation) -> Guarded:
+        """On the cells of what was found, on the voxels that are worked on, and on those of the image."""
+        way, settings = self.pair.way, self.config.guard
 
-def _as_file(vectors: Tensor) -> NDArray[np.float32]:
-    """(3, I, J, K) -> (I, J, K, 3) on the CPU, a view: the file wants the components apart as well."""
-    array: NDArray[np.float32] = vectors.cpu().movedim(0, -1).numpy()
-    return array
+        def on_cells(vectors: Tensor) -> Guarded:
+            return guard_deformation(replace(found, vectors=vectors), course.frame, settings)
+
+        guarded = course.on_whole_volumes("guard", on_cells, found.vectors)
+        if way.working is None:
+            return guarded
+        voxel_mm = way.working.image_spacing_mm
+        vectors = here_or_on_the_host("back to the image", way.on_image, guarded.vectors)
+        return course.on_whole_volumes("guard", lambda u: guard_voxels(u, voxel_mm, settings), vectors)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from dinoreg.space.lattice import Lattice
@@ -49,3 +50,24 @@ class Frame:
     def over_the_image(self, lattice: Lattice) -> Lattice:
         """Return the lattice with the same cells over the whole image."""
         return Lattice(self.image_shape, lattice.stride, lattice.spacing_mm)
+
+
+def box_around(
+    content: Sequence[slice], stride: Sequence[int], image_shape: Sequence[int]
+) -> tuple[tuple[int, int], ...]:
+    """Grow a box by a stride, then to multiples of it, so that the cells of the box are those of the image.
+
+    The margin gives a displacement room to come to rest beside the content.
+
+    Args:
+        content: first and past-the-last voxel per axis.
+        stride: voxels per axis that the strides of all lattices over the box divide.
+        image_shape: the box ends at its edge, multiple or not.
+
+    Returns:
+        The box of a `Frame`.
+    """
+    return tuple(
+        (max(0, part.start - s) // s * s, min(n, -(-(part.stop + s) // s) * s))
+        for part, s, n in zip(content, stride, image_shape, strict=True)
+    )

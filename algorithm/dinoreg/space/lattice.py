@@ -38,6 +38,22 @@ class Lattice:
         """Number of cells per axis, the last one possibly reaching over the edge."""
         return tuple(-(-n // s) for n, s in zip(self.image_shape, self.stride, strict=True))
 
+    def cells_within(self, length_mm: float) -> tuple[int, ...]:
+        """Return a length as whole cells per axis, at least 1, and 0 along an axis of one cell."""
+        return tuple(
+            0 if n == 1 else max(1, round(length_mm / mm))
+            for n, mm in zip(self.shape, self.spacing_mm, strict=True)
+        )
+
+    def widened(self, times: int) -> Lattice:
+        """Return the lattice whose cells are so many times as wide; an image axis of size 1 keeps its own."""
+        factors = [times if n > 1 else 1 for n in self.image_shape]
+        return Lattice(
+            self.image_shape,
+            tuple(s * f for s, f in zip(self.stride, factors, strict=True)),
+            tuple(mm * f for mm, f in zip(self.spacing_mm, factors, strict=True)),
+        )
+
 
 def make_lattice(
     image_shape: Sequence[int],

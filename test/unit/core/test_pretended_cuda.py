@@ -33,6 +33,7 @@ IN_ADAM = {
     ("to the device", "space/coords.py _on_device"): 2,  # what is the same in all iterations
 }
 ELSEWHERE = {
+    ("to the host", "course.py _fallback"),
     ("to the device", "encoders/dino3d/encoder.py _to_working"),
     ("to the device", "encoders/dino3d/encoder.py encode_dino3d"),
     ("answer", "encoders/dino3d/source.py _cells"),
@@ -65,12 +66,11 @@ ELSEWHERE = {
     ("to the device", "guard/verdict.py gather_evidence"),
     ("answer", "guard/verdict.py gather_evidence"),
     ("to the host", "linear/move.py linear_part"),
+    ("to the host", "linear/way_back.py _components_last"),
     ("answer", "optimise/intensities/agreement.py measure_agreement"),
     ("to the device", "optimise/bspline.py __init__"),
     ("answer", "optimise/discrete.py search_convex"),
     ("to the device", "optimise/free_form.py run_ffd"),
-    ("to the host", "pipeline/register.py _as_file"),
-    ("to the host", "pipeline/register.py fallback"),
     ("to the device", "space/coords.py _on_device"),
     ("to the device", "space/lattice.py resize_displacement"),
     ("to the device", "space/orientation.py turn_vectors_from_ras"),

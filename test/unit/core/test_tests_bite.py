@@ -8,8 +8,8 @@ import pytest
 import torch
 from core_reference import SHAPE
 
+from dinoreg.linear import way_back
 from dinoreg.optimise import cost_volume, coupled_convex, parameterise
-from dinoreg.pipeline import register
 from dinoreg.space import compose, coords, deformation, lattice, sampling, separable
 from dinoreg.space.kernels import cpu as _cpu_kernels
 from dinoreg.warp import apply
@@ -54,14 +54,14 @@ def _align_corners(patch):
 
 def _negate_result(patch):
     """The displacement is written push instead of pull."""
-    right = register._as_file
-    patch.setattr(register, "_as_file", lambda vectors: right(-vectors))
+    right = way_back._components_last
+    patch.setattr(way_back, "_components_last", lambda vectors: right(-vectors))
 
 
 def _transpose_result(patch):
     """The components are written last axis first."""
-    right = register._as_file
-    patch.setattr(register, "_as_file", lambda vectors: right(vectors.flip(0)))
+    right = way_back._components_last
+    patch.setattr(way_back, "_components_last", lambda vectors: right(vectors.flip(0)))
 
 
 def _negate_warp(patch):

@@ -1,5 +1,7 @@
 """MetaImage files against SimpleITK, and files that lie."""
 
+import zlib
+
 import numpy as np
 import pytest
 import SimpleITK as sitk
@@ -92,6 +94,39 @@ def test_big_endian(tmp_path):
 
 
 @pytest.mark.parametrize(
+    "keys",
+    [
+        {"ElementSize": "2 3 4"},
+        {"ElementSize": "2 3 4", "ElementSpacing": "5 6 7"},
+        {"Position": "1 2 3", "Offset": "4 5 6"},
+        {"Offset": "4 5 6", "Origin": "7 8 9", "Position": "1 2 3"},
+        {"Orientation": "-1 0 0 0 -1 0 0 0 1", "Rotation": "0 0 1 1 0 0 0 1 0"},
+        {"Rotation": "0 0 1 1 0 0 0 1 0", "TransformMatrix": "0 1 0 1 0 0 0 0 1"},
+        *({"BinaryDataByteOrderMSB": word} for word in ("T", "t", "TRUE", "1", "F", "no", "0")),
+        {"ElementByteOrderMSB": "true"},
+    ],
+    ids=lambda keys: ", ".join(f"{key} {value}" for key, value in keys.items()),
+)
+def test_keys_mean_what_they_mean_to_simpleitk(tmp_path, keys):
+    path = tmp_path / "a.mha"
+    path.write_bytes(sound(**keys) + BODY)
+    image, volume = sitk.ReadImage(path), read_volume_mha(path)
+    np.testing.assert_array_equal(volume.data, sitk.GetArrayFromImage(image).T.astype(np.float32))
+    affine = np.eye(4)
+    affine[:3, :3] = np.reshape(image.GetDirection(), (3, 3)) * image.GetSpacing()
+    affine[:3, 3] = image.GetOrigin()
+    np.testing.assert_allclose(volume.grid.affine, np.diag((-1, -1, 1, 1)) @ affine)
+
+
+@pytest.mark.parametrize("stated", [None, "3", "100000"])
+def test_compressed_voxels_count_whatever_their_length_is_said_to_be(tmp_path, stated):
+    """SimpleITK gives zeros or what was in memory for these."""
+    header = sound(CompressedData="True", CompressedDataSize=stated)
+    (tmp_path / "a.mha").write_bytes(header + zlib.compress(BODY))
+    assert read_volume_mha(tmp_path / "a.mha").data[1, 2, 3] == 23
+
+
+@pytest.mark.parametrize(
     ("content", "message"),
     [
         (b"", "not a MetaImage"),
@@ -102,6 +137,8 @@ def test_big_endian(tmp_path):
         (sound(DimSize="600 600 600") + BODY, "file ends too early"),
         (sound(DimSize="600 600 600", CompressedData="True") + BODY, "file ends too early"),
         (sound(CompressedData="True") + BODY, "damaged compressed data"),
+        (sound(CompressedData="True") + zlib.compress(BODY[:-2]), "file ends too early"),
+        (sound(CompressedData="True") + zlib.compress(BODY)[:-8], "file ends too early"),
         (sound(DimSize="2 -3 4") + BODY, "size of 1 or more"),
         (sound(DimSize="2 3") + BODY, "size of 1 or more"),
         (sound(DimSize="two 3 4") + BODY, "header not usable"),
@@ -109,7 +146,7 @@ def test_big_endian(tmp_path):
         (sound(ElementType="MET_STRING") + BODY, "header not usable"),
         (sound(ElementNumberOfChannels="3") + BODY * 3, "one channel"),
         (sound(ElementDataFile="/etc/passwd") + BODY, "in the same file"),
-        (sound(ElementSpacing="1 1") + BODY, "header not usable"),
+        (sound(ElementSpacing="1 1") + BODY, "ElementSpacing: 3 numbers expected"),
         (sound(ElementSpacing="1 0 1") + BODY, "without volume"),
         (sound(Offset="nan 0 0") + BODY, "affine"),
         (sound(NDims="4", DimSize="2 3 2 2") + BODY, "three axes"),
@@ -131,4 +168,10 @@ def test_missing_file(tmp_path):
 def test_image_is_no_field(tmp_path, grid, values):
     sitk.WriteImage(as_itk(values, grid), tmp_path / "a.mha")
     with pytest.raises(DataError, match="last of size 3"):
+        read_field_mha(tmp_path / "a.mha")
+
+
+def test_four_axes_are_a_field_where_the_last_are_its_components(tmp_path):
+    (tmp_path / "a.mha").write_bytes(sound(NDims="4", DimSize="2 3 2 2") + BODY)
+    with pytest.raises(DataError, match=r"last of size 3; got shape \(2, 3, 2, 2\)"):
         read_field_mha(tmp_path / "a.mha")

@@ -4,7 +4,7 @@ import math
 import pytest
 from core_reference import SHAPE, SPACING
 
-from dinoreg.pipeline.plan import cells_within, make_plan
+from dinoreg.pipeline.plan import make_plan
 from dinoreg.settings.config import AffineStart, Config, HypothesesStart
 from dinoreg.settings.load import load_preset, preset_names
 from dinoreg.space.lattice import Lattice
@@ -74,13 +74,6 @@ def test_voxel_lengths_ignore_the_spacing():
     config = load_preset("convexadam")
     assert make_plan(config, SHAPE, SPACING).finest.stride == (2, 2, 2)
     assert make_plan(config, SHAPE, (0.3, 9.0, 2.0)) == make_plan(config, SHAPE, SPACING)
-
-
-def test_cells_within():
-    lattice = Lattice((40, 40, 1), (2, 4, 1), (3.0, 8.0, 5.0))
-    # 12 mm: 4 cells of 3, 1.5 -> 2 cells of 8, none across a single slice; never none elsewhere.
-    assert cells_within(12.0, lattice) == (4, 2, 0)
-    assert cells_within(0.1, lattice) == (1, 1, 0)
 
 
 def test_hypothesis_cells():

@@ -39,6 +39,20 @@ def test_lattice_shape_counts_the_cell_over_the_edge():
     assert _lattice(SHAPE, (3, 13, 40)).shape == (7, 2, 1)
 
 
+def test_a_length_in_cells():
+    lattice = Lattice((40, 40, 1), (2, 4, 1), (3.0, 8.0, 5.0))
+    # 12 mm: 4 cells of 3, 1.5 -> 2 cells of 8, none across a single slice; never none elsewhere.
+    assert lattice.cells_within(12.0) == (4, 2, 0)
+    assert lattice.cells_within(0.1) == (1, 1, 0)
+
+
+def test_wider_cells_but_not_across_a_single_slice():
+    lattice = Lattice((40, 41, 1), (2, 4, 1), (3.0, 8.0, 5.0))
+    assert lattice.widened(3) == Lattice((40, 41, 1), (6, 12, 1), (9.0, 24.0, 5.0))
+    assert lattice.widened(3).shape == (7, 4, 1)
+    assert lattice.widened(1) == lattice
+
+
 def test_strides_come_nearest_to_the_cell():
     # 6 mm over 1.5, 0.8, 2.5 mm: 4, 7.5 -> 8 (half to even), 2.4 -> 2
     assert make_lattice(SHAPE, SPACING, 6.0).stride == (4, 8, 2)

@@ -1,0 +1,90 @@
+"""Two images joined voxel to voxel, as they are worked on, and what was done to them before."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+from dinoreg.linear.levels import Placed
+from dinoreg.linear.maps import Matrix
+from dinoreg.linear.move import in_mm, in_voxels, linear_part, read_through, scaling
+from dinoreg.linear.way_back import WayBack
+from dinoreg.preprocess.prepare import PreparedImage, on_working_grid
+from dinoreg.space.deformation import Deformation
+from dinoreg.space.frame import Frame
+from dinoreg.space.orientation import RAS
+from dinoreg.space.working import working_grid
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class JoinedImages:
+    """A pair on one grid.
+
+    Attributes:
+        fixed: (I, J, K).
+        moving: the same shape.
+        spacing_mm: of both.
+        orientation: of both, as `space.orientation` has it.
+        way: back to the images as they were given.
+    """
+
+    fixed: PreparedImage
+    moving: PreparedImage
+    spacing_mm: tuple[float, ...]
+    orientation: str = RAS
+    way: WayBack = field(default_factory=WayBack)
+
+    @property
+    def images(self) -> tuple[PreparedImage, PreparedImage]:
+        """Fixed and moving."""
+        return self.fixed, self.moving
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Voxels of either image."""
+        return self.fixed.values.shape
+
+    @property
+    def content(self) -> list[slice]:
+        """The smallest box that holds what varies in either image."""
+        both = zip(self.fixed.content, self.moving.content, strict=True)
+        return [slice(min(a.start, b.start), max(a.stop, b.stop)) for a, b in both]
+
+    @property
+    def to_mm(self) -> Matrix:
+        """The map from voxels to mm along the array axes, (4, 4)."""
+        return scaling(self.spacing_mm)
+
+    @property
+    def placed(self) -> tuple[Placed, Placed]:
+        """Both, where their voxels lie in mm along the array axes."""
+        return Placed(self.fixed, self.to_mm), Placed(self.moving, self.to_mm)
+
+    def nearest_map(self, found: Deformation, frame: Frame) -> Matrix:
+        """Return the linear map that is closest to a deformation.
+
+        Args:
+            found: on a lattice over the box of the frame.
+            frame: of the pair; its lengths may count voxels.
+
+        Returns:
+            (4, 4), mm along the array axes, in which a rotation shears nothing.
+        """
+        return in_mm(in_voxels(linear_part(found, frame), scaling(frame.spacing_mm)), self.to_mm)
+
+    def through(self, matrix: Matrix) -> JoinedImages:
+        """Return the pair with moving read through a map, which the way back goes through as well.
+
+        Args:
+            matrix: (4, 4), mm along the array axes, fixed to moving.
+        """
+        voxels = in_voxels(matrix, self.to_mm)
+        way = replace(self.way, linear=self.way.of_image(voxels))
+        return replace(self, moving=read_through(self.moving, voxels), way=way)
+
+    def on_cubic_voxels(self, max_voxels: int) -> JoinedImages:
+        """Return the pair on its working grid; see `space.working.working_grid`."""
+        grid = working_grid(self.shape, self.spacing_mm, self.orientation, max_voxels=max_voxels)
+        if grid.is_image:
+            return self
+        fixed, moving = on_working_grid(self.fixed, grid), on_working_grid(self.moving, grid)
+        return JoinedImages(fixed, moving, grid.spacing_mm, RAS, replace(self.way, working=grid))

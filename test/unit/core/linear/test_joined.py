@@ -1,0 +1,74 @@
+"""A pair keeps what was done to it, so that a displacement found on it leads back to the images."""
+
+from dataclasses import replace
+
+import numpy as np
+import torch
+from core_reference import positions
+from linear_scans import Body, oblique, rigid
+
+from dinoreg.linear.joined import JoinedImages
+from dinoreg.linear.move import in_voxels, read_through, scaling
+from dinoreg.space.deformation import Deformation
+from dinoreg.space.frame import Frame
+
+SHAPE, SPACING = (30, 26, 14), (4.0, 5.0, 9.0)
+TURN = rigid((4, -12, 10), (3, -5, 7))  # mm along the array axes
+TURN_IN_VOXELS = in_voxels(TURN, scaling(SPACING))
+
+
+def _moved_by(matrix):
+    """(3, *SHAPE): where a map in voxels leads, less where it began."""
+    at = positions(SHAPE)
+    return np.einsum("ab,b...->a...", matrix[:3, :3], at) + matrix[:3, 3].reshape(3, 1, 1, 1) - at
+
+
+def _joined(orientation="RAS"):
+    image = Body().seen(SHAPE, oblique((0, 0, 0), SPACING, SHAPE))
+    return JoinedImages(image, image, SPACING, orientation)
+
+
+def test_an_image_read_through_a_map_leads_back_by_that_map():
+    pair = _joined()
+    turned = pair.through(TURN)
+    read = read_through(pair.moving, TURN_IN_VOXELS)
+    np.testing.assert_array_equal(turned.moving.values, read.values)
+    assert turned.fixed is pair.fixed
+    field = turned.way.as_field(torch.zeros(3, *SHAPE))
+    assert field.shape == (*SHAPE, 3)
+    np.testing.assert_allclose(np.moveaxis(field, -1, 0), _moved_by(TURN_IN_VOXELS), atol=1e-4)
+
+
+def test_a_map_on_cubic_voxels_leads_back_by_one_of_the_image():
+    """The map is in mm along the array axes: of the working grid R, A, S, of the image I, L, P."""
+    pair = _joined("ILP").on_cubic_voxels(10**6)
+    assert pair.orientation == "RAS"
+    assert np.ptp(pair.spacing_mm) == 0
+    shift = np.eye(4)
+    shift[:3, 3] = (10.0, -20.0, 36.0)  # right, back, up
+    field = pair.through(shift).way.as_field(torch.zeros(3, *SHAPE))
+    # Down by -36 mm in voxels of 4, left by -10 in those of 5, back by 20 in those of 9.
+    np.testing.assert_allclose(
+        field.reshape(-1, 3), np.tile((-9.0, -2.0, 20 / 9), (field[..., 0].size, 1)), atol=1e-4
+    )
+
+
+def test_voxels_that_are_cubic_already_stay():
+    image = Body().seen((20, 20, 20), oblique((0, 0, 0), (5.0, 5.0, 5.0), (20, 20, 20)))
+    pair = JoinedImages(image, image, (5.0, 5.0, 5.0))
+    assert pair.on_cubic_voxels(10**6) is pair
+
+
+def test_content_is_what_either_image_holds():
+    image = _joined().fixed
+    fixed = replace(image, content=(slice(3, 20), slice(7, 26), slice(0, 9)))
+    moving = replace(image, content=(slice(5, 24), slice(2, 21), slice(4, 6)))
+    assert JoinedImages(fixed, moving, SPACING).content == [slice(3, 24), slice(2, 26), slice(0, 9)]
+
+
+def test_a_rotation_stays_one_where_lengths_count_voxels():
+    pair = _joined()
+    frame = Frame(SHAPE, (1.0, 1.0, 1.0), tuple((0, n) for n in SHAPE))
+    vectors = torch.from_numpy(_moved_by(TURN_IN_VOXELS)).float()
+    found = pair.nearest_map(Deformation(vectors, frame.voxels), frame)
+    np.testing.assert_allclose(found, TURN, atol=1e-4)
