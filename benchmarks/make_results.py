@@ -20,12 +20,15 @@ from typing import Any
 import bench_desk
 import bench_evaluation
 import bench_guidance
+import bench_invariance
+import bench_left_out
 import bench_motion
 import bench_registration
 import bench_rigid
 import bench_sampling
 import bench_stages
 import bench_startup
+import bench_swapped
 import bench_turned
 import count_traffic
 import encoder_table
@@ -145,6 +148,9 @@ TABLES: Mapping[str, Callable[[], str]] = {
     "desk": lambda: bench_desk.table(_read("desk")["rows"]),
     "rigid": lambda: bench_rigid.table(_read("rigid")["rows"]),
     "turned": lambda: bench_turned.table(_read("turned")["rows"]),
+    "left-out": lambda: bench_left_out.table(_read("left_out")["rows"]),
+    "invariance": lambda: bench_invariance.table(_read("invariance")["rows"]),
+    "swapped": lambda: bench_swapped.table(_read("swapped")["rows"]),
     "stages": lambda: bench_stages.format_tables(_read("stages")["rows"]),
     "ablation": ablation,
     "evaluation": lambda: bench_evaluation.table(_read("evaluation")["rows"]),

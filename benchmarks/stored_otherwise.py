@@ -12,6 +12,7 @@ from nibabel.orientations import apply_orientation, axcodes2ornt, inv_ornt_aff, 
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from dinoreg.preprocess.intensity import image_family
 from dinoreg.preprocess.pair import ImagePair, Scan
 from image_pairs import read_image_pair
 from regtask.dataset import Dataset
@@ -139,9 +140,10 @@ def finer(case: Case, axis: int = 1) -> Case:
 
 
 def rescaled(case: Case) -> Case:
-    """Give the moving scan another scale and offset; what an MR scanner's units are worth."""
+    """Give the moving scan other units: an MR a scale and an offset, a CT the offset of unsigned storage."""
     moving = case.images.moving
-    values = (3.7 * moving.values + 250).astype(np.float32)
+    ct = image_family(moving.modality, moving.values) == "ct"
+    values = (moving.values + 1024 if ct else 3.7 * moving.values + 250).astype(np.float32)
     return replace(case, images=replace(case.images, moving=replace(moving, values=values)))
 
 

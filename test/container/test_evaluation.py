@@ -144,7 +144,7 @@ def test_output_of_exec_mode_passes_a_gate(exec_job, evaluate, truth, tmp_path):
     done, metrics = evaluate(tmp_path / "jobs", "--require", "DSC.mean>=0.6", truth=alone)
     assert done.code == 0, done.err
     before, after = (found["aggregates"]["TRE_lm"]["mean"] for found in (metrics["reference"], metrics))
-    assert after < 0.6 * before
+    assert after < 0.7 * before
 
 
 def test_faults_are_told_together_and_nothing_is_scored(phantom, phantom_run, evaluate, tmp_path):

@@ -17,6 +17,8 @@ _SOFT_HU = (-150.0, 150.0)
 _LUNG_HU = (-950.0, -450.0)
 _LEAST_LUNG = 0.05
 _AIR_HU, _MUSCLE_HU = -1000.0, 40.0
+# Share of the highest peak of soft tissue that the peak of muscle has at least.
+_COMPARES = 0.3
 # Values that could be HU as they are, but none as dark as this, are rather those of a window, or normalised.
 _LEAST_DARK_HU = -200.0
 # Offsets that scanners and converters add so that values fit into unsigned numbers.
@@ -67,7 +69,16 @@ def find_hu_scale(image: NDArray[np.float32]) -> HuScale | None:
             return HuScale(1.0, offset, soft)
     lower = centres < soft - 0.3 * (high - low)
     air = float(centres[lower][smooth[lower].argmax()]) if lower.any() else low
-    factor = (_MUSCLE_HU - _AIR_HU) / max(soft - air, 1e-6)
+    from scipy.ndimage import maximum_filter1d  # a quarter of a second that few scans need
+
+    # The highest peak is that of fat in one body, of muscle in another: muscle is the brightest that compares
+    # with it, within a quarter of the way from air.
+    reach = soft - air
+    highest = maximum_filter1d(smooth, int(0.08 * reach / (edges[1] - edges[0])) + 1) == smooth
+    compares = smooth >= _COMPARES * smooth[upper].max()
+    near = (centres >= soft) & (centres < soft + 0.24 * reach)
+    muscle = max([soft, *centres[highest & compares & near].tolist()])
+    factor = (_MUSCLE_HU - _AIR_HU) / max(muscle - air, 1e-6)
     return HuScale(factor, _AIR_HU - factor * air, soft)
 
 

@@ -30,6 +30,19 @@ def test_the_scale_of_a_ct_is_found(chest, factor, offset):
     assert np.abs(np.median(hu[chest < -950]) - np.median(chest[chest < -950])) < 40
 
 
+@pytest.mark.parametrize(("fat", "muscle"), [(0.7, 0.3), (0.3, 0.7)])
+def test_an_unknown_scale_is_found_whether_a_body_is_fat_or_lean(fat, muscle, rng):
+    hu = rng.choice([-1000.0, -100.0, 55.0], SHAPE, p=[0.4, 0.6 * fat, 0.6 * muscle]) + rng.normal(
+        0, 15, SHAPE
+    )
+    stored = (17 * hu + 19000).astype(np.float32)
+    scale = find_hu_scale(stored)
+    found = scale.factor * stored + scale.offset
+    for value in (-1000.0, -100.0, 55.0):
+        here = np.abs(hu - value) < 40
+        assert abs(np.median(found[here]) - value) < 60
+
+
 def test_true_units_are_left_alone(chest):
     scale = find_hu_scale(chest)
     assert (scale.factor, scale.offset) == (1.0, 0.0)
