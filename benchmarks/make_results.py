@@ -19,6 +19,7 @@ from typing import Any
 
 import bench_desk
 import bench_evaluation
+import bench_field_kernels
 import bench_guidance
 import bench_invariance
 import bench_left_out
@@ -154,6 +155,7 @@ TABLES: Mapping[str, Callable[[], str]] = {
     "stages": lambda: bench_stages.format_tables(_read("stages")["rows"]),
     "ablation": ablation,
     "evaluation": lambda: bench_evaluation.table(_read("evaluation")["rows"]),
+    "field-kernels": lambda: bench_field_kernels.table(_read("field_kernels")["rows"]),
     "sampling": lambda: bench_sampling.table(_read("sampling")["rows"]),
     "traffic": lambda: count_traffic.table(_read("adam_traffic")["rows"]),
     "guidance": guidance,

@@ -59,7 +59,7 @@ def measure_command(dataset: Dataset, pair: Pair, method: str, make_command: Mak
     row["dice_per_label"] = {str(label): value for label, value in scores.dice_per_label.items()}
     row["stage_seconds"] = _stage_seconds(entry)
     row |= {key: entry[key] for key in ("verdict", "verdict_evidence") if key in entry}
-    row["commit"] = provenance()["commit"]
+    row |= {key: provenance()[key] for key in ("commit", "cpu")}
     print(f"{dataset.name} {pair.case_key} {method}: {score_text(row)}, {cost.cpu_seconds:.1f} s", flush=True)
     return row
 
