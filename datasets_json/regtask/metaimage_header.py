@@ -120,7 +120,8 @@ def read_meta_header(path: Path, stream: IO[bytes]) -> MetaHeader:
     expected = {
         "one size of 1 or more per axis": len(header.shape) == int(values["NDims"]) and min(header.shape) > 0,
         "one channel": values.get("ElementNumberOfChannels", "1") == "1",
-        "binary data in the same file": _true(values, "BinaryData") and values["ElementDataFile"] == "LOCAL",
+        "binary data in the same file": _true(values, "BinaryData")
+        and values["ElementDataFile"].upper() == "LOCAL",
         "a header without extra bytes": values.get("HeaderSize", "0") == "0",
         f"at most {MAX_VALUES} values": math.prod(header.shape) <= MAX_VALUES,
     }

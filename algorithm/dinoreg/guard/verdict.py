@@ -129,7 +129,7 @@ def gather_evidence(
     here, there = fixed.weight[0] > 0.5, warped.weight[0] > 0.5
     common = here & there
     covered = float(common.sum()) / max(1.0, float(here.sum()))
-    single_slice = sum(n > 1 for n in fixed.values.shape[1:]) < 3
+    single_slice = sum(n > 1 for n in fixed.lattice.image_shape) < 3
     if not bool(common.any()):
         return Evidence(covered, 1.0, 1.0, explained, one_family, single_slice)
     matched = fixed.values[:, common]

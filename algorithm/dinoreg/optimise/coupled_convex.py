@@ -90,7 +90,7 @@ def _cheapest(costs: Tensor, penalties: Sequence[Tensor]) -> Tensor:
 
 
 def _cheapest_on_cpu(costs: Tensor, penalties: Sequence[Tensor]) -> Tensor:
-    """As `_cheapest`, of three axes."""
+    """As `_cheapest`, of three axes and of costs that are numbers."""
     best = torch.empty(costs.shape[-1:], dtype=torch.long)
     added = penalties or [costs.new_zeros(n, costs.shape[-1]) for n in costs.shape[:-1]]
     first, second, third = (penalty.contiguous().numpy() for penalty in added)

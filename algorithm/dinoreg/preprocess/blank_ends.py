@@ -13,6 +13,9 @@ from dinoreg.preprocess.pair import ImagePair, Scan
 # Share of the fullest plane that the first plane beside a blank end holds where the field of view ends there:
 # a head or an organ that was cut out ends in a small one.
 _LEAST_END = 0.25
+# Anatomy that ends there grows from its first plane on, even a flat back. So the first plane of a field of view
+# holds at least so much of what a plane holds that lies this share of the content deeper.
+_DEPTH, _LEAST_OF_DEEPER = 0.05, 0.8
 # Share of the longer content by which two images end apart where their fields of view differ. Where they end
 # together the edge is one that both show, and serves.
 _LEAST_APART = 0.15
@@ -76,5 +79,7 @@ def _ends(image: Float32[np.ndarray, "*s"]) -> _Ends:
         for side, (plane, values) in enumerate(((first, low[:first]), (last, low[last + 1 :]))):
             if values.size and np.all(values == values[0]):
                 held = np.count_nonzero(image != values[0], axis=others)
-                full[axis, side] = held[plane] > _LEAST_END * held.max()
+                inside = max(1, round(_DEPTH * (last - first + 1)))
+                deeper = held[plane + inside if side == 0 else plane - inside]
+                full[axis, side] = held[plane] > max(_LEAST_END * held.max(), _LEAST_OF_DEEPER * deeper)
     return _Ends(counts, full)

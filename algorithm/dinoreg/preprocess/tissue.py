@@ -17,10 +17,12 @@ _SOFT_HU = (-150.0, 150.0)
 _LUNG_HU = (-950.0, -450.0)
 _LEAST_LUNG = 0.05
 _AIR_HU, _MUSCLE_HU = -1000.0, 40.0
-# Share of the highest peak of soft tissue that the peak of muscle has at least.
-_COMPARES = 0.3
-# Values that could be HU as they are, but none as dark as this, are rather those of a window, or normalised.
-_LEAST_DARK_HU = -200.0
+# Where the other of two peaks lies, fat and muscle, as a share of the way from air to the highest one; and the
+# share of that one's height it has at least: to be muscle above fat, and to show fat below muscle.
+_FAT_TO_MUSCLE = 0.11, 0.22
+_COMPARES, _SHOWS = 0.3, 0.1
+# Values none of which is as dark as the one or brighter than the other are of a window, or normalised.
+_LEAST_DARK_HU, _MOST_OF_A_BYTE = -200.0, 255.0
 # Offsets that scanners and converters add so that values fit into unsigned numbers.
 _KNOWN_OFFSETS = (0.0, -1024.0, -1000.0)
 _BINS = 256
@@ -51,19 +53,20 @@ def find_hu_scale(image: NDArray[np.float32]) -> HuScale | None:
         image: as stored, of any shape; without what no scanner measured.
 
     Returns:
-        None where the values tell of no scale: numbers from 0 to 1 or to 255 may show any window.
+        None where the values tell of no scale: numbers from 0 to 1 or to 255 may show any window, and so may
+        those of a cut without air and bone.
     """
     low, high = (float(v) for v in np.percentile(image, (0.1, 99.9)))
+    if low > _LEAST_DARK_HU and high <= _MOST_OF_A_BYTE:
+        return None
     if high <= low:
-        return HuScale(1.0, 0.0, low) if low <= _LEAST_DARK_HU else None
+        return HuScale(1.0, 0.0, low)
     counts, edges = np.histogram(image, bins=_BINS, range=(low, high))
     smooth = np.convolve(counts, np.ones(5) / 5, mode="same")
     centres = (edges[:-1] + edges[1:]) / 2
     # Soft tissue: the highest peak of the upper part; lung and air fill the lower one.
     upper = centres > low + 0.3 * (high - low)
     soft = float(centres[upper][smooth[upper].argmax()])
-    if low > _LEAST_DARK_HU and soft <= _SOFT_HU[1]:
-        return None
     for offset in _KNOWN_OFFSETS:
         if low + offset >= _AIR_HU - 300 and _SOFT_HU[0] <= soft + offset <= _SOFT_HU[1]:
             return HuScale(1.0, offset, soft)
@@ -71,13 +74,14 @@ def find_hu_scale(image: NDArray[np.float32]) -> HuScale | None:
     air = float(centres[lower][smooth[lower].argmax()]) if lower.any() else low
     from scipy.ndimage import maximum_filter1d  # a quarter of a second that few scans need
 
-    # The highest peak is that of fat in one body, of muscle in another: muscle is the brightest that compares
-    # with it, within a quarter of the way from air.
+    # The highest peak is that of fat in one body, of muscle in another. It is muscle where fat shows below;
+    # else muscle is a peak that compares with it, as far above it as muscle lies from fat.
     reach = soft - air
-    highest = maximum_filter1d(smooth, int(0.08 * reach / (edges[1] - edges[0])) + 1) == smooth
-    compares = smooth >= _COMPARES * smooth[upper].max()
-    near = (centres >= soft) & (centres < soft + 0.24 * reach)
-    muscle = max([soft, *centres[highest & compares & near].tolist()])
+    peaks = maximum_filter1d(smooth, int(0.08 * reach / (edges[1] - edges[0])) + 1) == smooth
+    away, height = (centres - soft) / reach, smooth / smooth[upper].max()
+    fat_below = np.any(peaks & (height > _SHOWS) & (-away > _FAT_TO_MUSCLE[0]) & (-away < _FAT_TO_MUSCLE[1]))
+    above = peaks & (height > _COMPARES) & (away > _FAT_TO_MUSCLE[0]) & (away < _FAT_TO_MUSCLE[1])
+    muscle = soft if fat_below else min(centres[above].tolist(), default=soft)
     factor = (_MUSCLE_HU - _AIR_HU) / max(muscle - air, 1e-6)
     return HuScale(factor, _AIR_HU - factor * air, soft)
 

@@ -50,6 +50,8 @@ def field_kernels(displacement: Tensor) -> ModuleType | None:
     """
     if displacement.ndim != 4 or len(displacement) != 3 or displacement.dtype != torch.float32:
         return None
+    if not displacement.numel():
+        return None
     if displacement.device.type == "cpu":
         return fields
     if not on_gpu(displacement.device):

@@ -96,3 +96,9 @@ def test_a_single_slice_is_doubtful_at_best(shape, rng):
     verdict = judge(gather_evidence(features, features, torch.zeros(len(shape), *shape)))
     assert verdict.grade == "doubtful"
     assert verdict.reasons == ("the limits are those of volumes, and this is a single slice",)
+
+
+def test_a_few_slices_on_one_layer_of_cells_are_a_volume(rng):
+    values = torch.from_numpy(rng.standard_normal((4, 20, 26, 1))).float()
+    features = Features(values, torch.ones(1, 20, 26, 1), Lattice((60, 78, 3), (3, 3, 3), (2.1, 2.1, 3.0)))
+    assert not gather_evidence(features, features, torch.zeros(3, 20, 26, 1)).single_slice

@@ -59,6 +59,24 @@ def test_a_body_that_ends_by_itself_is_left_alone(body):
     assert pair.moving.beside is None
 
 
+@pytest.mark.parametrize("form", ["squarish", "flat back"])
+def test_a_body_moved_in_air_of_one_value_is_left_alone(form, rng):
+    shape = (60, 90, 24)
+    i, j, _ = np.indices(shape)
+
+    def trunk(middle):
+        away = np.abs((i - 30) / 26) ** (2.5 if form == "squarish" else 2)
+        inside = away + np.abs((j - middle) / 38) ** (2.5 if form == "squarish" else 2) < 1
+        if form == "flat back":
+            inside &= j > middle - 0.95 * 38
+        return np.where(inside, rng.normal(40, 10, shape), FILL)
+
+    values = [trunk(middle).astype(np.float32) for middle in (39, 51)]
+    pair = with_blank_ends(ImagePair(*(Scan(v, Grid(shape, np.eye(4))) for v in values)))
+    assert pair.fixed.beside is None
+    assert pair.moving.beside is None
+
+
 def test_what_was_marked_before_stays_marked(body):
     moving = _scan(_cut(body, 12, 40))
     beside = np.zeros(SHAPE, bool)

@@ -30,17 +30,20 @@ def test_the_scale_of_a_ct_is_found(chest, factor, offset):
     assert np.abs(np.median(hu[chest < -950]) - np.median(chest[chest < -950])) < 40
 
 
-@pytest.mark.parametrize(("fat", "muscle"), [(0.7, 0.3), (0.3, 0.7)])
-def test_an_unknown_scale_is_found_whether_a_body_is_fat_or_lean(fat, muscle, rng):
-    hu = rng.choice([-1000.0, -100.0, 55.0], SHAPE, p=[0.4, 0.6 * fat, 0.6 * muscle]) + rng.normal(
-        0, 15, SHAPE
-    )
+@pytest.mark.parametrize(
+    ("fat", "muscle", "organ", "organ_hu"),
+    [(0.7, 0.3, 0, 0), (0.3, 0.7, 0, 0), (0.3, 0.45, 0.25, 120), (0.2, 0.5, 0.3, 200), (0.5, 0.3, 0.2, 120)],
+)
+def test_an_unknown_scale_is_found_whether_a_body_is_fat_or_lean(fat, muscle, organ, organ_hu, rng):
+    shares = [0.4, 0.6 * fat, 0.6 * muscle, 0.6 * organ]
+    hu = rng.choice([-1000.0, -100.0, 55.0, organ_hu], SHAPE, p=shares)
+    here = hu.copy()
+    hu += rng.normal(0, 15, SHAPE)
     stored = (17 * hu + 19000).astype(np.float32)
     scale = find_hu_scale(stored)
     found = scale.factor * stored + scale.offset
     for value in (-1000.0, -100.0, 55.0):
-        here = np.abs(hu - value) < 40
-        assert abs(np.median(found[here]) - value) < 60
+        assert abs(np.median(found[here == value]) - value) < 40
 
 
 def test_true_units_are_left_alone(chest):
