@@ -13,7 +13,7 @@ from dinoreg.preprocess.pair import ImagePair, Scan
 # Share of the fullest plane that the first plane beside a blank end holds where the field of view ends there:
 # a head or an organ that was cut out ends in a small one.
 _LEAST_END = 0.25
-# Anatomy that ends there grows from its first plane on, even a flat back. So the first plane of a field of view
+# Anatomy that ends there grows from its first plane on, even a flat back: the first plane of a field of view
 # holds at least so much of what a plane holds that lies this share of the content deeper.
 _DEPTH, _LEAST_OF_DEEPER = 0.05, 0.8
 # Share of the longer content by which two images end apart where their fields of view differ. Where they end

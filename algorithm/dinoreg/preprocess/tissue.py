@@ -17,8 +17,8 @@ _SOFT_HU = (-150.0, 150.0)
 _LUNG_HU = (-950.0, -450.0)
 _LEAST_LUNG = 0.05
 _AIR_HU, _MUSCLE_HU = -1000.0, 40.0
-# Where the other of two peaks lies, fat and muscle, as a share of the way from air to the highest one; and the
-# share of that one's height it has at least: to be muscle above fat, and to show fat below muscle.
+# Where the other of two peaks lies, fat and muscle, as a share of the way from air to the highest one; and
+# the share of that one's height it has at least: to be muscle above fat, and to show fat below muscle.
 _FAT_TO_MUSCLE = 0.11, 0.22
 _COMPARES, _SHOWS = 0.3, 0.1
 # Values none of which is as dark as the one or brighter than the other are of a window, or normalised.
