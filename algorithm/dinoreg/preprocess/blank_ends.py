@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Bool, Float32
 from numpy.typing import NDArray
 
+from dinoreg.preprocess.foreground import content_box
 from dinoreg.preprocess.pair import ImagePair, Scan
 
 # Share of the fullest plane that the first plane beside a blank end holds where the field of view ends there:
@@ -68,18 +69,14 @@ class _Ends:
 def _ends(image: Float32[np.ndarray, "*s"]) -> _Ends:
     counts = np.zeros((image.ndim, 2), dtype=np.int64)
     full = np.zeros((image.ndim, 2), dtype=bool)
-    for axis, n in enumerate(image.shape):
-        others = tuple(a for a in range(image.ndim) if a != axis)
-        low = image.min(axis=others)
-        varies = np.flatnonzero(image.max(axis=others) > low)
-        if varies.size == 0:
-            continue
-        first, last = int(varies[0]), int(varies[-1])
-        counts[axis] = first, n - 1 - last
-        for side, (plane, values) in enumerate(((first, low[:first]), (last, low[last + 1 :]))):
-            if values.size and np.all(values == values[0]):
-                held = np.count_nonzero(image != values[0], axis=others)
-                inside = max(1, round(_DEPTH * (last - first + 1)))
-                deeper = held[plane + inside if side == 0 else plane - inside]
-                full[axis, side] = held[plane] > max(_LEAST_END * held.max(), _LEAST_OF_DEEPER * deeper)
+    for axis, box in enumerate(content_box(image)):
+        counts[axis] = box.start, image.shape[axis] - box.stop
+        planes = np.moveaxis(image, axis, 0)
+        for side, blank in enumerate((planes[: box.start], planes[box.stop :])):
+            if blank.size and blank.min() == blank.max():
+                held = np.count_nonzero(planes[box] != blank.flat[0], axis=tuple(range(1, image.ndim)))
+                length = box.stop - box.start
+                deep = min(max(1, round(_DEPTH * length)), length - 1)
+                plane, inner = (0, deep) if side == 0 else (length - 1, length - 1 - deep)
+                full[axis, side] = held[plane] > max(_LEAST_END * held.max(), _LEAST_OF_DEEPER * held[inner])
     return _Ends(counts, full)

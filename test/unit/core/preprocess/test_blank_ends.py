@@ -77,6 +77,14 @@ def test_a_body_moved_in_air_of_one_value_is_left_alone(form, rng):
     assert pair.moving.beside is None
 
 
+@pytest.mark.parametrize("plane", [0, 20, 39])
+def test_a_single_plane_among_blank_ones_is_a_field_of_view(body, plane):
+    pair = with_blank_ends(ImagePair(_scan(body), _scan(_cut(body, plane, plane + 1))))
+    expected = np.ones(SHAPE, bool)
+    expected[:, :, plane] = False
+    np.testing.assert_array_equal(pair.moving.beside, expected)
+
+
 def test_what_was_marked_before_stays_marked(body):
     moving = _scan(_cut(body, 12, 40))
     beside = np.zeros(SHAPE, bool)
