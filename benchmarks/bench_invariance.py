@@ -7,9 +7,6 @@ One pair per task; rows that are there already are kept. `stored_otherwise.WAYS`
 
 from __future__ import annotations
 
-import argparse
-from pathlib import Path
-
 import torch
 
 from common import ROOT, provenance, write_json
@@ -17,7 +14,7 @@ from dinoreg.pipeline.register import register
 from dinoreg.settings.load import load_preset
 from pair_rows import read_rows
 from regtask.dataset import read_dataset
-from stored_otherwise import WAYS, read_case, score
+from stored_otherwise import WAYS, preset_parser, read_case, score
 
 TASKS = ("AbdomenMRCT", "AbdomenMRMR", "HippocampusMR", "LungMR", "BrainMulti", "ThoraxCBCT")
 RESULTS = ROOT / "benchmarks" / "results" / "invariance.json"
@@ -35,12 +32,8 @@ def table(rows: list[dict[str, object]]) -> str:
 
 def main() -> None:
     """Measure what is missing and print the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--preset", default="auto")
-    parser.add_argument("--tasks", nargs="+", default=list(TASKS))
+    parser = preset_parser(__doc__, TASKS, RESULTS)
     parser.add_argument("--ways", nargs="+", default=list(WAYS), choices=list(WAYS))
-    parser.add_argument("--output", type=Path, default=RESULTS)
     arguments = parser.parse_args()
     rows = read_rows(arguments.output)
     config = load_preset(arguments.preset)

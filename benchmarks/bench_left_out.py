@@ -22,13 +22,12 @@ from common import ROOT, provenance, write_json
 from dinoreg.pipeline.register import register
 from dinoreg.settings.load import load_preset
 from dinoreg.study.candidates import BASE, candidates
+from dinoreg.study.choice import DICE_STEP, TRE_STEP_MM
 from pair_rows import Row, read_rows
 from regtask.dataset import read_dataset
 from stored_otherwise import read_case, score
 
 RESULTS = ROOT / "benchmarks" / "results" / "left_out.json"
-# Scores nearer to each other are equal, by task: Dice, or mm of landmarks.
-DICE_STEP, MM_STEP = 0.002, 0.02
 SINGLE_CHANGES = 23  # of `auto`, itself among them
 
 
@@ -47,7 +46,7 @@ def choose(scores: dict[str, dict[str, float]], tasks: Sequence[str], in_mm: set
     names = list(scores)
     places = np.zeros(len(names))
     for task in tasks:
-        step, sign = (MM_STEP, 1) if task in in_mm else (DICE_STEP, -1)
+        step, sign = (TRE_STEP_MM, 1) if task in in_mm else (DICE_STEP, -1)
         places += rankdata(np.round([sign * scores[name][task] / step for name in names]))
     return names[int(np.argmin(places))]
 
@@ -91,11 +90,7 @@ def measure(
                 result = register(case.images, candidate.config, device=torch.device("cpu"))
                 value = round(score(case, result.displacement), 4)
                 row = {"task": dataset.name, "case": pair.case_key, "candidate": candidate.name}
-                row |= {
-                    "what": candidate.what,
-                    "score": value,
-                    "unit": "mm" if case.labels is None else "Dice",
-                }
+                row |= {"what": candidate.what, "score": value, "unit": case.unit}
                 rows.append(row)
                 print(dataset.name, pair.case_key, candidate.what, value, flush=True)
                 write_json(output, {"provenance": provenance(), "rows": rows})

@@ -8,10 +8,8 @@ goes there by one field and back by the other: the median over the foreground, i
 
 from __future__ import annotations
 
-import argparse
 import statistics
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -25,7 +23,7 @@ from dinoreg.preprocess.prepare import prepare_scan
 from dinoreg.settings.load import load_preset
 from pair_rows import Row, read_rows
 from regtask.dataset import read_dataset
-from stored_otherwise import Case, read_case, score
+from stored_otherwise import Case, preset_parser, read_case, score
 
 TASKS = ("BrainMulti", "ThoraxCBCT", "HippocampusMR", "LungMR", "AbdomenMRMR", "AbdomenMRCT")
 RESULTS = ROOT / "benchmarks" / "results" / "swapped.json"
@@ -81,12 +79,8 @@ def table(rows: list[Row]) -> str:
 
 def main() -> None:
     """Measure what is missing and print the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--preset", default="auto")
-    parser.add_argument("--tasks", nargs="+", default=list(TASKS))
+    parser = preset_parser(__doc__, TASKS, RESULTS)
     parser.add_argument("--pairs", type=int, default=3, help="of each task")
-    parser.add_argument("--output", type=Path, default=RESULTS)
     arguments = parser.parse_args()
     rows = read_rows(arguments.output)
     config = load_preset(arguments.preset)
@@ -102,8 +96,7 @@ def main() -> None:
             errors = distances_mm(
                 there.displacement, back.displacement, body, case.images.fixed.grid.spacing_mm
             )
-            row: Row = {"task": task, "case": pair.case_key}
-            row |= {"unit": "mm" if case.labels is None else "Dice"}
+            row: Row = {"task": task, "case": pair.case_key, "unit": case.unit}
             row |= {"there": round(score(case, there.displacement), 4)}
             row |= {"back": round(score(both[1], back.displacement), 4)}
             row |= {"median_mm": round(float(np.median(errors)), 3)}

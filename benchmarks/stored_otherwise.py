@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import argparse
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
@@ -37,6 +39,27 @@ class Case:
     images: ImagePair
     labels: tuple[NDArray[Any], NDArray[Any]] | None
     points: tuple[Points, Points] | None
+
+    @property
+    def unit(self) -> str:
+        """Of its score."""
+        return "mm" if self.labels is None else "Dice"
+
+
+def preset_parser(words: str | None, tasks: Sequence[str], results: Path) -> argparse.ArgumentParser:
+    """Return the options of a benchmark that registers cases of tasks by one preset.
+
+    Args:
+        words: that describe it.
+        tasks: by default.
+        results: file of the rows, by default.
+    """
+    parser = argparse.ArgumentParser(description=words, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--preset", default="auto")
+    parser.add_argument("--tasks", nargs="+", default=list(tasks))
+    parser.add_argument("--output", type=Path, default=results)
+    return parser
 
 
 def read_case(dataset: Dataset, pair: Pair) -> Case:

@@ -22,7 +22,7 @@ _HARDEST = 0.3
 # Accuracy, accuracy of the hardest cases, smoothness.
 _WEIGHTS = (1.0, 1.0, 0.5)
 # Differences below these are none: Dice, TRE in mm, sdLogJ.
-_DICE_STEP, _TRE_STEP_MM, _SMOOTHNESS_STEP = 0.002, 0.02, 0.005
+DICE_STEP, TRE_STEP_MM, _SMOOTHNESS_STEP = 0.002, 0.02, 0.005
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +100,7 @@ def rank(results: Results, cases: Sequence[str]) -> dict[str, float]:
     base = accuracy(results[BASE], cases)
     hardest = np.argsort(base, kind="stable")[: max(1, math.ceil(_HARDEST * len(cases)))]
     by_label = next(iter(results[BASE].values())).dice is not None
-    step = _DICE_STEP if by_label else _TRE_STEP_MM
+    step = DICE_STEP if by_label else TRE_STEP_MM
     rows = []
     for found in results.values():
         value = accuracy(found, cases)

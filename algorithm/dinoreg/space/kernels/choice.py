@@ -48,9 +48,8 @@ def field_kernels(displacement: Tensor) -> ModuleType | None:
 
     Either takes a displacement (3, I, J, K) of float32, on the CPU and on a GPU with Triton.
     """
-    if displacement.ndim != 4 or len(displacement) != 3 or displacement.dtype != torch.float32:
-        return None
-    if not displacement.numel():
+    vectors = displacement.ndim == 4 and len(displacement) == 3 and displacement.numel() > 0
+    if not vectors or displacement.dtype != torch.float32:
         return None
     if displacement.device.type == "cpu":
         return fields

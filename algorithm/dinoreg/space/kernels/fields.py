@@ -1,7 +1,7 @@
 """Compiled CPU kernels of displacements, in one pass each; tensors in, tensors out, no autograd.
 
 They take what `space.kernels.gpu.launch` takes by the same names. torch makes a whole field of every
-difference on the way, which costs a CPU ten times as much. Like the filters, they sum in one order only.
+difference on the way (benchmarks/bench_field_kernels.py). Like the filters, they sum in one order only.
 """
 
 from __future__ import annotations
@@ -51,18 +51,7 @@ def adam(
     betas: tuple[float, float],
     epsilon: float,
 ) -> None:
-    """Take one step of Adam in place: parameter -= step_size mean / (root_scale sqrt(square) + epsilon).
-
-    Args:
-        parameter: contiguous, as are mean and square, which are brought up to date before.
-        gradient: of the shape of the parameter.
-        mean: of the gradients.
-        square: mean of the squared gradients.
-        step_size: with the correction of the mean.
-        root_scale: correction of the root.
-        betas: shares of mean and square that stay.
-        epsilon: of the denominator.
-    """
+    """Take one step of Adam in place; of what, and in which order in memory, `gpu.launch.adam` says."""
     flat = [t.detach().view(-1).numpy() for t in (parameter, gradient.contiguous(), mean, square)]
     numbers = (1 - betas[0], betas[1], 1 - betas[1], step_size, root_scale, epsilon)
     follow_torch_threads()
@@ -80,7 +69,10 @@ def adam_numbers(parameter, gradient, mean, square, new, kept, added, step_size,
 
 @numba.njit(parallel=True, cache=True)
 def diffusion_rows(u, shares, gradient, sums):
-    """Gradient = d/du sum shares (difference of u)^2; sums of that term, one per (i, j)."""
+    """Sum shares (differences of u)^2 into sums, one per (i, j), and their gradient by u into gradient.
+
+    u and gradient (3, I, J, K), shares (axis, component), sums (I J,).
+    """
     size_i, size_j, size_k = u.shape[1:]
     for row in numba.prange(size_i * size_j):
         i, j = row // size_j, row % size_j
@@ -121,7 +113,7 @@ def _push(high, low, out, energy, share):
 
 @numba.njit(parallel=True, cache=True)
 def determinant_rows(u, out):
-    """Out = det(I + grad u); u (3, I, J, K), out (I, J, K)."""
+    """Write det(I + grad u) to out; u (3, I, J, K), out (I, J, K)."""
     size_i, size_j, size_k = out.shape
     for row in numba.prange(size_i * size_j):
         i, j = row // size_j, row % size_j
