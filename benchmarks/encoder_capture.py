@@ -34,8 +34,8 @@ from scipy import ndimage
 from torch import Tensor
 
 from common import ROOT, provenance, write_json
+from dinoreg.encoders.ensemble import encode_pair
 from dinoreg.encoders.pool import EncoderPool
-from dinoreg.pipeline.ensemble import encode_pair
 from dinoreg.pipeline.plan import make_plan
 from dinoreg.pipeline.register import register_prepared
 from dinoreg.preprocess.prepare import PreparedImage, prepare_image

@@ -22,8 +22,8 @@ import torch
 from torch import Tensor
 
 from common import ROOT, provenance, write_json
+from dinoreg.encoders.ensemble import encode_pair
 from dinoreg.encoders.pool import EncoderPool
-from dinoreg.pipeline.ensemble import encode_pair
 from dinoreg.pipeline.plan import make_plan
 from dinoreg.preprocess.prepare import prepare_image
 from dinoreg.runtime import choose_device

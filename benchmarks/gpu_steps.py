@@ -33,7 +33,8 @@ from dinoreg.phantom.deformation import SmoothDeformation
 from dinoreg.phantom.imaging.render import render
 from dinoreg.phantom.lattice import Lattice
 from dinoreg.phantom.pairs import PAIRS
-from dinoreg.pipeline.register import Registration, register
+from dinoreg.pipeline.register import register
+from dinoreg.pipeline.registration import Registration
 from dinoreg.preprocess.pair import ImagePair, Scan
 from dinoreg.runtime import peak_memory_mib, reset_peak_memory
 from dinoreg.settings.encoders import Dinov2, Encoder

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from dinoreg.desk.linear import align_scans, carried, matrix_of, moved_by, read_through
 from dinoreg.linear.maps import inverse
 from dinoreg.linear.move import then_map
-from dinoreg.pipeline.register import Registration
+from dinoreg.pipeline.registration import Registration
 from dinoreg.preprocess.pair import Scan
 from dinoreg.preprocess.together import Together
 from dinoreg.settings.config import Config

@@ -88,18 +88,13 @@ def write_result(
         },
         "grids_differ": fixed.differences(result.moving.grid),
         "seconds": round(result.seconds, 3),
-        "folding_percent": result.registration.guard.folding_percent,
         "displacement_mm": _lengths_mm(result),
-        "stages": [stage.as_dict() for stage in result.registration.stages],
-        "plan": result.registration.plan.as_dict(),
         "config": dict(settings),
         "machine": describe_machine(result.registration.device)
         | {"kernels": describe_kernels(result.registration.device)},
-    }
+    } | result.registration.as_dict()
     if result.linear is not None:
         facts["linear_ras"] = result.linear.tolist()
-    if result.verdict is not None:
-        facts |= result.verdict.as_dict()
     if inverse is not None:
         facts["inverse_residual_mm"] = round(inverse.residual_mm, 4)
         facts["inverse_largest_mm"] = round(inverse.largest_mm, 4)

@@ -20,8 +20,8 @@ from dinoreg.desk.transforms import Inverse, after, invert, make_transform, read
 from dinoreg.encoders.pool import EncoderPool
 from dinoreg.guard.verdict import Verdict
 from dinoreg.linear.maps import inverse
-from dinoreg.pipeline.register import Registration
 from dinoreg.pipeline.register import register as register_pair
+from dinoreg.pipeline.registration import Registration
 from dinoreg.preprocess.pair import Scan
 from dinoreg.preprocess.together import bring_together
 from dinoreg.runtime import choose_device

@@ -9,6 +9,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from dinoreg.linear.move import in_voxels, then_map
+from dinoreg.preprocess.pair import Margins
+from dinoreg.space.deformation import held_beyond
 from dinoreg.space.working import WorkingGrid
 
 
@@ -19,18 +21,29 @@ class WayBack:
     Attributes:
         working: the grid that is worked on; None for the image's own.
         linear: (4, 4) voxels of the image, by which moving was turned; None where it was not.
+        margins: voxels that were cut off before and after along each axis of the image, first of all.
     """
 
     working: WorkingGrid | None = None
     linear: NDArray[np.float64] | None = None
+    margins: Margins = ()
+
+    @property
+    def leads_elsewhere(self) -> bool:
+        """Whether the voxels that are worked on are not those of the image."""
+        return self.working is not None or any(map(any, self.margins))
 
     def on_image(self, vectors: Tensor) -> Tensor:
-        """Bring (3, *S) voxels of the working grid to those of the image."""
-        return self.working.displacement_to_image(vectors) if self.working else vectors
+        """Bring (3, *S) voxels of the grid that is worked on to those of the image."""
+        vectors = self.working.displacement_to_image(vectors) if self.working else vectors
+        return held_beyond(vectors, self.margins)
 
     def of_image(self, matrix: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Turn a map in voxels of the working grid into one in voxels of the image."""
-        return in_voxels(matrix, self.working.from_image()) if self.working else matrix
+        """Turn a map in voxels of the grid that is worked on into one in voxels of the image."""
+        from_image = np.eye(4)
+        if self.margins:
+            from_image[:3, 3] = [-before for before, _ in self.margins]
+        return in_voxels(matrix, self.working.from_image() @ from_image if self.working else from_image)
 
     def moved(self, vectors: Tensor) -> Tensor:
         """Let the linear map follow (3, *S) voxels of the image."""

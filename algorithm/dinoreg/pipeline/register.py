@@ -6,27 +6,25 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from dinoreg.course import Course
-from dinoreg.encoders.evidence import Evidence
+from dinoreg.encoders.ensemble import EncodedPair, average_over_blocks, encode_pair
 from dinoreg.encoders.pair import PairFeatures, cut_images
 from dinoreg.encoders.pool import EncoderPool
 from dinoreg.encoders.source import FeatureSource
-from dinoreg.guard.guard import Guarded, GuardFacts, guard_deformation, guard_voxels
+from dinoreg.guard.guard import Guarded, guard_deformation, guard_voxels
 from dinoreg.guard.linear_verdict import judge_map
-from dinoreg.guard.verdict import Verdict
 from dinoreg.linear.align import align
 from dinoreg.linear.evidence import find_rotation
 from dinoreg.linear.joined import JoinedImages
-from dinoreg.pipeline.ensemble import EncodedPair, average_over_blocks, encode_pair
+from dinoreg.linear.way_back import WayBack
 from dinoreg.pipeline.plan import Plan, coarser_stage, make_plan
-from dinoreg.preprocess.blank_ends import with_blank_ends
+from dinoreg.pipeline.registration import Registration
+from dinoreg.preprocess.blank_ends import common_padding, with_blank_ends
 from dinoreg.preprocess.intensity import image_family
-from dinoreg.preprocess.pair import ImagePair
+from dinoreg.preprocess.pair import ImagePair, Margins
 from dinoreg.preprocess.prepare import PreparedImage, prepare_scan
 from dinoreg.runtime import settle_torch
 from dinoreg.settings.config import Config
@@ -34,50 +32,11 @@ from dinoreg.settings.modalities import for_families
 from dinoreg.space.deformation import Deformation
 from dinoreg.space.frame import Frame
 from dinoreg.space.orientation import RAS, orientation_of
-from dinoreg.stage import OnStage, StageClock, StageReport
-from dinoreg.start.slice_matching import SliceMatch
-from dinoreg.start.slices import SlicesFacts
+from dinoreg.stage import OnStage, StageClock
 from dinoreg.step_down import here_or_on_the_host, until_it_fits
 
 # Times as wide as planned that the cells of the features may become for lack of memory.
 _WIDEST = 8
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Registration:
-    """The result of one pair.
-
-    Attributes:
-        displacement: (I, J, K, 3) float32, voxels of the fixed image, pull, identity not included.
-        plan: every number that was used.
-        stages: in the order in which they ran.
-        guard: what was repaired last, and how many folds are left.
-        device: where it was computed.
-        evidence: what the encoders with a PCA saw, to be drawn or written.
-        verdict: whether the result can be believed; None where nothing was compared.
-        linear: (4, 4) voxels of fixed to voxels of moving, the map that the displacement ends with; None
-            where the images as a whole were not moved.
-    """
-
-    displacement: NDArray[np.float32]
-    plan: Plan
-    stages: tuple[StageReport, ...]
-    guard: GuardFacts
-    device: torch.device
-    evidence: tuple[Evidence, ...] = ()
-    verdict: Verdict | None = None
-    linear: NDArray[np.float64] | None = None
-
-    @property
-    def deformed(self) -> bool:
-        """Whether any stage could find a displacement beside the linear map."""
-        return bool(self.plan.start or self.plan.correct or self.plan.free)
-
-    @property
-    def matches(self) -> tuple[SliceMatch, ...]:
-        """How slices were matched, to be drawn."""
-        found = [stage.facts for stage in self.stages if isinstance(stage.facts, SlicesFacts)]
-        return tuple(facts.match for facts in found if facts.match is not None)
 
 
 def register(
@@ -107,8 +66,10 @@ def register(
     pair.check()
     grid = pair.fixed.grid
     config = for_families(config, *(image_family(s.modality, s.values) for s in (pair.fixed, pair.moving)))
+    margins: Margins = ()
     if config.preprocess.beyond_view == "continued":
-        pair = with_blank_ends(pair)
+        margins = common_padding(pair)
+        pair = with_blank_ends(pair.without(margins))
     return register_prepared(
         prepare_scan(pair.fixed, config.preprocess),
         prepare_scan(pair.moving, config.preprocess),
@@ -116,6 +77,7 @@ def register(
         config,
         device=device,
         orientation=orientation_of(grid.affine),
+        margins=margins,
         pool=pool,
         on_stage=on_stage,
     )
@@ -129,6 +91,7 @@ def register_prepared(
     *,
     device: torch.device,
     orientation: str = RAS,
+    margins: Margins = (),
     pool: EncoderPool | None = None,
     on_stage: OnStage = lambda event: None,
 ) -> Registration:
@@ -141,12 +104,13 @@ def register_prepared(
         config: all settings but those of the preparation.
         device: where to compute.
         orientation: of both images, which are joined voxel to voxel.
+        margins: voxels that were cut off both before, to which the result is to lead back.
         pool: as in `register`.
         on_stage: as in `register`.
     """
     settle_torch()
     clock = StageClock(device, on_stage)
-    pair = JoinedImages(fixed, moving, spacing_mm, orientation)
+    pair = JoinedImages(fixed, moving, spacing_mm, orientation, WayBack(margins=margins))
     del fixed, moving  # the pair alone holds them, so that they go where others take their place
     linear = config.linear
     if linear is not None and linear.when == "always":
@@ -190,8 +154,17 @@ class _Run:
         guarded = self._guarded(course, found)
         way, device = self.pair.way, self.clock.device
         field = here_or_on_the_host("back to the image", way.as_field, guarded.vectors)
-        stages = tuple(self.clock.reports)
-        return Registration(field, plan, stages, guarded.facts, device, evidence, verdict, way.linear)
+        return Registration(
+            field,
+            plan,
+            tuple(self.clock.reports),
+            guarded.facts,
+            device,
+            evidence=evidence,
+            verdict=verdict,
+            linear=way.linear,
+            margins=way.margins,
+        )
 
     def _plan(self, widened: int = 1) -> Plan:
         """Over the box that holds the content; without masks what lies beside it counts as well."""
@@ -259,8 +232,8 @@ class _Run:
             return guard_deformation(replace(found, vectors=vectors), course.frame, settings)
 
         guarded = course.on_whole_volumes("guard", on_cells, found.vectors)
-        if way.working is None:
+        if not way.leads_elsewhere:
             return guarded
-        voxel_mm = way.working.image_spacing_mm
+        voxel_mm = way.working.image_spacing_mm if way.working else self.pair.spacing_mm
         vectors = here_or_on_the_host("back to the image", way.on_image, guarded.vectors)
         return course.on_whole_volumes("guard", lambda u: guard_voxels(u, voxel_mm, settings), vectors)

@@ -1,4 +1,4 @@
-"""Planes of one value by which a scan was brought to the grid of another that shows more of the body."""
+"""Planes of one value by which scans were brought to one size, or to a grid that shows more of the body."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float32
 from numpy.typing import NDArray
 
 from dinoreg.preprocess.foreground import content_box
-from dinoreg.preprocess.pair import ImagePair, Scan
+from dinoreg.preprocess.pair import ImagePair, Margins, Scan
 
 # Share of the fullest plane that the first plane beside a blank end holds where the field of view ends there:
 # a head or an organ that was cut out ends in a small one.
@@ -20,6 +20,31 @@ _DEPTH, _LEAST_OF_DEEPER = 0.05, 0.8
 # Share of the longer content by which two images end apart where their fields of view differ. Where they end
 # together the edge is one that both show, and serves.
 _LEAST_APART = 0.15
+# No scanner's field of view is this short along every axis, but for that of a tooth or a finger.
+_LEAST_VIEW_MM = 100.0
+
+
+def common_padding(pair: ImagePair) -> Margins:
+    """Count the planes at each end that pad both images, where a field of view begins beside them.
+
+    Where a field of view ends is no anatomy, and the padding would make an edge of it in both images, which
+    holds them together there. Small images are left as they are: somebody cut them out around an organ, and
+    their ends are placed on what they show.
+
+    Args:
+        pair: of one shape.
+
+    Returns:
+        Before and after along each axis; zeros where nothing is to go.
+    """
+    ends = here, there = _ends(pair.fixed.values), _ends(pair.moving.values)
+    shown = np.subtract(pair.fixed.values.shape, [one.counts.sum(axis=1) for one in ends])
+    if (shown * pair.fixed.grid.spacing_mm).max() < _LEAST_VIEW_MM:
+        return ((0, 0),) * pair.fixed.values.ndim
+    planes = np.minimum(here.counts, there.counts)
+    # What begins at the padding must be cut there: a body that ends by itself needs the air around it.
+    cut = np.all([one.full | (one.counts > planes) for one in ends], axis=0)
+    return tuple((int(before), int(after)) for before, after in np.where(cut, planes, 0))
 
 
 def with_blank_ends(pair: ImagePair) -> ImagePair:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from regtask.errors import DataError, Fault, SpaceError
 from regtask.grid import Grid
+
+# Voxels before and after along each axis.
+Margins = tuple[tuple[int, int], ...]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -35,6 +38,22 @@ class Scan:
     comes_again: bool = False
     beside: NDArray[np.bool_] | None = None
 
+    def within(self, window: tuple[slice, ...]) -> Scan:
+        """Return the part of the scan in a box, first and past-the-last voxel per axis."""
+
+        def part(array: NDArray[np.bool_] | None) -> NDArray[np.bool_] | None:
+            return None if array is None else array[window]
+
+        values = self.values[window]
+        return replace(
+            self,
+            values=values,
+            grid=self.grid.cropped(tuple(one.start for one in window), values.shape),
+            mask=part(self.mask),
+            invalid=part(self.invalid),
+            beside=part(self.beside),
+        )
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ImagePair:
@@ -45,6 +64,14 @@ class ImagePair:
 
     fixed: Scan
     moving: Scan
+
+    def without(self, margins: Margins) -> ImagePair:
+        """Return the pair less so many voxels of both before and after along each axis."""
+        if not any(map(any, margins)):
+            return self
+        sizes = zip(margins, self.fixed.values.shape, strict=True)
+        window = tuple(slice(before, n - after) for (before, after), n in sizes)
+        return ImagePair(self.fixed.within(window), self.moving.within(window))
 
     def check(self) -> None:
         """Refuse what cannot be registered.

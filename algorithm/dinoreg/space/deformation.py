@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Self
 
@@ -54,13 +55,14 @@ class Deformation:
 
         Beyond the box of the frame the vectors at its border hold.
         """
-        vectors = self.on(frame.voxels).vectors
-        padding = [
-            amount
-            for (start, stop), n in reversed(list(zip(frame.box, frame.image_shape, strict=True)))
-            for amount in (start, n - stop)
-        ]
-        return F.pad(vectors.unsqueeze(0), padding, mode="replicate").squeeze(0) if any(padding) else vectors
+        around = [(start, n - stop) for (start, stop), n in zip(frame.box, frame.image_shape, strict=True)]
+        return held_beyond(self.on(frame.voxels).vectors, around)
+
+
+def held_beyond(vectors: Float[Tensor, "rank *s"], margins: Sequence[tuple[int, int]]) -> Tensor:
+    """Return vectors with so many voxels more before and after along each axis; those at the border hold."""
+    padding = [count for margin in reversed(margins) for count in margin]
+    return F.pad(vectors.unsqueeze(0), padding, mode="replicate").squeeze(0) if any(padding) else vectors
 
 
 def mean_deformation(deformations: list[Deformation], shares: list[float]) -> Deformation:

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from dinoreg.encoders.pool import EncoderPool
 from dinoreg.guard.verdict import Grade
-from dinoreg.pipeline.register import Registration, register
+from dinoreg.pipeline.register import register
+from dinoreg.pipeline.registration import Registration
 from dinoreg.preprocess.pair import ImagePair
 from dinoreg.settings.config import Config
 from dinoreg.stage import MakeField, OnStage, StageBegins, StageEnded
@@ -83,16 +84,6 @@ def attempt(
     if found.verdict is not None and found.verdict.grade != "good":
         log.warning("%s: %s: %s", name, found.verdict.grade, "; ".join(found.verdict.reasons))
     return Attempt(found)
-
-
-def registration_facts(result: Registration) -> dict[str, Any]:
-    """Return the parts of a result that belong into the manifest, as plain JSON values."""
-    report = {
-        "folding_percent": result.guard.folding_percent,
-        "stages": [stage.as_dict() for stage in result.stages],
-        "plan": result.plan.as_dict(),
-    }
-    return report | (result.verdict.as_dict() if result.verdict is not None else {})
 
 
 def say_verdicts(entries: Mapping[str, Mapping[str, Any]]) -> list[Fault]:

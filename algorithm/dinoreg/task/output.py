@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dinoreg.encoders.pca import write_basis
-from dinoreg.pipeline.register import Registration
+from dinoreg.pipeline.registration import Registration
 from dinoreg.settings.config import Output
 from dinoreg.task.entry import Attempt
 from dinoreg.task.manifest import MANIFEST_NAME

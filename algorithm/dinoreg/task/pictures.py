@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from dinoreg.pipeline.register import Registration
+from dinoreg.pipeline.registration import Registration
 from dinoreg.report.feature_picture import draw_features
 from dinoreg.report.pair import draw_registration
 from dinoreg.report.slice_picture import SliceComparison, draw_slices

@@ -20,7 +20,7 @@ from dinoreg.preprocess.pair import ImagePair, Scan
 from dinoreg.settings.config import Config
 from dinoreg.settings.load import config_hash
 from dinoreg.task.advice import intensities_across_modalities
-from dinoreg.task.entry import OnFailure, attempt, registration_facts, say_verdicts
+from dinoreg.task.entry import OnFailure, attempt, say_verdicts
 from dinoreg.task.inputs import InputDigests, changes
 from dinoreg.task.manifest import MANIFEST_NAME, Manifest, Status, read_pairs, run_header
 from dinoreg.task.output import TaskOutput
@@ -181,7 +181,7 @@ class _Run:
         if found.registration is not None:
             grids = (volume.grid for volume in volumes)
             entry["files"] = self.output.write_field(pair, found.registration.displacement, *grids)
-            entry |= registration_facts(found.registration)
+            entry |= found.registration.as_dict()
             self.output.write_bases(pair, found.registration)
             self.output.draw(pair, volumes[0], volumes[1], found.registration)
         else:

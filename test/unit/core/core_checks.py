@@ -16,10 +16,10 @@ from core_reference import (
     shifted_pair,
 )
 
+from dinoreg.encoders.ensemble import encode_pair
 from dinoreg.facts import plain
 from dinoreg.optimise import parameterise
 from dinoreg.pipeline import register
-from dinoreg.pipeline.ensemble import encode_pair
 from dinoreg.pipeline.plan import make_plan
 from dinoreg.preprocess.prepare import prepare_image
 from dinoreg.settings.config import Adam, Config, Discrete, FeatureSettings, Mind, Preprocess

@@ -73,7 +73,7 @@ class Registration:
             VerdictError: with `strict`, the result cannot be believed; everything is written.
         """
         from dinoreg.preprocess.together import bring_together
-        from dinoreg.task.entry import attempt, registration_facts, say_verdicts
+        from dinoreg.task.entry import attempt, say_verdicts
         from dinoreg.task.manifest import run_header
 
         names = self._names
@@ -90,7 +90,7 @@ class Registration:
         write_field_mha(field_path, voxels_to_lps(together.crop(vectors), fixed, together.read_on), fixed)
         entry: dict[str, Any] = {"status": "ok", "seconds": round(time.perf_counter() - begin, 3)}
         if found.registration is not None:
-            entry |= registration_facts(found.registration)
+            entry |= found.registration.as_dict()
         else:
             entry |= {"status": "fallback", "error": found.error, "fallback": fallback}
         content = header | {

@@ -45,7 +45,7 @@ def run_pair(options: argparse.Namespace) -> None:
     from dinoreg.encoders.pool import EncoderPool
     from dinoreg.preprocess.pair import ImagePair
     from dinoreg.runtime import choose_device
-    from dinoreg.task.entry import attempt, registration_facts, say_verdicts
+    from dinoreg.task.entry import attempt, say_verdicts
 
     fixed, _, moving, _, field = options.paths
     config = chosen_config(options)
@@ -70,7 +70,7 @@ def run_pair(options: argparse.Namespace) -> None:
         log.error("%s holds %s instead: %s", field, instead, found.error)
         return
     log.info("%s", field)
-    unbelieved = say_verdicts({name: registration_facts(found.registration)})
+    unbelieved = say_verdicts({name: found.registration.as_dict()})
     if options.strict and unbelieved:
         raise VerdictError(*unbelieved)
 

@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from dinoreg.encoders.energy import scale_pair
+from dinoreg.encoders.ensemble import scale_pair
 from dinoreg.encoders.pair import BoxImages, PairFeatures
 from dinoreg.facts import INLINE
 from dinoreg.optimise.adam import refine_adam

@@ -3,12 +3,14 @@
 from dataclasses import replace
 
 import numpy as np
+import pytest
 import torch
 from core_reference import positions
 from linear_scans import Body, oblique, rigid
 
 from dinoreg.linear.joined import JoinedImages
 from dinoreg.linear.move import in_voxels, read_through, scaling
+from dinoreg.linear.way_back import WayBack
 from dinoreg.space.deformation import Deformation
 from dinoreg.space.frame import Frame
 
@@ -51,6 +53,34 @@ def test_a_map_on_cubic_voxels_leads_back_by_one_of_the_image():
     np.testing.assert_allclose(
         field.reshape(-1, 3), np.tile((-9.0, -2.0, 20 / 9), (field[..., 0].size, 1)), atol=1e-4
     )
+
+
+MARGINS = ((2, 0), (1, 4), (3, 5))
+WHOLE = (32, 31, 22)
+
+
+def test_what_was_found_holds_in_the_margins_that_were_cut_off(rng):
+    way = WayBack(margins=MARGINS)
+    found = rng.normal(size=(3, *SHAPE)).astype(np.float32)
+    field = way.as_field(way.on_image(torch.from_numpy(found)))
+    expected = np.pad(found, [(0, 0), *MARGINS], mode="edge")
+    np.testing.assert_array_equal(np.moveaxis(field, -1, 0), expected)
+
+
+@pytest.mark.parametrize("working", [False, True], ids=["as stored", "on cubic voxels"])
+def test_a_map_leads_on_through_the_margins(working):
+    """A place of the whole image lies so much further along as the margin before it is wide."""
+    pair = _joined().on_cubic_voxels(10**6) if working else _joined()
+    assert (pair.way.working is not None) == working
+    from_the_cut = pair.through(TURN).way.linear
+    way = replace(pair, way=replace(pair.way, margins=MARGINS)).through(TURN).way
+    to_the_cut = np.eye(4)
+    to_the_cut[:3, 3] = [-before for before, _ in MARGINS]
+    whole = np.linalg.inv(to_the_cut) @ from_the_cut @ to_the_cut
+    at = positions(WHOLE)
+    expected = np.einsum("ab,b...->a...", whole[:3, :3], at) + whole[:3, 3].reshape(3, 1, 1, 1) - at
+    field = way.as_field(way.on_image(torch.zeros(3, *pair.shape)))
+    np.testing.assert_allclose(np.moveaxis(field, -1, 0), expected, atol=1e-3)
 
 
 def test_voxels_that_are_cubic_already_stay():

@@ -6,7 +6,7 @@ import torch
 from core_reference import smooth_noise
 from scipy import ndimage
 
-from dinoreg.encoders.energy import scale_pair
+from dinoreg.encoders.ensemble import scale_pair
 from dinoreg.encoders.pair import BoxImages, PairFeatures
 from dinoreg.optimise.intensities.detail import DetailOptimisation, averaged
 from dinoreg.settings.config import Detail

@@ -3,7 +3,7 @@ import pytest
 import torch
 from core_reference import SPACING, central_half, positions, sample, shifted_pair, smooth_noise
 
-from dinoreg.encoders.energy import scale_pair
+from dinoreg.encoders.ensemble import scale_pair
 from dinoreg.optimise.discrete import search_convex
 from dinoreg.space.features import Features, warp_features
 from dinoreg.space.lattice import Lattice

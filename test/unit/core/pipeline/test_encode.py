@@ -5,7 +5,7 @@ from core_checks import central_median, encode, light_config
 from core_reference import SPACING, shifted_pair, smooth_noise
 from slice_encoders import MeanEncoder, load_mean
 
-from dinoreg.encoders.energy import REFERENCE_ENERGY, scale_pair
+from dinoreg.encoders.ensemble import REFERENCE_ENERGY, scale_pair
 from dinoreg.encoders.mind import MindSsc
 from dinoreg.encoders.pca import read_basis, write_basis
 from dinoreg.encoders.pool import EncoderPool

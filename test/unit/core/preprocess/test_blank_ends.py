@@ -1,9 +1,10 @@
 import numpy as np
 import pytest
 import torch
+from core_reference import shifted_pair
 
 from dinoreg.pipeline import register as pipeline
-from dinoreg.preprocess.blank_ends import with_blank_ends
+from dinoreg.preprocess.blank_ends import common_padding, with_blank_ends
 from dinoreg.preprocess.pair import ImagePair, Scan
 from dinoreg.settings.load import load_preset
 from regtask.grid import Grid
@@ -12,8 +13,8 @@ SHAPE = (16, 14, 40)
 FILL = -1024.0
 
 
-def _scan(values):
-    return Scan(values.astype(np.float32), Grid(SHAPE, np.eye(4)))
+def _scan(values, mm=(2.0, 5.0, 4.0)):
+    return Scan(values.astype(np.float32), Grid(values.shape, np.diag([*mm, 1.0])))
 
 
 @pytest.fixture
@@ -72,7 +73,7 @@ def test_a_body_moved_in_air_of_one_value_is_left_alone(form, rng):
         return np.where(inside, rng.normal(40, 10, shape), FILL)
 
     values = [trunk(middle).astype(np.float32) for middle in (39, 51)]
-    pair = with_blank_ends(ImagePair(*(Scan(v, Grid(shape, np.eye(4))) for v in values)))
+    pair = with_blank_ends(ImagePair(*map(_scan, values)))
     assert pair.fixed.beside is None
     assert pair.moving.beside is None
 
@@ -104,3 +105,90 @@ def test_a_registration_marks_them_where_its_settings_go_on(body, preset, marked
     pair = ImagePair(_scan(body), _scan(_cut(body, 12, 30)))
     pipeline.register(pair, load_preset(preset), device=torch.device("cpu"))
     assert (seen[1].beside is not None) == marked
+
+
+NONE = ((0, 0), (0, 0), (0, 0))
+
+
+@pytest.mark.parametrize(
+    ("fixed", "moving", "expected"),
+    [
+        pytest.param((5, 37), (5, 37), (5, 3), id="cut alike"),
+        pytest.param((5, 37), (7, 36), (5, 3), id="one within the other"),
+        pytest.param((7, 36), (5, 37), (5, 3), id="the other within the one"),
+        pytest.param((5, 37), (7, 38), (5, 2), id="each beyond the other"),
+        pytest.param((0, 37), (4, 37), (0, 3), id="one end alone"),
+        pytest.param((0, 40), (4, 37), (0, 0), id="one of them is not padded"),
+    ],
+)
+def test_padding_of_both_is_what_the_wider_field_of_view_leaves(body, fixed, moving, expected):
+    pair = ImagePair(_scan(_cut(body, *fixed)), _scan(_cut(body, *moving)))
+    assert common_padding(pair) == ((0, 0), (0, 0), expected)
+
+
+def test_each_axis_has_padding_of_its_own(body):
+    cut = np.full(SHAPE, FILL)
+    cut[2:15, 1:, 3:33] = body[2:15, 1:, 3:33]
+    pair = ImagePair(_scan(cut, (9.0, 2.0, 5.0)), _scan(cut, (9.0, 2.0, 5.0)))
+    assert common_padding(pair) == ((2, 1), (1, 0), (3, 7))
+
+
+@pytest.mark.parametrize(("mm", "left"), [(2.5, False), (3.5, True)])
+def test_what_was_cut_out_around_an_organ_keeps_its_ends(body, mm, left):
+    """32 planes of it are shown: 80 mm or 112 mm."""
+    cut = _scan(_cut(body, 5, 37), mm=(1.0, 1.0, mm))
+    assert common_padding(ImagePair(cut, cut)) == (((0, 0), (0, 0), (5, 3)) if left else NONE)
+
+
+def test_air_around_a_body_is_no_padding():
+    i, j, k = np.indices(SHAPE)
+    ball = ((i - 8) / 6) ** 2 + ((j - 7) / 5) ** 2 + ((k - 20) / 15) ** 2
+    body = _scan(np.where(ball < 1, 40.0, FILL), mm=(9.0, 9.0, 9.0))
+    assert common_padding(ImagePair(body, body)) == NONE
+
+
+@pytest.mark.parametrize(("last", "expected"), [(33, (5, 3)), (37, (5, 0))])
+def test_where_one_body_is_cut_the_other_may_end_earlier_by_itself(body, last, expected):
+    """Between the padding and a body that ends there needs to be some air."""
+    pointed = np.full(SHAPE, FILL)
+    for k in range(7, last):
+        half = min(4, 1 + k - 7, last - k)
+        pointed[8 - half : 8 + half, 5:9, k] = 40
+    pair = ImagePair(_scan(_cut(body, 5, 37)), _scan(pointed))
+    assert common_padding(pair) == ((0, 0), (0, 0), expected)
+
+
+def test_everything_of_a_pair_is_cut_alike(body):
+    grid = Grid(SHAPE, np.diag([2.0, 3.0, 4.0, 1.0]))
+    marks = {name: body > limit for name, limit in (("mask", 0), ("invalid", 30), ("beside", 45))}
+    scan = Scan(body.astype(np.float32), grid, **marks)
+    margins = ((3, 1), (0, 5), (7, 2))
+    cut = ImagePair(scan, Scan(scan.values, grid)).without(margins)
+    inner = (slice(3, 15), slice(0, 9), slice(7, 38))
+    np.testing.assert_array_equal(cut.fixed.values, scan.values[inner])
+    for name, mark in marks.items():
+        np.testing.assert_array_equal(getattr(cut.fixed, name), mark[inner])
+        assert getattr(cut.moving, name) is None
+    assert cut.moving.grid.shape == cut.moving.values.shape
+    np.testing.assert_allclose(cut.fixed.grid.affine[:3, 3], (6.0, 0.0, 28.0))
+
+
+def test_padding_both_changes_nothing_inside_and_holds_beside(rng):
+    """The same pair in air of one value, wider on one side than on the other."""
+    fixed, moving = (values.astype(np.float32) for values in shifted_pair((36, 30, 26), (1, -2, 3), rng))
+    margins = ((3, 9), (0, 5), (7, 2))
+
+    def found(pad):
+        pair = [np.pad(values, pad, constant_values=-5.0) for values in (fixed, moving)]
+        scans = (_scan(values, (4.0, 5.0, 6.0)) for values in pair)
+        return pipeline.register(ImagePair(*scans), load_preset("auto"), device=torch.device("cpu"))
+
+    alone, padded = found(NONE), found(margins)
+    assert alone.margins == NONE
+    assert padded.margins == margins
+    assert padded.as_dict()["padding_left_out"] == [list(margin) for margin in margins]
+    assert "padding_left_out" not in alone.as_dict()
+    np.testing.assert_array_equal(
+        padded.displacement, np.pad(alone.displacement, [*margins, (0, 0)], mode="edge")
+    )
+    np.testing.assert_allclose(np.median(alone.displacement, axis=(0, 1, 2)), (1, -2, 3), atol=0.3)

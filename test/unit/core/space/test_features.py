@@ -3,7 +3,7 @@ import pytest
 import torch
 from core_reference import SHAPE
 
-from dinoreg.encoders.energy import REFERENCE_ENERGY, scale_pair
+from dinoreg.encoders.ensemble import REFERENCE_ENERGY, scale_pair
 from dinoreg.space.features import Features
 from dinoreg.space.lattice import Lattice, pool
 
