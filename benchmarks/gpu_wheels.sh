@@ -4,7 +4,7 @@
 #   benchmarks/gpu_wheels.sh [PYTHON_VERSION]      of that machine; by default 3.12
 set -euo pipefail
 
-readonly PACKAGES=(nibabel pydantic pydantic_core typing-inspection annotated-types simpleitk)
+readonly PACKAGES=(nibabel isal pydantic pydantic_core typing-inspection annotated-types simpleitk)
 readonly PYTHON_VERSION="${1:-3.12}"
 
 root="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"

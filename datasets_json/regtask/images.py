@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from isal import igzip
 from nibabel.nifti1 import Nifti1Image
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
@@ -19,8 +20,9 @@ from regtask.nifti import read_nifti, read_nifti_header
 from regtask.nifti_header import NiftiHeader
 from regtask.values import as_float32, fill_invalid, first_bad, nonfinite_fault
 
-# nibabel carries no types here.
+# nibabel and isal carry no types here.
 _new_image: Callable[..., Any] = Nifti1Image
+_new_gzip: Callable[..., Any] = igzip.GzipFile
 # NIfTI code "coordinates of the scanner".
 _SCANNER = 1
 
@@ -207,9 +209,14 @@ def write_nifti(
     image.set_qform(grid.affine, code=_SCANNER)
     image.header.set_xyzt_units("mm")
     mark(image.header)
-    with atomic_path(path) as temporary:
-        # nibabel compresses at level 1: voxels are near noise for deflate, higher levels cost minutes.
-        image.to_filename(temporary)
+    with atomic_path(path) as temporary, temporary.open("wb") as file:
+        if not path.name.endswith(".gz"):
+            image.to_stream(file)
+            return
+        # Voxels are near noise for deflate: a higher level gains nothing. No name, no time: the same voxels
+        # make the same file.
+        with _new_gzip("", "wb", compresslevel=1, fileobj=file, mtime=0) as stream:
+            image.to_stream(stream)
 
 
 def _read(path: Path) -> tuple[NDArray[np.number], Grid]:

@@ -22,22 +22,25 @@ pytestmark = pytest.mark.integration
 
 # The command in a process of its own, with a trap: ACTION runs when half of field number COUNT is written.
 DRIVER = """
-import os, signal, sys, time
+import io, os, signal, sys, time
 from nibabel.nifti1 import Nifti1Image
 from dinoreg.cli.main import main
 
 # A parent that ignores it, such as a shell with this test in the background, hands that down.
 signal.signal(signal.SIGINT, signal.default_int_handler)
-whole, written = Nifti1Image.to_filename, []
+whole, written = Nifti1Image.to_stream, []
 
-def half(image, path, *more):
-    whole(image, path, *more)
-    written.append(path)
-    if len(written) == {count}:
-        os.truncate(path, os.path.getsize(path) // 2)
+def half(image, stream):
+    written.append(image)
+    held = io.BytesIO()
+    whole(image, held)
+    last = len(written) == {count}
+    stream.write(held.getvalue()[: held.tell() // 2] if last else held.getvalue())
+    if last:
+        stream.flush()
         {action}
 
-Nifti1Image.to_filename = half
+Nifti1Image.to_stream = half
 sys.exit(main(sys.argv[1:]))
 """
 
@@ -315,13 +318,12 @@ def test_sigterm_while_computing(tiny, quick, tmp_path):
 
 def full_at(monkeypatch, number, place):
     """Let the disk be full when the second field is written, or renamed."""
-    whole_write, whole_replace, seen = Nifti1Image.to_filename, Path.replace, []
+    whole_write, whole_replace, seen = Nifti1Image.to_stream, Path.replace, []
 
-    def write(image, path, *more):
-        seen.append(path)
-        whole_write(image, path, *more)
+    def write(image, stream):
+        seen.append(image)
+        whole_write(image, stream)
         if len(seen) == 2:
-            os.truncate(path, path.stat().st_size // 2)
             raise OSError(number, os.strerror(number))
 
     def replace(path, target):
@@ -332,7 +334,7 @@ def full_at(monkeypatch, number, place):
         return whole_replace(path, target)
 
     if place == "write":
-        monkeypatch.setattr(Nifti1Image, "to_filename", write)
+        monkeypatch.setattr(Nifti1Image, "to_stream", write)
     else:
         monkeypatch.setattr(Path, "replace", replace)
 
