@@ -8,6 +8,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from dinoreg.encoders.base import Encoder
+from dinoreg.space.kernels import self_similarity
+from dinoreg.space.kernels.choice import on_cpu
 
 # The pairs of neighbours at right angles, as (signed axis, signed axis) with axes counted from 1: (+3, -1)
 # is the neighbour at +dilation along the third axis against the one at -dilation along the first. The 3D
@@ -42,19 +44,32 @@ class MindSsc(Encoder):
 
     def context_map(self, image: Float[Tensor, "1 *s"]) -> Float[Tensor, "1 *s"]:
         """Return v, (1, *S), before clamping."""
+        if on_cpu(image) and self.rank == 3:
+            return self_similarity.mean_excess(*self._neighbours(image), self.radius)
         return self._excess_distances(image).mean(dim=0, keepdim=True)
 
     def forward(
         self, image: Float[Tensor, "1 *s"], context: Float[Tensor, ""] | None = None
     ) -> Float[Tensor, "c *s"]:
         """Encode (1, *S) into (12 or 4, *S)."""
+        mean = self.context_map(image).mean() if context is None else context
+        tiny = torch.finfo(image.dtype).tiny  # a constant image has v = 0 and excess 0
+        if on_cpu(image) and self.rank == 3:
+            least, most = max(float(0.001 * mean), tiny), float(1000 * mean)
+            return self_similarity.exponents(*self._neighbours(image), self.radius, least, most).exp_()
         excess = self._excess_distances(image)
-        variance = excess.mean(dim=0, keepdim=True)
-        mean = variance.mean() if context is None else context
-        tiny = torch.finfo(variance.dtype).tiny  # a constant image has v = 0 and excess 0
-        variance = variance.clamp(min=0.001 * mean, max=1000 * mean).clamp(min=tiny)
+        variance = excess.mean(dim=0, keepdim=True).clamp(min=0.001 * mean, max=1000 * mean).clamp(min=tiny)
         features: Tensor = (excess / -variance).exp_()
         return features
+
+    def _neighbours(self, image: Tensor) -> tuple[Tensor, Tensor]:
+        """The image with replicated borders, and where in it the pairs of its first voxel lie, (C, 2, 3)."""
+        padded = F.pad(image.unsqueeze(0), [self.dilation] * 6, mode="replicate")[0, 0].contiguous()
+        offsets = torch.full((self.channels, 2, 3), self.dilation)
+        for n, pair in enumerate(_PAIRS[3]):
+            for one, axis in enumerate(pair):
+                offsets[n, one, abs(axis) - 1] += self.dilation if axis > 0 else -self.dilation
+        return padded, offsets
 
     def _excess_distances(self, image: Tensor) -> Tensor:
         """Patch distances less their minimum over the pairs, (channels, *S)."""

@@ -79,6 +79,7 @@ def compile_kernels() -> dict[str, int]:
     from dinoreg.space.kernels import fields as _field_kernels
     from dinoreg.space.kernels import histogram as _histogram_kernels
     from dinoreg.space.kernels import lines as _line_kernels
+    from dinoreg.space.kernels import self_similarity as _similarity_kernels
     from dinoreg.space.sampling import sample_linear, squared_difference
 
     for shape in ((4, 5), (4, 5, 6)):
@@ -103,12 +104,16 @@ def compile_kernels() -> dict[str, int]:
     _, gradient = _field_kernels.diffusion(displacement, (1.0, 1.0, 1.0))
     factors = {"step_size": 0.0, "root_scale": 1.0, "betas": (0.9, 0.9), "epsilon": 1.0}
     _field_kernels.adam(displacement, gradient, moment, moment.clone(), **factors)  # type: ignore[arg-type]
+    offsets = torch.zeros(2, 2, 3, dtype=torch.int64)
+    _similarity_kernels.mean_excess(displacement[0], offsets, 1)
+    _similarity_kernels.exponents(displacement[0], offsets, 1, 1.0, 1.0)
     kernels = {
         _candidate_kernels: ("squared_distances", "cheapest"),
         _cpu_kernels: ("sample", "sample_position_gradient", "squared_difference"),
         _field_kernels: ("determinant_rows", "diffusion_rows", "adam_numbers"),
         _histogram_kernels: ("joint_histogram", "score_gradient"),
         _line_kernels: ("filter_lines", "filter_last_axis"),
+        _similarity_kernels: ("mean_rows", "exponent_rows"),
     }
     return {
         name: sum(getattr(module, name).stats.cache_misses.values())

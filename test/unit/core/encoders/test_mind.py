@@ -24,6 +24,29 @@ def test_equals_the_definition(radius, dilation, rng):
     np.testing.assert_allclose(_encode(image, radius, dilation), mind_ssc(image, radius, dilation), atol=2e-4)
 
 
+@pytest.mark.parametrize("shape", [(9, 70, 8), (1, 6, 4), (4, 3, 1), (2, 1, 5)])
+@pytest.mark.parametrize(("radius", "dilation"), [(1, 2), (3, 1)])
+def test_the_compiled_kernel_equals_torch(shape, radius, dilation, rng):
+    """It computes in single precision, torch in double; also of images thinner than a patch."""
+    image = torch.from_numpy(rng.standard_normal((1, *shape)))
+    encoder = MindSsc(radius=radius, dilation=dilation)
+    for step in (encoder.context_map, encoder):
+        np.testing.assert_allclose(step(image.float()), step(image), atol=2e-5)
+    context = torch.tensor(3.0)  # of a whole that is larger than this part
+    expected = encoder(image, context.double())
+    np.testing.assert_allclose(encoder(image.float(), context), expected, atol=2e-5)
+
+
+def test_threads_move_no_bit(rng):
+    image = torch.from_numpy(rng.standard_normal((1, 11, 40, 23), dtype=np.float32))
+    kept, found = torch.get_num_threads(), []
+    for threads in (1, 2):
+        torch.set_num_threads(threads)
+        found.append(MindSsc(radius=1, dilation=2)(image))
+    torch.set_num_threads(kept)
+    assert torch.equal(*found)
+
+
 @pytest.mark.parametrize(("radius", "dilation"), [(1, 2), (2, 2), (3, 3)])
 def test_plane_equals_the_definition(radius, dilation, rng):
     image = smooth_noise((20, 26), rng, sigma=1.0)
