@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
@@ -18,6 +20,7 @@ from dinoreg.space.separable import Border, apply_along_axes, box_matrix
 
 # Costs that are smoothed at a time, so that the temporaries stay far smaller than the volume.
 _CHUNK_VALUES = 1 << 22
+_LEAST_CONTENT = 1e-6  # cells; where neither side has any, nothing is known and all costs are 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,40 +69,65 @@ def make_cost_volume(
     padding = [r for radius_a in reversed(tuple(radius)) for r in (radius_a, radius_a)]
     mode = "replicate" if border == "replicate" else "constant"
     padded = F.pad(moving.unsqueeze(0), padding, mode=mode).squeeze(0)
-    weight_padded = None
-    if moving_weight is not None:
-        weight_padded = F.pad(moving_weight.unsqueeze(0), padding, mode="constant", value=0.0)[0, 0]
-
-    windows = [
-        tuple(slice(o, o + n) for o, n in zip(offset, shape, strict=True))
-        for offset in itertools.product(*(range(2 * r + 1) for r in radius))
-    ]
-
-    def weight_of(window: tuple[slice, ...]) -> Tensor:
-        """1 where both sides have content; made anew when needed, as large as the costs otherwise."""
-        here = torch.ones(shape, device=fixed.device) if fixed_weight is None else fixed_weight[0]
-        return here if weight_padded is None else here * weight_padded[window]
-
-    costs = torch.empty(len(windows), *shape, dtype=fixed.dtype, device=fixed.device)
+    contents: tuple[Tensor, Tensor] | None = None
+    if fixed_weight is not None or moving_weight is not None:
+        here = torch.ones_like(fixed[0]) if fixed_weight is None else fixed_weight[0]
+        there = torch.ones_like(padded[0])
+        if moving_weight is not None:
+            there = F.pad(moving_weight.unsqueeze(0), padding, mode="constant", value=0.0)[0, 0]
+        contents = here, there
+    counts = [2 * r + 1 for r in radius]
+    costs = torch.empty(*counts, *shape, dtype=fixed.dtype, device=fixed.device)
     if on_cpu(fixed, padded):
-        counts = [2 * r + 1 for r in radius]
-        follow_torch_threads()
-        _kernels.squared_distances(
-            fixed.contiguous().numpy(), padded.numpy(), costs.numpy().reshape(*counts, *shape)
-        )
+        _fill_on_cpu(costs, fixed, padded, contents)
     else:
-        for cost, window in zip(costs, windows, strict=True):
-            torch.sum((fixed - padded[(slice(None), *window)]).square_(), dim=0, out=cost)
-    if fixed_weight is not None or weight_padded is not None:
-        total = content = torch.zeros((), dtype=torch.float64, device=fixed.device)
-        for cost, window in zip(costs, windows, strict=True):
-            weight = weight_of(window)
-            total = total + (cost * weight).sum(dtype=torch.float64)
-            content = content + weight.sum(dtype=torch.float64)
-        neutral = (total / content.clamp(min=1e-6)).to(costs.dtype)
-        for cost, window in zip(costs, windows, strict=True):
-            cost.sub_(neutral).mul_(weight_of(window)).add_(neutral)
+        _fill(costs.flatten(0, len(counts) - 1), fixed, padded, contents, counts)
+    costs = costs.flatten(0, len(counts) - 1)
     smoothing = [box_matrix(n, 3, 2, border=border, device=fixed.device) for n in shape]
     for chunk in torch.split(costs, max(1, _CHUNK_VALUES // shape.numel())):
         chunk.copy_(apply_along_axes(chunk, smoothing))
     return CostVolume(costs, tuple(radius))
+
+
+def _fill(
+    costs: Tensor,
+    fixed: Tensor,
+    padded: Tensor,
+    contents: tuple[Tensor, Tensor] | None,
+    counts: Sequence[int],
+) -> None:
+    """Write the costs, (K, *S), before they are smoothed; `contents` are the weights of fixed and padded."""
+    windows = [
+        tuple(slice(o, o + n) for o, n in zip(offset, fixed.shape[1:], strict=True))
+        for offset in itertools.product(*map(range, counts))
+    ]
+    for cost, window in zip(costs, windows, strict=True):
+        torch.sum((fixed - padded[(slice(None), *window)]).square_(), dim=0, out=cost)
+    if contents is None:
+        return
+    here, there = contents
+    total = content = torch.zeros((), dtype=torch.float64, device=fixed.device)
+    for cost, window in zip(costs, windows, strict=True):
+        weight = here * there[window]
+        total = total + (cost * weight).sum(dtype=torch.float64)
+        content = content + weight.sum(dtype=torch.float64)
+    neutral = (total / content.clamp(min=_LEAST_CONTENT)).to(costs.dtype)
+    for cost, window in zip(costs, windows, strict=True):
+        # The weights are made anew: those of all candidates would be as large as the costs.
+        cost.sub_(neutral).mul_(here * there[window]).add_(neutral)
+
+
+def _fill_on_cpu(
+    costs: Tensor, fixed: Tensor, padded: Tensor, contents: tuple[Tensor, Tensor] | None
+) -> None:
+    """As `_fill`, of three axes and costs (*counts, *S)."""
+    values = costs.numpy()
+    follow_torch_threads()
+    _kernels.squared_distances(fixed.contiguous().numpy(), padded.numpy(), values)
+    if contents is None:
+        return
+    here, there = (content.to(costs.dtype).contiguous().numpy() for content in contents)
+    sums = np.empty((math.prod(costs.shape[:3]), 2))
+    _kernels.known_costs(values, here, there, sums)
+    total, content = sums.sum(axis=0)
+    _kernels.fill_unknown(values, here, there, np.float32(total / max(content, _LEAST_CONTENT)))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -52,16 +53,17 @@ def _best_candidates(
     """argmin_k cost_k + weight |k - near|^2 per voxel, (rank, *S)."""
     rank, shape = len(volume.radius), volume.costs.shape[1:]
     counts = [2 * r + 1 for r in volume.radius]
+    costs = volume.costs.reshape(*counts, shape.numel())
+    weights = [weight * along for along in metric]
+    if on_cpu(volume.costs):
+        return _cheapest_on_cpu(costs, near, weights).reshape(rank, *shape)
     penalties: list[Tensor] = []
     if near is not None:
         flat = near.reshape(rank, -1)
         penalties = [
-            weight * metric[a] * (volume.axis_candidates(a).unsqueeze(1) - flat[a]).square()
-            for a in range(rank)
+            weights[a] * (volume.axis_candidates(a).unsqueeze(1) - flat[a]).square() for a in range(rank)
         ]
-    costs = volume.costs.reshape(*counts, shape.numel())
-    find = _cheapest_on_cpu if on_cpu(volume.costs) else _cheapest
-    best = find(costs, penalties)
+    best = _cheapest(costs, penalties)
     components: list[Tensor] = []
     for axis in reversed(range(rank)):
         components.append((best % counts[axis] - volume.radius[axis]).to(costs.dtype))
@@ -89,11 +91,10 @@ def _cheapest(costs: Tensor, penalties: Sequence[Tensor]) -> Tensor:
     return best
 
 
-def _cheapest_on_cpu(costs: Tensor, penalties: Sequence[Tensor]) -> Tensor:
-    """As `_cheapest`, of three axes and of costs that are numbers."""
-    best = torch.empty(costs.shape[-1:], dtype=torch.long)
-    added = penalties or [costs.new_zeros(n, costs.shape[-1]) for n in costs.shape[:-1]]
-    first, second, third = (penalty.contiguous().numpy() for penalty in added)
+def _cheapest_on_cpu(costs: Tensor, near: Tensor | None, weights: Sequence[float]) -> Tensor:
+    """The candidates themselves, (3, X), of costs (*counts, X) of three axes that are numbers."""
+    best = costs.new_empty(3, costs.shape[-1])
+    around = costs.new_zeros(best.shape) if near is None else near.reshape(3, -1)
     follow_torch_threads()
-    _kernels.cheapest(costs.numpy(), first, second, third, best.numpy())
+    _kernels.cheapest(costs.numpy(), around.contiguous().numpy(), np.array(weights, np.float32), best.numpy())
     return best

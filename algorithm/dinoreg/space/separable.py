@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Literal
 
 import torch
@@ -64,6 +65,12 @@ def box_matrix(
     """
     if width % 2 == 0:
         raise ValueError(f"box filter: the width must be odd, got {width}")
+    return _box_matrix(size, width, repeats, border).to(device)
+
+
+@lru_cache(maxsize=64)
+@torch.inference_mode(False)  # what is kept may be differentiated through later
+def _box_matrix(size: int, width: int, repeats: int, border: Border) -> Tensor:
     index = torch.arange(size)
     single = torch.zeros(size, size, dtype=torch.float64)
     for offset in range(-(width // 2), width // 2 + 1):
@@ -71,7 +78,7 @@ def box_matrix(
         inside = (source >= 0) & (source < size) if border == "zero" else torch.ones(size, dtype=torch.bool)
         single[index[inside], source.clamp(0, size - 1)[inside]] += 1 / width
     repeated: Tensor = torch.linalg.matrix_power(single, repeats)
-    return repeated.to(device, torch.float32)
+    return repeated.float()
 
 
 def interpolation_matrix(

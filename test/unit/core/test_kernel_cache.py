@@ -47,6 +47,8 @@ def test_nothing_is_compiled_where_the_kernels_are_at_hand(tmp_path):
         "diffusion_rows",
         "adam_numbers",
         "squared_distances",
+        "known_costs",
+        "fill_unknown",
         "cheapest",
         "mean_rows",
         "exponent_rows",

@@ -97,8 +97,11 @@ def compile_kernels() -> dict[str, int]:
     _line_kernels.filter_last_axis(table, first, taps, table.copy())
     features, costs = np.ones((1, 4, 5, 6), np.float32), np.ones((1, 1, 1, 4, 5, 6), np.float32)
     _candidate_kernels.squared_distances(features, features, costs)
-    flat, penalty = costs.reshape(1, 1, 1, -1), costs.reshape(1, -1)
-    _candidate_kernels.cheapest(flat, penalty, penalty, penalty, np.zeros(flat.shape[-1], np.int64))
+    _candidate_kernels.known_costs(costs, features[0], features[0], np.zeros((1, 2)))
+    _candidate_kernels.fill_unknown(costs, features[0], features[0], np.float32(1.0))
+    flat = costs.reshape(1, 1, 1, -1)
+    near = np.zeros((3, flat.shape[-1]), np.float32)
+    _candidate_kernels.cheapest(flat, near, np.zeros(3, np.float32), near.copy())
     displacement, moment = torch.ones(3, 4, 5, 6), torch.ones(3, 4, 5, 6)
     _field_kernels.determinant(displacement)
     _, gradient = _field_kernels.diffusion(displacement, (1.0, 1.0, 1.0))
@@ -108,7 +111,7 @@ def compile_kernels() -> dict[str, int]:
     _similarity_kernels.mean_excess(displacement[0], offsets, 1)
     _similarity_kernels.exponents(displacement[0], offsets, 1, 1.0, 1.0)
     kernels = {
-        _candidate_kernels: ("squared_distances", "cheapest"),
+        _candidate_kernels: ("squared_distances", "known_costs", "fill_unknown", "cheapest"),
         _cpu_kernels: ("sample", "sample_position_gradient", "squared_difference"),
         _field_kernels: ("determinant_rows", "diffusion_rows", "adam_numbers"),
         _histogram_kernels: ("joint_histogram", "score_gradient"),

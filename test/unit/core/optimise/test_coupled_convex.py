@@ -31,10 +31,23 @@ def test_equals_brute_force(shape, radius, spacing, coupling, compiled, rng, mon
 def test_compiled_search_takes_the_first_of_equal_candidates_and_none_without_a_number(rng):
     costs = rng.integers(0, 4, (3, 5, 3, 2500)).astype(np.float32)  # more cells than are searched together
     costs[0, :, :, 700:1400] = np.nan
-    found = coupled_convex._cheapest_on_cpu(torch.from_numpy(costs), [])
-    np.testing.assert_array_equal(found, np.nanargmin(costs.reshape(45, -1), axis=0))
+    found = coupled_convex._cheapest_on_cpu(torch.from_numpy(costs), None, [0.0] * 3)
+    expected = np.unravel_index(np.nanargmin(costs.reshape(45, -1), axis=0), (3, 5, 3))
+    np.testing.assert_array_equal(found, np.subtract(expected, np.reshape((1, 2, 1), (3, 1))))
     nothing = torch.full((3, 5, 3, 4), float("nan"))
-    assert not coupled_convex._cheapest_on_cpu(nothing, []).any()
+    first = torch.tensor((-1.0, -2.0, -1.0)).view(3, 1)
+    assert (coupled_convex._cheapest_on_cpu(nothing, None, [0.0] * 3) == first).all()
+
+
+def test_compiled_search_weighs_the_distance_per_axis(rng):
+    costs = rng.random((3, 5, 7, 1100), dtype=np.float32)
+    near, weights = 2 * rng.standard_normal((3, 1100), dtype=np.float32), (0.3, 0.05, 0.2)
+    grid = np.stack(np.meshgrid(*(np.arange(n) - n // 2 for n in costs.shape[:3]), indexing="ij"))
+    away = np.square(grid[..., None] - near.astype(float)[:, None, None, None])
+    total = costs + np.einsum("a,a...->...", weights, away)
+    expected = np.unravel_index(total.reshape(105, -1).argmin(axis=0), costs.shape[:3])
+    found = coupled_convex._cheapest_on_cpu(torch.from_numpy(costs), torch.from_numpy(near), weights)
+    np.testing.assert_array_equal(found, np.subtract(expected, np.reshape((1, 2, 3), (3, 1))))
 
 
 @pytest.mark.parametrize(("spacing", "expected"), [((1.0, 1.0, 1.0), 0.0), ((1.0, 4.0, 4.0), 1 / 3)])

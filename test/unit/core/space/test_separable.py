@@ -84,3 +84,11 @@ def test_apply_along_axes_takes_noncontiguous_volumes_and_gives_gradients(rng):
     volume = torch.from_numpy(rng.standard_normal((2, 3, 4, 2))).movedim(-1, 0).requires_grad_()
     matrices = [torch.from_numpy(rng.standard_normal((3, n))) for n in (2, 3, 4)]
     assert torch.autograd.gradcheck(lambda v: apply_along_axes(v, matrices), (volume,))
+
+
+def test_a_matrix_that_was_made_without_gradients_can_be_differentiated_through():
+    with torch.inference_mode():
+        box_matrix(19, 5, 3)
+    volume = torch.ones(1, 19, requires_grad=True)
+    apply_along_axes(volume, [box_matrix(19, 5, 3)]).sum().backward()
+    assert volume.grad.sum() == pytest.approx(19)
