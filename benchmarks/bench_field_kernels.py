@@ -1,4 +1,4 @@
-"""What the compiled CPU kernels of displacements, filters and the discrete search gain over plain torch.
+"""What the compiled CPU kernels of fields, filters, MIND and the discrete search gain over plain torch.
 
     python benchmarks/bench_field_kernels.py [--repeats 9]
 
@@ -21,9 +21,11 @@ import torch
 from torch import Tensor
 
 from common import ROOT, provenance, write_json
+from dinoreg.encoders import mind, pooled
 from dinoreg.optimise import adam, cost_volume, coupled_convex, regularise
 from dinoreg.runtime import settle_torch
 from dinoreg.space import jacobian, separable
+from dinoreg.space.lattice import Lattice
 
 SHAPE = (160, 192, 224)  # voxels of a brain at 1 mm
 CELLS, RADIUS, CHANNELS = (32, 27, 32), (4, 4, 4), 12  # of a discrete stage on 12 mm and 48 mm
@@ -54,17 +56,25 @@ def tasks() -> Iterator[tuple[str, str, Run]]:
         return own
 
     yield "first step of Adam", size, step
+    image, cells = torch.rand(1, *SHAPE, generator=generator), Lattice(SHAPE, (2, 2, 2), SPACING_MM)
+    encoder = mind.MindSsc(radius=1, dilation=2)
+    yield "MIND, mean over cells of 8 voxels", size, lambda: pooled.encode_pooled(encoder, image, cells)
     fixed, moving = (torch.rand(CHANNELS, *CELLS, generator=generator) for _ in range(2))
-    cells = " x ".join(map(str, CELLS))
+    weight = torch.rand(1, *CELLS, generator=generator)
+    size = " x ".join(map(str, CELLS))
     yield (
         "costs of 729 candidates",
-        f"{cells}, {CHANNELS} channels",
-        lambda: cost_volume.make_cost_volume(fixed, moving, RADIUS).costs,
+        f"{size}, {CHANNELS} channels",
+        lambda: (
+            cost_volume.make_cost_volume(
+                fixed, moving, RADIUS, fixed_weight=weight, moving_weight=weight
+            ).costs
+        ),
     )
     volume = cost_volume.make_cost_volume(fixed, moving, RADIUS)
     yield (
         "choice among them, seven times",
-        cells,
+        size,
         lambda: coupled_convex.solve_coupled_convex(volume, spacing_mm=SPACING_MM),
     )
 
@@ -73,7 +83,7 @@ def without_kernels(stack: ExitStack) -> None:
     """Have torch compute, as on other devices."""
     for module in (adam, jacobian, regularise):
         stack.enter_context(mock.patch.object(module, "field_kernels", return_value=None))
-    for module in (cost_volume, coupled_convex):
+    for module in (mind, cost_volume, coupled_convex):
         stack.enter_context(mock.patch.object(module, "on_cpu", return_value=False))
     stack.enter_context(mock.patch.object(separable, "_may_be_banded", return_value=False))
 
