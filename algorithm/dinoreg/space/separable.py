@@ -7,6 +7,7 @@ band of a matrix that is not zero is multiplied.
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -37,17 +38,14 @@ def apply_along_axes(volume: Float[Tensor, "c *s"], matrices: Sequence[Tensor]) 
     Returns:
         (C, *M) with M[a] = m_a.
     """
-    for axis, matrix in enumerate(matrices, start=1):
-        band = _band(matrix) if _may_be_banded(volume, matrix) else None
-        if band is not None:
-            volume = _CpuLines.apply(volume, matrix, band, axis)  # type: ignore[no-untyped-call]
+    bands = [_band(matrix) if _may_be_banded(volume, matrix) else None for matrix in matrices]
+    along = [_Along(axis, *one) for axis, one in enumerate(zip(matrices, bands, strict=True), start=1)]
+    for banded, steps in itertools.groupby(along, key=lambda one: one.band is not None):
+        if banded:
+            volume = _CpuLines.apply(volume, list(steps))  # type: ignore[no-untyped-call]
             continue
-        before, after = volume.shape[:axis], volume.shape[axis + 1 :]
-        if after:
-            flat = volume.reshape(before.numel(), matrix.shape[1], after.numel())
-            volume = torch.matmul(matrix, flat).reshape(*before, matrix.shape[0], *after)
-        else:
-            volume = torch.matmul(volume, matrix.T)
+        for step in steps:
+            volume = _multiplied(volume, step.matrix, step.axis)
     return volume
 
 
@@ -148,7 +146,39 @@ def _band(matrix: Tensor) -> _Band | None:
     return _Band(first, torch.gather(matrix, 1, first[:, None] + torch.arange(width)))
 
 
-def _filter(volume: Tensor, band: _Band, axis: int) -> Tensor:
+@dataclass(frozen=True, slots=True)
+class _Along:
+    """A matrix (M, N) along one axis of (C, *S), and its band where that is narrow."""
+
+    axis: int
+    matrix: Tensor
+    band: _Band | None
+
+
+def _multiplied(volume: Tensor, matrix: Tensor, axis: int) -> Tensor:
+    """Apply a whole matrix along one axis of (C, *S)."""
+    before, after = volume.shape[:axis], volume.shape[axis + 1 :]
+    if not after:
+        return torch.matmul(volume, matrix.T)
+    flat = volume.reshape(before.numel(), matrix.shape[1], after.numel())
+    return torch.matmul(matrix, flat).reshape(*before, matrix.shape[0], *after)
+
+
+def _filter(volume: Tensor, steps: Sequence[_Along]) -> Tensor:
+    """Apply bands, or whole matrices; the first makes the volume that the others work in."""
+    own = False
+    for step in steps:
+        if step.band is None:
+            volume = _multiplied(volume, step.matrix, step.axis)
+        elif own and step.matrix.shape[0] == step.matrix.shape[1]:
+            _filter_in_place(volume, step.band, step.axis)
+        else:
+            volume = _filter_one(volume, step.band, step.axis)
+        own = True
+    return volume
+
+
+def _filter_one(volume: Tensor, band: _Band, axis: int) -> Tensor:
     """Apply a band along one axis of (C, *S)."""
     before, after = volume.shape[:axis], volume.shape[axis + 1 :]
     out = torch.empty(*before, len(band.first), *after)
@@ -165,19 +195,28 @@ def _filter(volume: Tensor, band: _Band, axis: int) -> Tensor:
     return out
 
 
+def _filter_in_place(volume: Tensor, band: _Band, axis: int) -> None:
+    """Apply a square band along one axis of (C, *S), contiguous, to the volume itself."""
+    before, after = volume.shape[:axis], volume.shape[axis + 1 :]
+    first, taps = band.first.numpy(), band.taps.contiguous().numpy()
+    follow_torch_threads()
+    if after:
+        lines = volume.numpy().reshape(before.numel(), len(first), after.numel())
+        _kernels.filter_lines_in_place(lines, first, taps)
+    else:
+        _kernels.filter_last_axis_in_place(volume.numpy().reshape(-1, len(first)), first, taps)
+
+
 class _CpuLines(torch.autograd.Function):
-    """A banded matrix (M, N) along one axis of a float32 volume (C, *S)."""
+    """Banded matrices along axes of a float32 volume (C, *S)."""
 
     @staticmethod
-    def forward(ctx: Any, volume: Tensor, matrix: Tensor, band: _Band, axis: int) -> Tensor:
-        ctx.matrix, ctx.axis = matrix, axis
-        return _filter(volume, band, axis)
+    def forward(ctx: Any, volume: Tensor, steps: Sequence[_Along]) -> Tensor:
+        ctx.steps = steps
+        return _filter(volume, steps)
 
     @staticmethod
-    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor, None, None, None]:
-        back = ctx.matrix.T.contiguous()
+    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor, None]:
+        back = [(step.axis, step.matrix.T.contiguous()) for step in reversed(ctx.steps)]
         (gradient,) = grad_outputs
-        band = _band(back)
-        if band is None:
-            return (gradient.movedim(ctx.axis, -1) @ ctx.matrix).movedim(-1, ctx.axis), None, None, None
-        return _filter(gradient, band, ctx.axis), None, None, None
+        return _filter(gradient, [_Along(axis, matrix, _band(matrix)) for axis, matrix in back]), None

@@ -11,6 +11,8 @@ import numpy as np
 
 # Values of a line that are summed at a time: they stay in the nearest cache while the taps go over them.
 _TILE = 2048
+# Lines that are filtered in place together: whole rows of a cache, and few enough for it to keep them.
+_COLUMNS = 256
 # Rows of a matrix below which summing them side by side does not pay.
 _FEWEST_TOGETHER = 16
 
@@ -33,20 +35,53 @@ def filter_lines(volume, first, taps, out):
 
 
 @numba.njit(parallel=True, cache=True)
+def filter_lines_in_place(volume, first, taps):
+    """As `filter_lines` where M is N, into volume itself: no second volume goes through the memory."""
+    count, width = taps.shape
+    size = volume.shape[2]
+    tiles = (size + _COLUMNS - 1) // _COLUMNS
+    for tile in numba.prange(volume.shape[0] * tiles):
+        a, start = tile // tiles, tile % tiles * _COLUMNS
+        stop = min(start + _COLUMNS, size)
+        kept = volume[a, :, start:stop].copy()
+        for m in range(count):
+            total = volume[a, m, start:stop]
+            total[:] = np.float32(0.0)
+            for k in range(width):
+                tap, source = taps[m, k], kept[first[m] + k]
+                for b in range(stop - start):
+                    total[b] += tap * source[b]
+
+
+@numba.njit(parallel=True, cache=True)
 def filter_last_axis(volume, first, taps, out):
     """out[a, m] = sum_k taps[m, k] volume[a, first[m] + k]; volume (A, N), out (A, M)."""
-    count, width = taps.shape
     low, high = _longest_shift(first)
     by_tap = taps[low:high].T.copy()
     for a in numba.prange(volume.shape[0]):
-        total = out[a, low:high]
-        total[:] = np.float32(0.0)
-        for k in range(width if high > low else 0):
-            tap, source = by_tap[k], volume[a, first[low] + k : first[low] + k + high - low]
-            for b in range(high - low):
-                total[b] += tap[b] * source[b]
-        _fill_singly(volume[a], first, taps, out[a], 0, low)
-        _fill_singly(volume[a], first, taps, out[a], high, count)
+        _filter_line(volume[a], first, taps, by_tap, low, high, out[a])
+
+
+@numba.njit(parallel=True, cache=True)
+def filter_last_axis_in_place(volume, first, taps):
+    """As `filter_last_axis` where M is N, into volume itself."""
+    low, high = _longest_shift(first)
+    by_tap = taps[low:high].T.copy()
+    for a in numba.prange(volume.shape[0]):
+        _filter_line(volume[a].copy(), first, taps, by_tap, low, high, volume[a])
+
+
+@numba.njit(cache=True, inline="always")
+def _filter_line(line, first, taps, by_tap, low, high, out):
+    """One line; rows [low, high) side by side, by `by_tap`, their taps with the rows last."""
+    total = out[low:high]
+    total[:] = np.float32(0.0)
+    for k in range(taps.shape[1] if high > low else 0):
+        tap, source = by_tap[k], line[first[low] + k : first[low] + k + high - low]
+        for b in range(high - low):
+            total[b] += tap[b] * source[b]
+    _fill_singly(line, first, taps, out, 0, low)
+    _fill_singly(line, first, taps, out, high, taps.shape[0])
 
 
 @numba.njit(cache=True, inline="always")

@@ -32,9 +32,10 @@ def test_the_compiled_kernel_equals_torch(shape, radius, dilation, rng):
     encoder = MindSsc(radius=radius, dilation=dilation)
     for step in (encoder.context_map, encoder):
         np.testing.assert_allclose(step(image.float()), step(image), atol=2e-5)
-    context = torch.tensor(3.0)  # of a whole that is larger than this part
-    expected = encoder(image, context.double())
-    np.testing.assert_allclose(encoder(image.float(), context), expected, atol=2e-5)
+    for of_whole in (3e3, 1e-3):  # of a whole that this is a part of: all is raised to a limit, or lowered
+        context = torch.tensor(of_whole)
+        expected = encoder(image, context.double())
+        np.testing.assert_allclose(encoder(image.float(), context), expected, atol=2e-5)
 
 
 def test_threads_move_no_bit(rng):
