@@ -170,41 +170,28 @@ def _filter(volume: Tensor, steps: Sequence[_Along]) -> Tensor:
     for step in steps:
         if step.band is None:
             volume = _multiplied(volume, step.matrix, step.axis)
-        elif own and step.matrix.shape[0] == step.matrix.shape[1]:
-            _filter_in_place(volume, step.band, step.axis)
         else:
-            volume = _filter_one(volume, step.band, step.axis)
+            in_place = own and step.matrix.shape[0] == step.matrix.shape[1]
+            volume = _filter_along(volume, step.band, step.axis, in_place=in_place)
         own = True
     return volume
 
 
-def _filter_one(volume: Tensor, band: _Band, axis: int) -> Tensor:
-    """Apply a band along one axis of (C, *S)."""
+def _filter_along(volume: Tensor, band: _Band, axis: int, *, in_place: bool) -> Tensor:
+    """Apply a band along one axis of (C, *S); in place only where it is square and the volume contiguous."""
     before, after = volume.shape[:axis], volume.shape[axis + 1 :]
-    out = torch.empty(*before, len(band.first), *after)
-    flat = volume.detach().contiguous().numpy()
+    volume = volume.detach().contiguous()
+    out = volume if in_place else torch.empty(*before, len(band.first), *after)
     first, taps = band.first.numpy(), band.taps.contiguous().numpy()
     follow_torch_threads()
     if after:
         shapes = [(before.numel(), n, after.numel()) for n in (volume.shape[axis], len(first))]
-        _kernels.filter_lines(flat.reshape(shapes[0]), first, taps, out.numpy().reshape(shapes[1]))
+        volumes = volume.numpy().reshape(shapes[0]), out.numpy().reshape(shapes[1])
+        _kernels.filter_lines(volumes[0], first, taps, volumes[1])
     else:
-        _kernels.filter_last_axis(
-            flat.reshape(-1, volume.shape[axis]), first, taps, out.numpy().reshape(-1, len(first))
-        )
+        lines = volume.numpy().reshape(-1, volume.shape[axis])
+        _kernels.filter_last_axis(lines, first, taps, out.numpy().reshape(-1, len(first)))
     return out
-
-
-def _filter_in_place(volume: Tensor, band: _Band, axis: int) -> None:
-    """Apply a square band along one axis of (C, *S), contiguous, to the volume itself."""
-    before, after = volume.shape[:axis], volume.shape[axis + 1 :]
-    first, taps = band.first.numpy(), band.taps.contiguous().numpy()
-    follow_torch_threads()
-    if after:
-        lines = volume.numpy().reshape(before.numel(), len(first), after.numel())
-        _kernels.filter_lines_in_place(lines, first, taps)
-    else:
-        _kernels.filter_last_axis_in_place(volume.numpy().reshape(-1, len(first)), first, taps)
 
 
 class _CpuLines(torch.autograd.Function):

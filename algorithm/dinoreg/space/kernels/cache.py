@@ -95,8 +95,6 @@ def compile_kernels() -> dict[str, int]:
     first, taps = np.zeros(4, np.int64), np.ones((4, 2), np.float32)
     _line_kernels.filter_lines(image, first, taps, np.empty((4, 4, 6), np.float32))
     _line_kernels.filter_last_axis(table, first, taps, table.copy())
-    _line_kernels.filter_lines_in_place(image, first, taps)
-    _line_kernels.filter_last_axis_in_place(table, first, taps)
     features, costs = np.ones((1, 4, 5, 6), np.float32), np.ones((1, 1, 1, 4, 5, 6), np.float32)
     _candidate_kernels.squared_distances(features, features, costs)
     _candidate_kernels.known_costs(costs, features[0], features[0], np.zeros((1, 2)))
@@ -110,20 +108,14 @@ def compile_kernels() -> dict[str, int]:
     factors = {"step_size": 0.0, "root_scale": 1.0, "betas": (0.9, 0.9), "epsilon": 1.0}
     _field_kernels.adam(displacement, gradient, moment, moment.clone(), **factors)  # type: ignore[arg-type]
     offsets = torch.zeros(2, 2, 3, dtype=torch.int64)
-    _similarity_kernels.mean_excess(displacement[0], offsets, 1)
     _similarity_kernels.exponents(displacement[0], offsets, 1, 1.0, 1.0)
     kernels = {
         _candidate_kernels: ("squared_distances", "known_costs", "fill_unknown", "cheapest"),
         _cpu_kernels: ("sample", "sample_position_gradient", "squared_difference"),
         _field_kernels: ("determinant_rows", "diffusion_rows", "adam_numbers"),
         _histogram_kernels: ("joint_histogram", "score_gradient"),
-        _line_kernels: (
-            "filter_lines",
-            "filter_lines_in_place",
-            "filter_last_axis",
-            "filter_last_axis_in_place",
-        ),
-        _similarity_kernels: ("mean_rows", "exponent_rows"),
+        _line_kernels: ("filter_lines", "filter_last_axis"),
+        _similarity_kernels: ("similarity_rows",),
     }
     return {
         name: sum(getattr(module, name).stats.cache_misses.values())

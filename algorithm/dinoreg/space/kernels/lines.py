@@ -9,9 +9,7 @@ from __future__ import annotations
 import numba
 import numpy as np
 
-# Values of a line that are summed at a time: they stay in the nearest cache while the taps go over them.
-_TILE = 2048
-# Lines that are filtered in place together: whole rows of a cache, and few enough for it to keep them.
+# Lines that are filtered together: whole rows of a cache, and few enough for it to keep them.
 _COLUMNS = 256
 # Rows of a matrix below which summing them side by side does not pay.
 _FEWEST_TOGETHER = 16
@@ -19,24 +17,7 @@ _FEWEST_TOGETHER = 16
 
 @numba.njit(parallel=True, cache=True)
 def filter_lines(volume, first, taps, out):
-    """out[a, m, b] = sum_k taps[m, k] volume[a, first[m] + k, b]; volume (A, N, B), out (A, M, B)."""
-    count, width = taps.shape
-    size = volume.shape[2]
-    for row in numba.prange(volume.shape[0] * count):
-        a, m = row // count, row % count
-        for start in range(0, size, _TILE):
-            stop = min(start + _TILE, size)
-            total = out[a, m, start:stop]
-            total[:] = np.float32(0.0)
-            for k in range(width):
-                tap, source = taps[m, k], volume[a, first[m] + k, start:stop]
-                for b in range(stop - start):
-                    total[b] += tap * source[b]
-
-
-@numba.njit(parallel=True, cache=True)
-def filter_lines_in_place(volume, first, taps):
-    """As `filter_lines` where M is N, into volume itself: no second volume goes through the memory."""
+    """out[a, m, b] = sum_k taps[m, k] volume[a, first[m] + k, b]; (A, N, B) -> (A, M, B), or in place."""
     count, width = taps.shape
     size = volume.shape[2]
     tiles = (size + _COLUMNS - 1) // _COLUMNS
@@ -45,7 +26,7 @@ def filter_lines_in_place(volume, first, taps):
         stop = min(start + _COLUMNS, size)
         kept = volume[a, :, start:stop].copy()
         for m in range(count):
-            total = volume[a, m, start:stop]
+            total = out[a, m, start:stop]
             total[:] = np.float32(0.0)
             for k in range(width):
                 tap, source = taps[m, k], kept[first[m] + k]
@@ -55,33 +36,19 @@ def filter_lines_in_place(volume, first, taps):
 
 @numba.njit(parallel=True, cache=True)
 def filter_last_axis(volume, first, taps, out):
-    """out[a, m] = sum_k taps[m, k] volume[a, first[m] + k]; volume (A, N), out (A, M)."""
+    """out[a, m] = sum_k taps[m, k] volume[a, first[m] + k]; volume (A, N), out (A, M), which may be one."""
+    count, width = taps.shape
     low, high = _longest_shift(first)
     by_tap = taps[low:high].T.copy()
     for a in numba.prange(volume.shape[0]):
-        _filter_line(volume[a], first, taps, by_tap, low, high, out[a])
-
-
-@numba.njit(parallel=True, cache=True)
-def filter_last_axis_in_place(volume, first, taps):
-    """As `filter_last_axis` where M is N, into volume itself."""
-    low, high = _longest_shift(first)
-    by_tap = taps[low:high].T.copy()
-    for a in numba.prange(volume.shape[0]):
-        _filter_line(volume[a].copy(), first, taps, by_tap, low, high, volume[a])
-
-
-@numba.njit(cache=True, inline="always")
-def _filter_line(line, first, taps, by_tap, low, high, out):
-    """One line; rows [low, high) side by side, by `by_tap`, their taps with the rows last."""
-    total = out[low:high]
-    total[:] = np.float32(0.0)
-    for k in range(taps.shape[1] if high > low else 0):
-        tap, source = by_tap[k], line[first[low] + k : first[low] + k + high - low]
-        for b in range(high - low):
-            total[b] += tap[b] * source[b]
-    _fill_singly(line, first, taps, out, 0, low)
-    _fill_singly(line, first, taps, out, high, taps.shape[0])
+        line, total = volume[a].copy(), out[a, low:high]
+        total[:] = np.float32(0.0)
+        for k in range(width if high > low else 0):
+            tap, source = by_tap[k], line[first[low] + k : first[low] + k + high - low]
+            for b in range(high - low):
+                total[b] += tap[b] * source[b]
+        _fill_singly(line, first, taps, out[a], 0, low)
+        _fill_singly(line, first, taps, out[a], high, count)
 
 
 @numba.njit(cache=True, inline="always")

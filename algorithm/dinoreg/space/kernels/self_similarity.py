@@ -24,10 +24,7 @@ def mean_excess(padded: Tensor, offsets: Tensor, radius: int) -> Tensor:
         offsets: (P, 2, 3) int64 in [0, 2 d], where in `padded` the two neighbours of voxel 0 lie, per pair.
         radius: of a patch, a box of 2 radius + 1 voxels whose border replicates.
     """
-    out = padded.new_empty(1, *_inside(padded, offsets))
-    follow_torch_threads()
-    mean_rows(padded.numpy(), offsets.numpy(), radius, out[0].numpy())
-    return out
+    return _similarity(padded, offsets, radius, 0.0, 0.0, channels=0)[0].unsqueeze(0)
 
 
 def exponents(padded: Tensor, offsets: Tensor, radius: int, least: float, most: float) -> Tensor:
@@ -40,54 +37,51 @@ def exponents(padded: Tensor, offsets: Tensor, radius: int, least: float, most: 
         least: the mean is raised to it, > 0.
         most: the mean is lowered to it.
     """
-    out = padded.new_empty(len(offsets), *_inside(padded, offsets))
-    follow_torch_threads()
-    limits = np.float32(least), np.float32(most)
-    exponent_rows(padded.numpy(), offsets.numpy(), radius, *limits, out.numpy())
-    return out
+    return _similarity(padded, offsets, radius, least, most, channels=len(offsets))[1]
 
 
-def _inside(padded: Tensor, offsets: Tensor) -> tuple[int, ...]:
+def _similarity(
+    padded: Tensor, offsets: Tensor, radius: int, least: float, most: float, *, channels: int
+) -> tuple[Tensor, Tensor]:
     around = int(offsets.max())
-    return tuple(n - around for n in padded.shape)
+    shape = tuple(n - around for n in padded.shape)
+    mean, out = padded.new_empty(shape), padded.new_empty(channels, *shape)
+    follow_torch_threads()
+    similarity_rows(
+        padded.numpy(),
+        offsets.numpy(),
+        radius,
+        np.float32(least),
+        np.float32(most),
+        mean.numpy(),
+        out.numpy(),
+    )
+    return mean, out
 
 
 @numba.njit(parallel=True, cache=True)
-def mean_rows(padded, offsets, radius, out):
-    """Write the mean excess of every voxel to out, (I, J, K)."""
-    size_i, size_j, size_k = out.shape
+def similarity_rows(padded, offsets, radius, least, most, mean, out):
+    """Write the mean excess of every voxel to mean, (I, J, K), and the exponents to out, (P, I, J, K).
+
+    Where out has no channels the exponents are left out.
+    """
+    size_i, size_j, size_k = mean.shape
     blocks = (size_j + _ROWS - 1) // _ROWS
     for block in numba.prange(size_i * blocks):
         i, begin = block // blocks, block % blocks * _ROWS
         squares = np.empty((len(offsets), 2 * radius + 1, size_k), np.float32)
-        excess = np.empty((len(offsets), size_k), np.float32)
+        excess, scale = np.empty((len(offsets), size_k), np.float32), np.empty(size_k, np.float32)
         for j in range(begin, min(begin + _ROWS, size_j)):
-            _add_rows(padded, offsets, radius, i, j, j == begin, out.shape, squares)
+            _add_rows(padded, offsets, radius, i, j, j == begin, mean.shape, squares)
             _sum_patches(squares, radius, j, size_j, excess)
             _less_minimum(excess)
-            _mean(excess, out[i, j])
-
-
-@numba.njit(parallel=True, cache=True)
-def exponent_rows(padded, offsets, radius, least, most, out):
-    """Write the exponents of every voxel to out, (P, I, J, K)."""
-    pairs, size_i, size_j, size_k = out.shape
-    blocks = (size_j + _ROWS - 1) // _ROWS
-    for block in numba.prange(size_i * blocks):
-        i, begin = block // blocks, block % blocks * _ROWS
-        squares = np.empty((pairs, 2 * radius + 1, size_k), np.float32)
-        excess, mean = np.empty((pairs, size_k), np.float32), np.empty(size_k, np.float32)
-        for j in range(begin, min(begin + _ROWS, size_j)):
-            _add_rows(padded, offsets, radius, i, j, j == begin, out.shape[1:], squares)
-            _sum_patches(squares, radius, j, size_j, excess)
-            _less_minimum(excess)
-            _mean(excess, mean)
-            for k in range(size_k):
-                mean[k] = -max(min(mean[k], most), least)
-            for n in range(pairs):
+            _mean(excess, mean[i, j])
+            for k in range(size_k if len(out) else 0):
+                scale[k] = -max(min(mean[i, j, k], most), least)
+            for n in range(len(out)):
                 here, line = excess[n], out[n, i, j]
                 for k in range(size_k):
-                    line[k] = here[k] / mean[k]
+                    line[k] = here[k] / scale[k]
 
 
 @numba.njit(cache=True)
