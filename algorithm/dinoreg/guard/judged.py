@@ -6,14 +6,19 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Self
 
+import torch
+
+from dinoreg.encoders.mind import MindSsc
 from dinoreg.encoders.pair import PairFeatures, intensities_on
+from dinoreg.encoders.pooled import encode_pooled
 from dinoreg.guard.verdict import Verdict, gather_evidence, judge
 from dinoreg.optimise.intensities.agreement import explained_by
 from dinoreg.preprocess.prepare import PreparedImage
 from dinoreg.settings.config import Config
 from dinoreg.space.deformation import Deformation
+from dinoreg.space.features import FeaturePair, Features, Part
 from dinoreg.space.frame import Frame
-from dinoreg.space.lattice import Lattice
+from dinoreg.space.lattice import Lattice, pool
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,14 +62,20 @@ class Judged:
     ) -> Verdict:
         """Grade what was found.
 
+        Intensities that were made alike prove nothing between two families of modalities, a CT and an MR say:
+        where they were compared the structure of the images judges, by MIND.
+
         Args:
             features: that it was found by.
             found: the deformation, on any lattice of the frame.
             images: fixed and moving.
             frame: of the pair.
         """
-        seen = features.on(self.lattice, self.weights)
         device = found.vectors.device
+        one_family = images[0].family == images[1].family
+        seen = features.on(self.lattice, self.weights)
+        if not one_family and any(part.encoder == "intensity" for part in seen.parts):
+            seen = structure_of(images, frame, self.lattice, device)
         fixed, moving = (
             intensities_on(image, frame, self.fine, masked=self.masked, device=device) for image in images
         )
@@ -73,6 +84,22 @@ class Judged:
             seen.moving,
             found.on(self.lattice).vectors,
             explained=explained_by(fixed, moving, found.on(self.fine).vectors),
-            one_family=images[0].family == images[1].family,
+            one_family=one_family,
         )
         return judge(evidence)
+
+
+def structure_of(
+    images: tuple[PreparedImage, PreparedImage], frame: Frame, lattice: Lattice, device: torch.device
+) -> FeaturePair:
+    """Return MIND of fixed and moving on a lattice over the box of a frame, as `auto` and `mind` have it."""
+    whole = frame.over_the_image(lattice)
+    encoder = MindSsc(radius=1, dilation=2)
+
+    def one(image: PreparedImage) -> Features:
+        values = torch.from_numpy(image.values).to(device).unsqueeze(0)
+        share = torch.from_numpy(image.foreground).to(device, torch.float32).unsqueeze(0)
+        features = Features(encode_pooled(encoder, values, whole), pool(share, whole.stride), whole)
+        return features.block(frame.box)
+
+    return FeaturePair(one(images[0]), one(images[1]), (Part("mind", encoder.channels, 1.0),))
