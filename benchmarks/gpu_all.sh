@@ -8,7 +8,7 @@ root="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
 wheels="$root/benchmarks/wheels"
 export PYTHONPATH="$root/algorithm:$root/evaluation:$root/datasets_json:$root/benchmarks${PYTHONPATH:+:$PYTHONPATH}"
 
-if ! "${PYTHON:-python3}" -c "import nibabel, pydantic, SimpleITK" 2> /dev/null; then
+if ! "${PYTHON:-python3}" -c "import nibabel, isal, pydantic, SimpleITK" 2> /dev/null; then
     site="$(mktemp -d)"
     trap 'rm -rf "$site"' EXIT
     "${PYTHON:-python3}" -m pip install --quiet --no-index --no-deps --no-compile --target "$site" "$wheels"/*.whl

@@ -31,6 +31,7 @@ import bench_stages
 import bench_startup
 import bench_swapped
 import bench_turned
+import bench_wall
 import count_traffic
 import encoder_table
 from common import ROOT
@@ -144,6 +145,7 @@ def _read(name: str) -> dict[str, Any]:
 TABLES: Mapping[str, Callable[[], str]] = {
     "summary": summary,
     "registration": lambda: bench_registration.table(_read("registration")["rows"]),
+    "wall": lambda: bench_wall.table(_read("wall")["rows"]),
     "encoder": lambda: encoder_table.format_overview(_read("encoder")["rows"]),
     "encoder-gains": lambda: encoder_table.format_gains(_read("encoder")["rows"]),
     "desk": lambda: bench_desk.table(_read("desk")["rows"]),

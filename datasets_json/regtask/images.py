@@ -20,9 +20,9 @@ from regtask.nifti import read_nifti, read_nifti_header
 from regtask.nifti_header import NiftiHeader
 from regtask.values import as_float32, fill_invalid, first_bad, nonfinite_fault
 
-# nibabel and isal carry no types here.
+# nibabel, and this part of isal, carry no types.
 _new_image: Callable[..., Any] = Nifti1Image
-_new_gzip: Callable[..., Any] = igzip.GzipFile
+_new_gzip: Callable[..., Any] = igzip.IGzipFile
 # NIfTI code "coordinates of the scanner".
 _SCANNER = 1
 
@@ -213,8 +213,8 @@ def write_nifti(
         if not path.name.endswith(".gz"):
             image.to_stream(file)
             return
-        # Voxels are near noise for deflate: a higher level gains nothing. No name, no time: the same voxels
-        # make the same file.
+        # Voxels are near noise for deflate: a higher level gains nothing. No name, no time: here the same
+        # voxels make the same file.
         with _new_gzip("", "wb", compresslevel=1, fileobj=file, mtime=0) as stream:
             image.to_stream(stream)
 

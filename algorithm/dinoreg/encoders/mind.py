@@ -52,13 +52,15 @@ class MindSsc(Encoder):
         self, image: Float[Tensor, "1 *s"], context: Float[Tensor, ""] | None = None
     ) -> Float[Tensor, "c *s"]:
         """Encode (1, *S) into (12 or 4, *S)."""
-        mean = self.context_map(image).mean() if context is None else context
         tiny = torch.finfo(image.dtype).tiny  # a constant image has v = 0 and excess 0
         if on_cpu(image) and self.rank == 3:
+            mean = self.context_map(image).mean() if context is None else context
             least, most = max(float(0.001 * mean), tiny), float(1000 * mean)
             return self_similarity.exponents(*self._neighbours(image), self.radius, least, most).exp_()
         excess = self._excess_distances(image)
-        variance = excess.mean(dim=0, keepdim=True).clamp(min=0.001 * mean, max=1000 * mean).clamp(min=tiny)
+        variance = excess.mean(dim=0, keepdim=True)
+        mean = variance.mean() if context is None else context
+        variance = variance.clamp(min=0.001 * mean, max=1000 * mean).clamp(min=tiny)
         features: Tensor = (excess / -variance).exp_()
         return features
 

@@ -20,7 +20,7 @@ from dinoreg.space.separable import Border, apply_along_axes, box_matrix
 
 # Costs that are smoothed at a time, so that the temporaries stay far smaller than the volume.
 _CHUNK_VALUES = 1 << 22
-_LEAST_CONTENT = 1e-6  # cells; where neither side has any, nothing is known and all costs are 0
+_LEAST_CONTENT = 1e-6  # cells; where no cell has content on both sides nothing is known: all costs are 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -49,6 +49,8 @@ def register(
 ) -> Registration:
     """Register two images of one shape, voxel to voxel.
 
+    Padding of both is left out where the settings let a field of view go on; the result covers it too.
+
     Args:
         pair: the images.
         config: all settings.

@@ -33,6 +33,8 @@ class Registration:
         verdict: whether the result can be believed; None where nothing was compared.
         linear: (4, 4) voxels of fixed to voxels of moving, the map that the displacement ends with; None
             where the images as a whole were not moved.
+        margins: voxels before and after along each axis that pad both images and were left out of the
+            registration, whose plan counts from there; empty or zeros where there were none.
     """
 
     displacement: NDArray[np.float32]

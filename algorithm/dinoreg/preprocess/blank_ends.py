@@ -29,7 +29,7 @@ def common_padding(pair: ImagePair) -> Margins:
 
     Where a field of view ends is no anatomy, and the padding would make an edge of it in both images, which
     holds them together there. Small images are left as they are: somebody cut them out around an organ, and
-    their ends are placed on what they show.
+    their ends are placed on what they show. A blunt body of less than some 30 planes may count as cut.
 
     Args:
         pair: of one shape.

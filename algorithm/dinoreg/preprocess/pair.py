@@ -25,6 +25,7 @@ class Scan:
         mask: (I, J, K) bool, what counts; None: found by the settings.
         invalid: (I, J, K) bool, voxels without a value (`regtask.Volume.invalid`); None where all have one.
         beside: (I, J, K) bool, voxels beside a scan that was read on another grid; None where there are none.
+        whole: that it was cut from, which may tell more of its modality and scale; None where it was not.
         name: for messages.
         comes_again: whether other pairs have this image too, so that its features are worth keeping.
     """
@@ -37,6 +38,7 @@ class Scan:
     name: str = ""
     comes_again: bool = False
     beside: NDArray[np.bool_] | None = None
+    whole: Scan | None = None
 
     def within(self, window: tuple[slice, ...]) -> Scan:
         """Return the part of the scan in a box, first and past-the-last voxel per axis."""
@@ -52,6 +54,7 @@ class Scan:
             mask=part(self.mask),
             invalid=part(self.invalid),
             beside=part(self.beside),
+            whole=self.whole or self,
         )
 
 

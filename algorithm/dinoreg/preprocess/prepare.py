@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 
 from dinoreg.preprocess.field_of_view import continue_values
 from dinoreg.preprocess.foreground import content_box, ct_body, threshold_foreground
-from dinoreg.preprocess.intensity import Family, clip_mr, image_family, image_kind, window_ct
+from dinoreg.preprocess.intensity import Family, Kind, clip_mr, image_family, image_kind, window_ct
 from dinoreg.preprocess.measured import fill_missing, missing_voxels
 from dinoreg.preprocess.pair import Scan
-from dinoreg.preprocess.tissue import brightness_of_tissues, find_hu_scale, shows_lung
+from dinoreg.preprocess.tissue import HuScale, brightness_of_tissues, find_hu_scale, shows_lung
 from dinoreg.settings.config import Preprocess
 from dinoreg.space.working import WorkingGrid
 
@@ -43,19 +43,53 @@ class PreparedImage:
     beyond: NDArray[np.bool_] | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """How the values of an image are to be read.
+
+    Attributes:
+        kind: of image that they are of.
+        family: of modalities.
+        scale: by which those of a CT become Hounsfield units; None where none is looked for, or found.
+    """
+
+    kind: Kind
+    family: Family
+    scale: HuScale | None = None
+
+
+def read_as(
+    image: Float32[np.ndarray, "*s"],
+    modality: str,
+    settings: Preprocess,
+    invalid: Bool[np.ndarray, "*s"] | None,
+) -> Reading:
+    """Tell how values are to be read; of the arguments `prepare_image` says more."""
+    kind, family = image_kind(modality, image), image_family(modality, image)
+    if kind != "ct" or settings.ct != "tissues":
+        return Reading(kind, family)
+    missing = missing_voxels(image, kind, invalid)
+    return Reading(kind, family, find_hu_scale(image if missing is None else image[~missing]))
+
+
 def prepare_scan(scan: Scan, settings: Preprocess) -> PreparedImage:
-    """Normalise a scan; see `prepare_image`."""
-    invalid = scan.invalid
-    if settings.beyond_view == "continued" and scan.beside is not None:
-        invalid = scan.beside if invalid is None else scan.beside | invalid
+    """Normalise a scan; see `prepare_image`. The whole that it was cut from tells how it is to be read."""
+    whole = scan.whole or scan
     return prepare_image(
         scan.values,
         settings,
         modality=scan.modality,
         mask=scan.mask,
         comes_again=scan.comes_again,
-        invalid=invalid,
+        invalid=_without_value(scan, settings),
+        reading=read_as(whole.values, scan.modality, settings, _without_value(whole, settings)),
     )
+
+
+def _without_value(scan: Scan, settings: Preprocess) -> NDArray[np.bool_] | None:
+    if settings.beyond_view != "continued" or scan.beside is None:
+        return scan.invalid
+    return scan.beside if scan.invalid is None else scan.beside | scan.invalid
 
 
 def prepare_image(
@@ -66,6 +100,7 @@ def prepare_image(
     mask: Bool[np.ndarray, "*s"] | None,
     comes_again: bool = False,
     invalid: Bool[np.ndarray, "*s"] | None = None,
+    reading: Reading | None = None,
 ) -> PreparedImage:
     """Normalise one image by what it is and find its foreground.
 
@@ -78,17 +113,17 @@ def prepare_image(
         mask: the task's mask, if it has one.
         comes_again: whether other pairs have this image too, so that its features are worth keeping.
         invalid: (I, J, K), where the file has no value (`regtask.Volume.invalid`).
+        reading: how the values are to be read, where that is known; by default they tell.
     """
-    kind, family = image_kind(modality, image), image_family(modality, image)
+    reading = reading or read_as(image, modality, settings, invalid)
+    kind, scale = reading.kind, reading.scale
     missing = missing_voxels(image, kind, invalid)
     if missing is not None:
         image = fill_missing(image, missing)
-    if kind == "ct" and settings.ct == "tissues":
-        scale = find_hu_scale(image if missing is None else image[~missing])
-        if scale is None:  # no threshold or window in HU means anything then: the values' own range does
-            kind = "mr"
-        else:
-            image = (scale.factor * image + np.float32(scale.offset)).astype(np.float32)
+    if kind == "ct" and settings.ct == "tissues" and scale is None:
+        kind = "mr"  # no threshold or window in HU means anything then: the values' own range does
+    if scale is not None:
+        image = (scale.factor * image + np.float32(scale.offset)).astype(np.float32)
     if settings.foreground == "none":
         foreground = np.ones(image.shape, dtype=bool)
     elif mask is not None and settings.foreground != "threshold":
@@ -112,7 +147,7 @@ def prepare_image(
     shown = inside if settings.normalise else foreground
     if not kept and not shown.all():
         values = np.where(shown, values, np.float32(0))
-    prepared = PreparedImage(values, inside, content_box(values), "", family)
+    prepared = PreparedImage(values, inside, content_box(values), "", reading.family)
     if settings.beyond_view == "continued":
         prepared = continued(prepared, np.zeros(image.shape, bool) if missing is None else missing)
     return replace(prepared, identity=_digest(prepared.values, inside) if comes_again else "")

@@ -59,14 +59,15 @@ def box_matrix(
 ) -> Float[Tensor, "n n"]:
     """Return (size, size): `repeats` box filters of odd `width` in turn, each with padding at the border.
 
-    With "zero" a constant falls towards 0 at the border, as ConvexAdam's public code has it.
+    With "zero" a constant falls towards 0 at the border, as ConvexAdam's public code has it. On a CPU the
+    matrix is shared by all who ask for it: not to be changed.
     """
     if width % 2 == 0:
         raise ValueError(f"box filter: the width must be odd, got {width}")
     return _box_matrix(size, width, repeats, border).to(device)
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=24)
 @torch.inference_mode(False)  # what is kept may be differentiated through later
 def _box_matrix(size: int, width: int, repeats: int, border: Border) -> Tensor:
     index = torch.arange(size)
@@ -178,7 +179,7 @@ def _filter(volume: Tensor, steps: Sequence[_Along]) -> Tensor:
 
 
 def _filter_along(volume: Tensor, band: _Band, axis: int, *, in_place: bool) -> Tensor:
-    """Apply a band along one axis of (C, *S); in place only where it is square and the volume contiguous."""
+    """Apply a band along one axis of (C, *S); in place only where it is square."""
     before, after = volume.shape[:axis], volume.shape[axis + 1 :]
     volume = volume.detach().contiguous()
     out = volume if in_place else torch.empty(*before, len(band.first), *after)

@@ -5,11 +5,13 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 from desk_scans import SHIFT_MM
+from scipy import ndimage
 
 import dinoreg
 from dinoreg.cli.main import main
 from dinoreg.desk.images import from_itk, read_any, to_itk
 from dinoreg.desk.transforms import invert, make_transform, transform_points
+from dinoreg.preprocess import blank_ends
 from regtask.grid import Grid
 
 # RAS to LPS turns the signs of the first two.
@@ -43,6 +45,39 @@ def test_the_warped_image_is_that_of_itk_and_like_fixed(result, scans):
     before = np.abs(from_itk(sitk.Resample(moving, fixed), "").data - scans.fixed)[inside].mean()
     assert np.abs(result.warped - scans.fixed)[inside].mean() < 0.2 * before
     assert result.verdict.grade == "good"
+
+
+@pytest.mark.parametrize("turn", [0, 25], ids=["shifted", "turned"])
+def test_two_crops_padded_to_grids_of_their_own(scans, turn, monkeypatch):
+    """The padding is left out, on the common grid, and the way leads from fixed to moving as without it."""
+    monkeypatch.setattr(blank_ends, "_LEAST_VIEW_MM", 10.0)  # these are small
+    spacing = np.array((2.0, 2.2, 2.5))
+    centre = spacing * (np.array(scans.fixed.shape) - 1) / 2
+    a = np.radians(turn)
+    rotation = np.array([[np.cos(a), -np.sin(a), 0], [np.sin(a), np.cos(a), 0], [0, 0, 1]])
+    # A place x of fixed, mm, lies at rotation (x - centre) + centre + SHIFT_MM in moving.
+    offset = (centre - rotation.T @ (centre + SHIFT_MM)) / spacing
+    moving = ndimage.affine_transform(
+        scans.fixed, np.diag(1 / spacing) @ rotation.T @ np.diag(spacing), offset, order=1, mode="nearest"
+    )
+
+    def padded(values, margin):
+        affine = np.diag([*spacing, 1.0])
+        affine[:3, 3] = -margin * spacing
+        filled = np.pad(values, margin, constant_values=-40.0)
+        return to_itk(filled, Grid(filled.shape, affine))
+
+    overrides = ["features.max_cells=60000"]
+    found = dinoreg.register(padded(scans.fixed, 5), padded(moving, 12), overrides=overrides, device="cpu")
+    margins = np.array(found.registration.margins)  # of the grid that both were brought to
+    assert ((margins == 12) | (margins == 13)).all()
+    assert (found.linear is not None) == bool(turn)
+    assert found.displacement.shape[:3] == tuple(n + 10 for n in scans.fixed.shape)
+    index = np.random.default_rng(1).uniform(0.35, 0.65, (200, 3)) * scans.fixed.shape
+    points = index * spacing
+    expected = (points - centre) @ rotation.T + centre + SHIFT_MM
+    moved = transform_points(found.transform, points * (-1, -1, 1)) * (-1, -1, 1)
+    assert np.median(np.linalg.norm(moved - expected, axis=1)) < 0.7
 
 
 def test_the_way_back(result, scans):

@@ -41,10 +41,12 @@ def test_the_compiled_kernel_equals_torch(shape, radius, dilation, rng):
 def test_threads_move_no_bit(rng):
     image = torch.from_numpy(rng.standard_normal((1, 11, 40, 23), dtype=np.float32))
     kept, found = torch.get_num_threads(), []
-    for threads in (1, 2):
-        torch.set_num_threads(threads)
-        found.append(MindSsc(radius=1, dilation=2)(image))
-    torch.set_num_threads(kept)
+    try:
+        for threads in (1, 2):
+            torch.set_num_threads(threads)
+            found.append(MindSsc(radius=1, dilation=2)(image))
+    finally:
+        torch.set_num_threads(kept)
     assert torch.equal(*found)
 
 

@@ -6,7 +6,9 @@ from core_reference import shifted_pair
 from dinoreg.pipeline import register as pipeline
 from dinoreg.preprocess.blank_ends import common_padding, with_blank_ends
 from dinoreg.preprocess.pair import ImagePair, Scan
+from dinoreg.preprocess.prepare import prepare_scan
 from dinoreg.settings.load import load_preset
+from dinoreg.stage import StageEnded
 from regtask.grid import Grid
 
 SHAPE = (16, 14, 40)
@@ -181,9 +183,14 @@ def test_padding_both_changes_nothing_inside_and_holds_beside(rng):
     def found(pad):
         pair = [np.pad(values, pad, constant_values=-5.0) for values in (fixed, moving)]
         scans = (_scan(values, (4.0, 5.0, 6.0)) for values in pair)
-        return pipeline.register(ImagePair(*scans), load_preset("auto"), device=torch.device("cpu"))
+        return pipeline.register(
+            ImagePair(*scans), load_preset("auto"), device=torch.device("cpu"), on_stage=told.append
+        )
 
-    alone, padded = found(NONE), found(margins)
+    told = []
+    padded = found(margins)
+    kept = [event for event in told if isinstance(event, StageEnded) and event.fallback]
+    alone = found(NONE)
     assert alone.margins == NONE
     assert padded.margins == margins
     assert padded.as_dict()["padding_left_out"] == [list(margin) for margin in margins]
@@ -192,3 +199,25 @@ def test_padding_both_changes_nothing_inside_and_holds_beside(rng):
         padded.displacement, np.pad(alone.displacement, [*margins, (0, 0)], mode="edge")
     )
     np.testing.assert_allclose(np.median(alone.displacement, axis=(0, 1, 2)), (1, -2, 3), atol=0.3)
+    assert kept
+    for event in kept:  # what is written where a later stage fails
+        assert event.fallback().shape == padded.displacement.shape
+
+
+def test_what_was_cut_is_read_as_the_whole_was(rng):
+    """The padding is the only air of a CT that ends in the body: without it the values tell of no scale."""
+    values = np.full((30, 30, 30), FILL, np.float32)
+    inside = (slice(4, 26),) * 3
+    values[inside] = rng.normal(40, 15, (22, 22, 22))
+    values[10:14, 10:14, 10:14] = -90.0
+    whole = _scan(values, mm=(5.0, 5.0, 5.0))
+    settings = load_preset("auto").preprocess
+    cut = ImagePair(whole, whole).without(((4, 4),) * 3).fixed
+    expected = prepare_scan(whole, settings)
+    found = prepare_scan(cut, settings)
+    assert found.family == expected.family == "ct"
+    np.testing.assert_array_equal(found.values, expected.values[inside])
+    alone = prepare_scan(_scan(values[inside], mm=(5.0, 5.0, 5.0)), settings)
+    assert np.abs(alone.values - found.values).max() > 0.2
+    again = ImagePair(cut, cut).without(((1, 1),) * 3).fixed
+    np.testing.assert_array_equal(prepare_scan(again, settings).values, found.values[1:-1, 1:-1, 1:-1])

@@ -71,8 +71,10 @@ def test_threads_move_no_bit():
     volume = torch.randn(2, 30, 41, 333, generator=torch.Generator().manual_seed(5))
     along = [box_matrix(n, 3, 3) for n in volume.shape[1:]]
     kept, found = torch.get_num_threads(), []
-    for threads in (1, 2):
-        torch.set_num_threads(threads)
-        found.append(apply_along_axes(volume, along))
-    torch.set_num_threads(kept)
+    try:
+        for threads in (1, 2):
+            torch.set_num_threads(threads)
+            found.append(apply_along_axes(volume, along))
+    finally:
+        torch.set_num_threads(kept)
     assert torch.equal(*found)
