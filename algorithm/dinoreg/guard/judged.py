@@ -8,17 +8,17 @@ from typing import Any, Self
 
 import torch
 
-from dinoreg.encoders.mind import MindSsc
 from dinoreg.encoders.pair import PairFeatures, intensities_on
-from dinoreg.encoders.pooled import encode_pooled
+from dinoreg.encoders.pool import EncoderPool
 from dinoreg.guard.verdict import Verdict, gather_evidence, judge
 from dinoreg.optimise.intensities.agreement import explained_by
 from dinoreg.preprocess.prepare import PreparedImage
 from dinoreg.settings.config import Config
+from dinoreg.settings.encoders import Mind
 from dinoreg.space.deformation import Deformation
-from dinoreg.space.features import FeaturePair, Features, Part
+from dinoreg.space.features import FeaturePair, Part
 from dinoreg.space.frame import Frame
-from dinoreg.space.lattice import Lattice, pool
+from dinoreg.space.lattice import Lattice
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,13 +93,6 @@ def structure_of(
     images: tuple[PreparedImage, PreparedImage], frame: Frame, lattice: Lattice, device: torch.device
 ) -> FeaturePair:
     """Return MIND of fixed and moving on a lattice over the box of a frame, as `auto` and `mind` have it."""
-    whole = frame.over_the_image(lattice)
-    encoder = MindSsc(radius=1, dilation=2)
-
-    def one(image: PreparedImage) -> Features:
-        values = torch.from_numpy(image.values).to(device).unsqueeze(0)
-        share = torch.from_numpy(image.foreground).to(device, torch.float32).unsqueeze(0)
-        features = Features(encode_pooled(encoder, values, whole), pool(share, whole.stride), whole)
-        return features.block(frame.box)
-
-    return FeaturePair(one(images[0]), one(images[1]), (Part("mind", encoder.channels, 1.0),))
+    (source,) = EncoderPool(device).sources((Mind(),))
+    found = source.encode(images, frame, lattice)
+    return FeaturePair(found.fixed, found.moving, (Part(source.settings.name, source.channels, 1.0),))

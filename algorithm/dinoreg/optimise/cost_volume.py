@@ -77,12 +77,12 @@ def make_cost_volume(
             there = F.pad(moving_weight.unsqueeze(0), padding, mode="constant", value=0.0)[0, 0]
         contents = here, there
     counts = [2 * r + 1 for r in radius]
-    costs = torch.empty(*counts, *shape, dtype=fixed.dtype, device=fixed.device)
+    per_axis = torch.empty(*counts, *shape, dtype=fixed.dtype, device=fixed.device)
+    costs = per_axis.flatten(0, len(counts) - 1)
     if on_cpu(fixed, padded):
-        _fill_on_cpu(costs, fixed, padded, contents)
+        _fill_on_cpu(per_axis, fixed, padded, contents)
     else:
-        _fill(costs.flatten(0, len(counts) - 1), fixed, padded, contents, counts)
-    costs = costs.flatten(0, len(counts) - 1)
+        _fill(costs, fixed, padded, contents, counts)
     smoothing = [box_matrix(n, 3, 2, border=border, device=fixed.device) for n in shape]
     for chunk in torch.split(costs, max(1, _CHUNK_VALUES // shape.numel())):
         chunk.copy_(apply_along_axes(chunk, smoothing))

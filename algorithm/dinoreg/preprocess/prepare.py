@@ -58,7 +58,7 @@ class Reading:
     scale: HuScale | None = None
 
 
-def read_as(
+def _read_as(
     image: Float32[np.ndarray, "*s"],
     modality: str,
     settings: Preprocess,
@@ -82,7 +82,7 @@ def prepare_scan(scan: Scan, settings: Preprocess) -> PreparedImage:
         mask=scan.mask,
         comes_again=scan.comes_again,
         invalid=_without_value(scan, settings),
-        reading=read_as(whole.values, scan.modality, settings, _without_value(whole, settings)),
+        reading=_read_as(whole.values, scan.modality, settings, _without_value(whole, settings)),
     )
 
 
@@ -115,7 +115,7 @@ def prepare_image(
         invalid: (I, J, K), where the file has no value (`regtask.Volume.invalid`).
         reading: how the values are to be read, where that is known; by default they tell.
     """
-    reading = reading or read_as(image, modality, settings, invalid)
+    reading = reading or _read_as(image, modality, settings, invalid)
     kind, scale = reading.kind, reading.scale
     missing = missing_voxels(image, kind, invalid)
     if missing is not None:

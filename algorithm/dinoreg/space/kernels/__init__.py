@@ -1,1 +1,1 @@
-"""What is compiled: sampling, its gradient, and squared differences in one pass."""
+"""What is compiled: sampling, filters, fields, MIND, candidates and histograms on a CPU; a GPU's in `gpu`."""
