@@ -187,6 +187,9 @@ def test_a_packed_file_is_a_plain_gzip_stream_of_the_other(tmp_path, grid, value
         write_volume(tmp_path / name, values, grid)
     plain, packed = ((tmp_path / name).read_bytes() for name in ("x.nii", "x.nii.gz"))
     assert gzip.decompress(packed) == plain
+    assert packed[3:8] == bytes(
+        5
+    )  # RFC 1952: neither a name nor a time, by which the same voxels would differ
     assert len(packed) < len(gzip.compress(plain, compresslevel=1)) * 1.1
 
 
