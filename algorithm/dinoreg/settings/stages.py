@@ -109,8 +109,8 @@ class Adam(Settings):
     # "cosine": the rate falls to 0 over the iterations, so that a large one ends in rest.
     decay: Literal["none", "cosine"] = "none"
     regularity_weight: Annotated[float, Field(ge=0)] = 1.25  # of the diffusion term
-    # With measured intensities: its value where they are trusted. They tell one place from another better
-    # than MIND alone does, so that less has to be made up for by smoothness. Unset: the same everywhere.
+    # With measured intensities: its value where they are trusted, and where it explains cells that it was not
+    # fitted to better than the weight above does. Unset: the same everywhere.
     trusted_regularity_weight: Annotated[float, Field(ge=0)] | None = None
     smoothing_width: Annotated[int, Field(ge=1, le=31)] = 3  # cells, odd
     smoothing_repeats: Annotated[int, Field(ge=0, le=20)] = 3  # box filters in turn
