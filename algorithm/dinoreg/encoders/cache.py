@@ -45,6 +45,11 @@ class FeatureCache:
                 self._entries[key] = kept
         return kept
 
+    def forget(self, identity: str) -> None:
+        """Drop everything that was made of an image."""
+        for key in [key for key in self._entries if isinstance(key, tuple) and key[0] == identity]:
+            del self._entries[key]
+
     def clear(self) -> None:
         """Drop everything."""
         self._entries.clear()

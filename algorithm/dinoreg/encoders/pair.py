@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -13,6 +13,7 @@ from torch import Tensor
 from dinoreg.encoders.evidence import Evidence, SliceCodes
 from dinoreg.encoders.source import FeatureSource
 from dinoreg.preprocess.prepare import PreparedImage
+from dinoreg.space.deformation import Deformation
 from dinoreg.space.features import FeaturePair, Features, concatenate
 from dinoreg.space.frame import Frame
 from dinoreg.space.lattice import Lattice, pool
@@ -44,6 +45,7 @@ class PairFeatures:
         evidence: of the encoders with a PCA, in the order of the configuration.
         images: for stages that compare the images themselves.
         guides: the encoders, for stages that encode on their own.
+        renewed: the same with moving encoded anew where a deformation brings it; None where none can be had.
     """
 
     blocks: tuple[FeaturePair, ...] = ()
@@ -51,6 +53,7 @@ class PairFeatures:
     evidence: tuple[Evidence, ...] = ()
     images: BoxImages | None = None
     guides: tuple[FeatureSource, ...] = field(default=())
+    renewed: Callable[[Deformation], PairFeatures] | None = None
 
     @property
     def codes(self) -> dict[int, SliceCodes]:
@@ -68,6 +71,8 @@ class PairFeatures:
 
     def apart(self) -> tuple[PairFeatures, ...]:
         """Return the blocks as pairs of their own."""
+        if len(self.blocks) == 1:
+            return (self,)
         return tuple(PairFeatures((block,), (1.0,), self.evidence) for block in self.blocks)
 
 

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from uuid import uuid4
 
 import torch
 
 from dinoreg.encoders.cache import FeatureCache
 from dinoreg.encoders.registry import Load, load_encoder, make_source
 from dinoreg.encoders.source import FeatureSource
+from dinoreg.preprocess.prepare import PreparedImage
 from dinoreg.settings.encoders import Encoder
 
 CACHE_BYTES = 2 << 30
@@ -42,3 +46,15 @@ class EncoderPool:
             if one not in self._sources:
                 self._sources[one] = make_source(one, self._load(one, self.device), self._cache, self.device)
         return tuple(self._sources[one] for one in settings)
+
+    @contextmanager
+    def remembered(self, image: PreparedImage) -> Iterator[PreparedImage]:
+        """Give an image whose features are remembered for this long, however often it is encoded."""
+        if image.identity:
+            yield image
+            return
+        known = replace(image, identity=uuid4().hex)
+        try:
+            yield known
+        finally:
+            self._cache.forget(known.identity)

@@ -50,6 +50,11 @@ class JoinedImages:
         return [slice(min(a.start, b.start), max(a.stop, b.stop)) for a, b in both]
 
     @property
+    def stored_mm(self) -> tuple[float, ...]:
+        """Size of the voxels of the image as it was given, in its array order."""
+        return self.way.working.image_spacing_mm if self.way.working else self.spacing_mm
+
+    @property
     def to_mm(self) -> Matrix:
         """The map from voxels to mm along the array axes, (4, 4)."""
         return scaling(self.spacing_mm)

@@ -21,7 +21,7 @@ from dinoreg.optimise.cost_volume import make_cost_volume
 from dinoreg.optimise.coupled_convex import solve_coupled_convex
 from dinoreg.optimise.data_term import warp_and_compare
 from dinoreg.optimise.discrete import ConvexFacts
-from dinoreg.optimise.instance import AdamFacts
+from dinoreg.optimise.instance.stage import AdamFacts
 from dinoreg.optimise.parameterise import SmoothedDense
 from dinoreg.optimise.similarity import ssd
 from dinoreg.settings.config import PublishedAdam, PublishedDiscrete

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields, replace
 from typing import Any, assert_never
 
 from dinoreg.facts import plain
 from dinoreg.guard.judged import Judged
 from dinoreg.optimise.discrete import ConvexSearch
 from dinoreg.optimise.free_form import FreeForm
-from dinoreg.optimise.instance import InstanceOptimisation
+from dinoreg.optimise.instance.renewed import RenewedOptimisation, share_by_voxels
+from dinoreg.optimise.instance.stage import InstanceOptimisation
 from dinoreg.optimise.intensities.detail import DetailOptimisation
 from dinoreg.optimise.published import PublishedOptimisation, PublishedSearch
 from dinoreg.settings.config import (
@@ -51,6 +52,7 @@ class Plan:
         finest: where the features are kept.
         start: the start steps.
         correct: the discrete and the Adam stages.
+        renewed: after these, with features of moving where it was brought; None where there is none.
         detail: the last one on finer cells; None where there is none, or no finer cells.
         free: the free-form stages.
         judged: how the result is judged; None where no features are compared.
@@ -60,6 +62,7 @@ class Plan:
     finest: Lattice
     start: tuple[Stage, ...]
     correct: tuple[Stage, ...]
+    renewed: RenewedOptimisation | None
     detail: DetailOptimisation | None
     free: tuple[Stage, ...]
     judged: Judged | None
@@ -76,7 +79,7 @@ class Plan:
 
     def as_dict(self) -> dict[str, Any]:
         """Return the plan as plain JSON values: every number that the settings do not state themselves."""
-        every = (*self.start, *self.correct, self.detail, *self.free)
+        every = (*self.start, *self.correct, self.renewed, self.detail, *self.free)
         stages = [{"name": stage.name, **_numbers(stage)} for stage in every if stage is not None]
         values: dict[str, Any] = plain({"frame": self.frame, "finest": self.finest, "stages": stages})
         return values
@@ -90,6 +93,7 @@ def make_plan(
     *,
     orientation: str = RAS,
     widened: int = 1,
+    stored_mm: Sequence[float] | None = None,
 ) -> Plan:
     """Turn millimetres into cells.
 
@@ -100,7 +104,11 @@ def make_plan(
         content: the smallest box that holds what varies in either image; by default the whole image.
         orientation: of the image.
         widened: take the finest cells so many times as wide, for lack of memory; lengths stay.
+        stored_mm: size of the voxels of the image as it is stored; by default those of `spacing_mm`.
     """
+    cubic = share_by_voxels(image_shape, stored_mm or spacing_mm)
+    if not cubic:
+        config = config.model_copy(update={"renewed": None})
     shape = tuple(image_shape)
     spacing = (1.0,) * len(shape) if config.voxel_lengths else tuple(float(s) for s in spacing_mm)
     scale = 1.0
@@ -129,6 +137,7 @@ def make_plan(
         finest=frame.lattice(finest.stride),
         start=tuple(plan_start(one, lattice(one), frame) for one in config.start),
         correct=tuple(_correction(one, lattice(one), frame, config) for one in corrections),
+        renewed=_renewal(config, lattice, cubic),
         detail=DetailOptimisation.planned(config, frame, frame.lattice(finest.stride)),
         free=tuple(FreeForm(one, lattice(one), one.control_mm * scale) for one in config.ffd),
         judged=Judged.planned(config, lattice, frame.lattice(finest.stride)),
@@ -147,6 +156,8 @@ def coarser_stage(stage: Stage, frame: Frame, config: Config) -> Stage | None:
     counts = [n for n in lattice.shape if n > 1]
     if getattr(settings, "kind", "") == "published" or not counts or min(counts) < _FEWEST_CELLS:
         return None
+    if isinstance(stage, RenewedOptimisation):
+        return replace(stage, lattice=lattice)
     if isinstance(settings, Ffd):
         guided = settings.model_copy(update={"feature_grid": max(1, settings.feature_grid // 2)})
         return FreeForm(guided, lattice, settings.control_mm * frame.length_scale)
@@ -188,13 +199,26 @@ def _correction(
             radius = lattice.cells_within(settings.radius_mm * frame.length_scale)
             return PublishedSearch(settings, frame.voxels, lattice, radius[0])
         case Adam():
-            return InstanceOptimisation(settings, lattice, masked=config.masked, measured=measured)
+            last = config.renewed is not None and settings is config.adam[-1]
+            iterations = config.renewed.iterations if config.renewed and last else None
+            return InstanceOptimisation(settings, lattice, config.masked, measured, iterations)
         case PublishedAdam():
             return PublishedOptimisation(settings, frame.voxels, lattice)
         case _:
             assert_never(settings)
 
 
+def _renewal(config: Config, lattice: Callable[[Any], Lattice], share: float) -> RenewedOptimisation | None:
+    if config.renewed is None:
+        return None
+    adam = config.adam[-1]
+    assert isinstance(adam, Adam)
+    measured = config.features.intensities == "measured"
+    weight = config.renewed.regularity_factor * adam.regularity_weight
+    return RenewedOptimisation(config.renewed, adam, lattice(adam), config.masked, measured, weight, share)
+
+
 def _numbers(stage: Any) -> dict[str, Any]:
-    """What a stage holds beside its settings."""
-    return {one.name: getattr(stage, one.name) for one in fields(stage) if one.name != "settings"}
+    """What a stage holds beside settings."""
+    names = [one.name for one in fields(stage) if one.name not in ("settings", "adam")]
+    return {name: getattr(stage, name) for name in names}

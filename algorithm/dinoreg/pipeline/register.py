@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -20,10 +20,12 @@ from dinoreg.linear.align import align
 from dinoreg.linear.evidence import find_rotation
 from dinoreg.linear.joined import JoinedImages
 from dinoreg.linear.way_back import WayBack
+from dinoreg.optimise.instance.stage import AdamFacts
 from dinoreg.pipeline.plan import Plan, coarser_stage, make_plan
 from dinoreg.pipeline.registration import Registration
 from dinoreg.preprocess.blank_ends import common_padding, with_blank_ends
 from dinoreg.preprocess.intensity import image_family
+from dinoreg.preprocess.moved import moved_along
 from dinoreg.preprocess.pair import ImagePair, Margins
 from dinoreg.preprocess.prepare import PreparedImage, prepare_scan
 from dinoreg.runtime import settle_torch
@@ -119,7 +121,10 @@ def register_prepared(
         pair = pair.through(clock.timed("linear", lambda: align(*pair.placed, linear)).matrix)
     if config.features.grid == "cubic":
         pair = pair.on_cubic_voxels(config.features.max_voxels)
-    result = _Run(pair, config, pool or EncoderPool(device), clock).registration()
+    pool = pool or EncoderPool(device)
+    # It is encoded anew with every image that moving becomes on its way.
+    with pool.remembered(pair.fixed) as known:
+        result = _Run(replace(pair, fixed=known), config, pool, clock).registration()
     linear_alone = pair.way.linear is not None and not result.deformed
     return replace(result, verdict=judge_map(*pair.images, pair.spacing_mm)) if linear_alone else result
 
@@ -145,9 +150,10 @@ class _Run:
             del features, found  # what was found without the rotation is of no use with it
             return turned.registration()
         if plan.compares_features:
-            found = self._corrected(course, plan, found, features)
+            found = average_over_blocks(features, partial(course.run, plan.correct, found))
             if plan.judged:
                 verdict = plan.judged.verdict(features, found, self.pair.images, plan.frame)
+            found = self._refined(course, plan, found, features)
         evidence = features.evidence
         del features  # the guard works on whole volumes: let both not be there at once
         if plan.free:
@@ -173,7 +179,13 @@ class _Run:
         pair, config = self.pair, self.config
         box = pair.content if config.masked else None
         return make_plan(
-            config, pair.shape, pair.spacing_mm, box, orientation=pair.orientation, widened=widened
+            config,
+            pair.shape,
+            pair.spacing_mm,
+            box,
+            orientation=pair.orientation,
+            widened=widened,
+            stored_mm=pair.stored_mm,
         )
 
     def _encoded(self, sources: Sequence[FeatureSource]) -> tuple[Plan, PairFeatures]:
@@ -212,14 +224,27 @@ class _Run:
         alone = self.config.model_copy(update={"linear": None})
         return replace(self, pair=pair.through(matrix), config=alone)
 
-    def _corrected(
-        self, course: Course, plan: Plan, start: Deformation, features: PairFeatures
-    ) -> Deformation:
-        """By the discrete and the Adam stages, and on finer cells by the images themselves."""
-        found = average_over_blocks(features, lambda alone: course.run(plan.correct, start, alone))
+    def _refined(self, course: Course, plan: Plan, found: Deformation, features: PairFeatures) -> Deformation:
+        """By features of moving where it was brought, and on finer cells by the images themselves."""
+        if plan.renewed is not None:
+            *_, last = (report.facts for report in self.clock.reports if isinstance(report.facts, AdamFacts))
+            stages = [stage for stage in (plan.renewed.after(last),) if stage is not None]
+            found = course.run(stages, found, replace(features, renewed=self._renewed(plan)))
         if plan.detail is None:
             return found
         return course.run((plan.detail,), found, self._with_images(features, plan.frame))
+
+    def _renewed(self, plan: Plan) -> Callable[[Deformation], PairFeatures]:
+        """The features of fixed and of moving where a deformation brings it."""
+        settings, device = self.config.features, self.clock.device
+        sources = self.pool.sources(settings.encoders)
+
+        def renewed(found: Deformation) -> PairFeatures:
+            moved = moved_along(self.pair.moving, found.to_voxels(plan.frame))
+            images = self.pair.fixed, moved
+            return encode_pair(sources, settings, images, plan.frame, plan.finest, device).features
+
+        return renewed
 
     def _with_images(self, features: PairFeatures, frame: Frame) -> PairFeatures:
         """For stages that compare the images themselves."""
@@ -228,7 +253,7 @@ class _Run:
 
     def _guarded(self, course: Course, found: Deformation) -> Guarded:
         """On the cells of what was found, on the voxels that are worked on, and on those of the image."""
-        way, settings = self.pair.way, self.config.guard
+        way, stored_mm, settings = self.pair.way, self.pair.stored_mm, self.config.guard
 
         def on_cells(vectors: Tensor) -> Guarded:
             return guard_deformation(replace(found, vectors=vectors), course.frame, settings)
@@ -236,6 +261,5 @@ class _Run:
         guarded = course.on_whole_volumes("guard", on_cells, found.vectors)
         if not way.leads_elsewhere:
             return guarded
-        voxel_mm = way.working.image_spacing_mm if way.working else self.pair.spacing_mm
         vectors = here_or_on_the_host("back to the image", way.on_image, guarded.vectors)
-        return course.on_whole_volumes("guard", lambda u: guard_voxels(u, voxel_mm, settings), vectors)
+        return course.on_whole_volumes("guard", lambda u: guard_voxels(u, stored_mm, settings), vectors)

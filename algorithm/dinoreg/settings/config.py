@@ -40,6 +40,7 @@ from dinoreg.settings.stages import (
     Linear,
     PublishedAdam,
     PublishedDiscrete,
+    Renewed,
     SearchStart,
     SlicesStart,
     Start,
@@ -70,6 +71,7 @@ __all__ = [
     "PublishedAdam",
     "PublishedDiscrete",
     "Range",
+    "Renewed",
     "Sam",
     "SearchStart",
     "Settings",
@@ -157,6 +159,7 @@ class Config(Settings):
     start: tuple[Start, ...] = ()
     discrete: tuple[DiscreteStage, ...] = ()
     adam: tuple[AdamStage, ...] = ()
+    renewed: Renewed | None = None
     detail: Detail | None = None
     ffd: tuple[Ffd, ...] = ()
     guard: Guard = Guard()
@@ -215,6 +218,16 @@ class Config(Settings):
             raise ValueError("linear by evidence takes a stage that deforms")
         if idle:
             raise ValueError(f"would have no effect beside the other settings: {', '.join(idle)}")
+        return self
+
+    @model_validator(mode="after")
+    def _renewed(self) -> Config:
+        if self.renewed is None:
+            return self
+        if not self.adam or self.adam[-1].kind != "own":
+            raise ValueError("renewed takes an adam stage of kind own before it")
+        if self.features.ensemble == "average" and len(self.features.encoders) > 1:
+            raise ValueError("renewed takes encoders that are concatenated")
         return self
 
     @model_validator(mode="after")

@@ -145,6 +145,20 @@ class Detail(Settings):
         return self
 
 
+class Renewed(Settings):
+    """Further rounds of the last Adam stage, each with moving encoded anew where the ones before brought it.
+
+    Features change where an image is turned or stretched, and their averages over cells blur where they are
+    read between them. How much of what a round finds is taken follows from how much less smoothness explains
+    cells that it was not fitted to (`optimise.instance.held_out`); where that is nothing there are none.
+    """
+
+    rounds: Annotated[int, Field(ge=1, le=10)] = 1
+    iterations: Count = 40  # of a round, and of the stage before the first one
+    # Weight of the diffusion term of what a round adds, where the stage's own is 1.
+    regularity_factor: Annotated[float, Field(ge=0)] = 2.0
+
+
 class PublishedDiscrete(Settings):
     """The discrete stage with the numerics of ConvexAdam's public code, for comparison only."""
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from dinoreg.optimise.held_out import checkerboard, held_out_gain, worth_of_freedom
+from dinoreg.optimise.instance.held_out import checkerboard, held_out_gain, worth_of_freedom
 
 
 @pytest.mark.parametrize("shape", [(5, 7, 9), (6, 8), (4, 1, 6)])

@@ -10,7 +10,7 @@ from torch import Tensor
 from dinoreg.encoders.pair import PairFeatures
 from dinoreg.errors import ConfigError
 from dinoreg.optimise.data_term import warp_linear
-from dinoreg.optimise.instance import AdamFacts, InstanceOptimisation
+from dinoreg.optimise.instance.stage import AdamFacts, InstanceOptimisation
 from dinoreg.optimise.intensities.agreement import AgreementFacts
 from dinoreg.settings.config import Adam
 from dinoreg.settings.load import load_preset

@@ -14,7 +14,7 @@ from dinoreg.optimise.adam import AdamTrace, refine_adam
 from dinoreg.optimise.blocks.room import RoomFacts, find_room
 from dinoreg.optimise.blocks.terms import lcc_by_blocks, ssd_by_blocks
 from dinoreg.optimise.data_term import DataTerm
-from dinoreg.optimise.held_out import held_out_gain, worth_of_freedom
+from dinoreg.optimise.instance.held_out import held_out_gain, worth_of_freedom
 from dinoreg.optimise.intensities.agreement import AgreementFacts, weigh_intensities
 from dinoreg.optimise.parameterise import SmoothedDense
 from dinoreg.runtime import free_memory
@@ -25,7 +25,7 @@ from dinoreg.space.frame import Frame
 from dinoreg.space.lattice import Lattice
 from dinoreg.stage import StageResult
 
-# Enough to tell which of two weights of the regulariser is the better one.
+# Enough to tell which of two weights of the regulariser is better.
 _ITERATIONS_TO_ASK = 40
 
 
@@ -56,12 +56,14 @@ class InstanceOptimisation:
         lattice: of the stage.
         masked: whether cells without foreground do not count.
         measured: whether the weight of the intensities follows from what the images show.
+        before_renewal: iterations where rounds with renewed features follow; None where they never do.
     """
 
     settings: Adam
     lattice: Lattice
     masked: bool
     measured: bool
+    before_renewal: int | None = None
     name: ClassVar[str] = "adam"
     safe: ClassVar[bool] = False
 
@@ -75,11 +77,14 @@ class InstanceOptimisation:
         seen, agreement = features.on(self.lattice, settings.weights), None
         if self.measured:
             seen, agreement = weigh_intensities(seen, start.vectors)
-        gain = self._held_out_gain(seen, start, agreement)
+        gain = self._held_out_gain(seen, start) if self._asks_for_gain(agreement) else None
         regularity = self._regularity(agreement, gain)
         weight = self._counted(seen, start.vectors) if self.masked else None
         term, room = self._term(seen, weight, start.vectors.device)
-        vectors, trace = self._fit(start, term, regularity, settings.iterations)
+        iterations = settings.iterations
+        if self.before_renewal is not None and gain is not None and worth_of_freedom(gain):
+            iterations = self.before_renewal
+        vectors, trace = self._fit(start, term, regularity, iterations)
         rounded = None if gain is None else round(gain, 4)
         facts = AdamFacts(trace.iterations, trace.losses, regularity, rounded, agreement, room)
         return StageResult(Deformation(vectors, self.lattice), facts)
@@ -95,24 +100,21 @@ class InstanceOptimisation:
         share = min(1.0, agreement.intensity_trust) * (1.0 if gain is None else worth_of_freedom(gain))
         return float(weight ** (1 - share) * trusted**share)
 
-    def _held_out_gain(
-        self, seen: FeaturePair, start: Deformation, agreement: AgreementFacts | None
-    ) -> float | None:
-        """Return what the smaller weight of the settings gains; None where it has no say.
+    def _asks_for_gain(self, agreement: AgreementFacts | None) -> bool:
+        """Whether anything depends on what less smoothness is worth."""
+        trusted = agreement is not None and agreement.intensity_trust > 0
+        by_trust = trusted and self.settings.trusted_regularity_weight is not None
+        return self.settings.regularity_weight > 0 and (by_trust or self.before_renewal is not None)
 
-        Asked on cells twice as wide, where an answer takes a tenth of the time.
-        """
-        weight, trusted = self.settings.regularity_weight, self.settings.trusted_regularity_weight
-        if agreement is None or not agreement.intensity_trust or not trusted or not weight > trusted:
-            return None
+    def _held_out_gain(self, seen: FeaturePair, start: Deformation) -> float:
+        """Return what less smoothness gains, on cells twice as wide, where that takes a tenth of the time."""
         wide = replace(self, lattice=self.lattice.widened(2))
         begin, pair = start.on(wide.lattice), seen.on(wide.lattice)
-
         return held_out_gain(
             wide._counted(pair, begin.vectors) if self.masked else torch.ones_like(pair.fixed.weight),
             lambda counted: wide._term(pair, counted, counted.device)[0],
             lambda term, smoothness: wide._fit(begin, term, smoothness, _ITERATIONS_TO_ASK)[0],
-            (weight, trusted),
+            self.settings.regularity_weight,
         )
 
     def _fit(

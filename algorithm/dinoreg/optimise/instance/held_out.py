@@ -18,7 +18,9 @@ from dinoreg.optimise.data_term import DataTerm
 # Blocks of so many cells are fitted to and left out in turn: wider than a cell and its features reach.
 _BLOCK = 2
 # Share that less smoothness must gain on what was left out to be worth anything, and to be right in full.
-_LEAST_GAIN, _FULL_GAIN = 0.01, 0.06
+_LEAST_GAIN, _FULL_GAIN = 0.03, 0.05
+# Weight of the smaller smoothness that is tried, where that of the larger one is 1.
+_LESS = 0.35
 
 
 def worth_of_freedom(gain: float) -> float:
@@ -30,7 +32,7 @@ def held_out_gain(
     weight: Float[Tensor, "1 *s"],
     term: Callable[[Tensor], DataTerm],
     fit: Callable[[DataTerm, float], Tensor],
-    smoothness: Sequence[float],
+    smoothness: float,
 ) -> float:
     """Return by how much less smoothness lowers the data term on cells that it was not fitted to.
 
@@ -38,7 +40,7 @@ def held_out_gain(
         weight: (1, *S), the cells that count.
         term: gives the data term over the cells of a weight.
         fit: finds a displacement, (rank, *S) cells, by a data term and a weight of the regulariser.
-        smoothness: two weights of the regulariser, the larger one first.
+        smoothness: weight of the regulariser that a third of it is compared with.
 
     Returns:
         The share of the data term that the smaller one saves, at most 1; below 0 where it loses, and 0 where
@@ -47,7 +49,7 @@ def held_out_gain(
     fitted = checkerboard(weight.shape[1:], _BLOCK, device=weight.device)
     left_out = term(weight * ~fitted)
     own = term(weight * fitted)
-    smooth, free = (float(left_out(fit(own, number))) for number in smoothness)
+    smooth, free = (float(left_out(fit(own, number))) for number in (smoothness, _LESS * smoothness))
     return 1 - free / smooth if smooth > 0 else 0.0
 
 
