@@ -86,6 +86,8 @@ def _axes(base: Config) -> Iterator[list[Change]]:
             yield [{key: round(factor * search.radius_mm, 3)} for factor in (0.5, 1.5)]
     if base.preprocess.normalise:
         yield list(_intensities(base.preprocess))
+    if base.renewed is not None:
+        yield [{"renewed.rounds": base.renewed.rounds + 1}, {"renewed": None}]
 
 
 def _intensities(settings: Preprocess) -> Iterator[Change]:

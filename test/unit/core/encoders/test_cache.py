@@ -1,6 +1,11 @@
+from dataclasses import replace
+
+import numpy as np
 import torch
 
 from dinoreg.encoders.cache import FeatureCache
+from dinoreg.encoders.pool import EncoderPool
+from dinoreg.preprocess.prepare import PreparedImage
 from dinoreg.space.features import Features
 from dinoreg.space.lattice import Lattice
 
@@ -53,3 +58,31 @@ def test_cleared():
     cache.clear()
     cache.get("a", maker("a"))
     assert maker.made == ["a", "a"]
+
+
+def test_what_was_made_of_an_image_is_forgotten_with_it():
+    cache, maker = FeatureCache(10_000), _Maker()
+    for image in ("one", "other"):
+        for rest in ("mind", "intensity"):
+            cache.of_image(image, rest, maker((image, rest)))
+    cache.forget("one")
+    maker.made.clear()
+    for image in ("one", "other"):
+        cache.of_image(image, "mind", maker(image))
+    assert maker.made == ["one"]
+
+
+def test_an_image_is_remembered_for_a_while(rng):
+    pool, calls = EncoderPool(torch.device("cpu")), []
+    cached = pool._cache
+    image = PreparedImage(rng.random((4, 4, 4), np.float32), np.ones((4, 4, 4), bool), (slice(0, 4),) * 3)
+    for identity in ("", "of the run"):
+        with pool.remembered(replace(image, identity=identity)) as known:
+            assert known.values is image.values
+            for _ in range(2):
+                cached.of_image(known.identity, "mind", lambda: calls.append(1) or _features(1))
+        assert len(calls) == 1
+        cached.of_image(known.identity, "mind", lambda: calls.append(1) or _features(1))
+        # Its features end with it, but for those of an image that comes again in other pairs.
+        assert len(calls) == (1 if identity else 2)
+        calls.clear()

@@ -3,15 +3,20 @@ import pytest
 import torch
 from core_checks import central_median, check_recovers_shift, light_config, run_registration
 from core_reference import SHAPE, SHIFT, SPACING, shifted_pair, smooth_noise
+from scipy import ndimage
 
+from dinoreg.encoders import pooled
+from dinoreg.encoders.pooled import encode_pooled
 from dinoreg.errors import NumericalError
-from dinoreg.optimise import instance
 from dinoreg.optimise.adam import AdamTrace
-from dinoreg.pipeline.register import register_prepared
+from dinoreg.optimise.instance import stage as instance
+from dinoreg.pipeline.register import register, register_prepared
+from dinoreg.preprocess.pair import ImagePair, Scan
 from dinoreg.preprocess.prepare import prepare_image
 from dinoreg.settings.config import Preprocess
 from dinoreg.settings.load import load_preset
 from dinoreg.stage import StageEnded
+from regtask.grid import Grid
 
 LARGE = (48, 42, 54)
 
@@ -171,3 +176,45 @@ def test_large_steps_come_to_rest_on_a_small_lattice():
     config = light_config(discrete=(), adam=(published,))
     found = run_registration(*images, config, spacing=(1.0, 1.0, 1.0))
     np.testing.assert_allclose(central_median(found), SHIFT, atol=0.1)
+
+
+def bent_pair(spacing, rng):
+    """An image bent within a few cells, and the displacement that did it, (I, J, K, 3)."""
+    shape = (40, 36, 44)
+    image, index = smooth_noise(shape, rng, sigma=1.5), np.indices(shape).astype(float)
+    along = (2.2 * np.sin(index[2] * 2 * np.pi / 18), 0 * index[0], 1.2 * np.cos(index[0] * np.pi / 10))
+    bent = ndimage.map_coordinates(image, index + along, order=1, mode="nearest")
+    grid = Grid(shape, np.diag([-spacing[0], -spacing[1], spacing[2], 1.0]))
+    scans = [Scan((300 + 90 * values).astype(np.float32), grid, "MR") for values in (bent, image)]
+    return ImagePair(*scans), np.stack(along, axis=-1)
+
+
+def test_moving_is_encoded_anew_where_it_was_brought_and_fixed_is_not(rng, monkeypatch):
+    encoded = []
+
+    def counting(encoder, image, lattice, **options):
+        encoded.append(type(encoder).__name__)
+        return encode_pooled(encoder, image, lattice, **options)
+
+    monkeypatch.setattr(pooled, "encode_pooled", counting)
+    pair, truth = bent_pair((2.0, 2.5, 2.0), rng)
+    found = register(pair, load_preset("auto"), device=torch.device("cpu"))
+    assert sorted(encoded) == ["IntensityEncoder"] * 3 + ["MindSsc"] * 3
+    plain = load_preset("auto", ["adam.0.iterations=40"]).model_copy(update={"renewed": None})
+    without = register(pair, plain, device=torch.device("cpu"))
+    errors = [
+        np.linalg.norm(r.displacement - truth, axis=-1)[8:-8, 8:-8, 8:-8].mean() for r in (found, without)
+    ]
+    assert errors[0] < 0.8 * errors[1]
+    assert "renewed" in [stage.name for stage in found.stages]
+    # What a verdict is made from was found by the features as they were.
+    assert found.verdict == without.verdict
+
+
+def test_between_thick_slices_nothing_is_encoded_anew(rng):
+    pair, _ = bent_pair((2.0, 2.5, 9.0), rng)
+    found = register(pair, load_preset("auto"), device=torch.device("cpu"))
+    assert "renewed" not in [stage.name for stage in found.stages]
+    (adam,) = (stage.facts for stage in found.stages if stage.name == "adam")
+    assert adam.iterations == 80
+    assert found.plan.as_dict()["stages"][-1]["name"] != "renewed"

@@ -65,6 +65,7 @@ TOO_SMALL = {
     (stages.SearchStart, "least_gain"),  # test_search.py
     (stages.SearchStart, "keep"),
     (stages.Adam, "trusted_regularity_weight"),  # test_instance.py
+    (Config, "renewed"),  # test_renewed.py, test_register.py
     (stages.Linear, "min_overlap"),  # linear/test_evidence.py
     (stages.Linear, "least_degrees"),
     (stages.Linear, "least_gain"),
@@ -331,7 +332,7 @@ def changed(values, overrides):
 
 
 def test_every_setting_is_walked():
-    others = {type(Config().output), encoders.Dinov3, encoders.Sam, stages.CentresStart}
+    others = {type(Config().output), encoders.Dinov3, encoders.Sam, stages.CentresStart, stages.Renewed}
     assert settings_classes() - others == set(WALK)
     for model, (_, _, values) in WALK.items():
         too_small = {key for of, key in TOO_SMALL if of is model}
