@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 import torch
 
-from dinoreg.optimise import discrete, instance
+from dinoreg.optimise import discrete
 from dinoreg.optimise.adam import AdamTrace
+from dinoreg.optimise.instance import stage as instance
 from dinoreg.settings.load import load_config
 from dinoreg.start import centres
 from dinoreg.task.run_task import RunOptions, run_task

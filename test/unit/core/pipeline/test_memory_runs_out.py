@@ -9,7 +9,9 @@ from pretend_cuda import CUDA, pretended_cuda
 
 from dinoreg import runtime
 from dinoreg.errors import OutOfRoomError
-from dinoreg.optimise import discrete, free_form, instance
+from dinoreg.optimise import discrete, free_form
+from dinoreg.optimise.instance import renewed
+from dinoreg.optimise.instance import stage as instance
 from dinoreg.pipeline import register
 from dinoreg.preprocess.prepare import prepare_image
 from dinoreg.settings.config import Adam, Ffd
@@ -136,3 +138,13 @@ def test_an_estimate_is_compared_with_what_is_free(monkeypatch):
     runtime.check_memory("fields", 79 * MIB, torch.device("cpu"))
     with pytest.raises(torch.OutOfMemoryError, match="fields take 81 MiB, 100 MiB are free"):
         runtime.check_memory("fields", 81 * MIB, torch.device("cpu"))
+
+
+@pytest.mark.parametrize("error", ERRORS, ids=["device", "numpy", "host"])
+def test_rounds_with_renewed_features_go_on_with_wider_cells(error, monkeypatch, rng):
+    config = load_preset("mind", ["renewed.rounds=1"])
+    monkeypatch.setattr(renewed, "worth_of_freedom", lambda gain: 1.0)
+    _fail_once(monkeypatch, register, "moved_along", error)
+    result = _register(shifted_pair(SHAPE, SHIFT, rng, sigma=SIGMA), config)
+    assert _stages(result)["renewed"]["cells_widened"] == 2
+    np.testing.assert_allclose(central_median(result.displacement), SHIFT, atol=0.7)
