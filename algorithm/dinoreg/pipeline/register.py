@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -122,8 +123,9 @@ def register_prepared(
     if config.features.grid == "cubic":
         pair = pair.on_cubic_voxels(config.features.max_voxels)
     pool = pool or EncoderPool(device)
-    # It is encoded anew with every image that moving becomes on its way.
-    with pool.remembered(pair.fixed) as known:
+    # With every image that moving becomes on its way it would be encoded anew.
+    again = config.renewed is not None
+    with pool.remembered(pair.fixed) if again else nullcontext(pair.fixed) as known:
         result = _Run(replace(pair, fixed=known), config, pool, clock).registration()
     linear_alone = pair.way.linear is not None and not result.deformed
     return replace(result, verdict=judge_map(*pair.images, pair.spacing_mm)) if linear_alone else result

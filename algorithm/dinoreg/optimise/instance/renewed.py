@@ -1,4 +1,4 @@
-"""Further rounds of an instance optimisation, with moving encoded anew where the last one brought it.
+"""Further rounds of an instance optimisation, with moving encoded anew where it was brought.
 
 Features are computed on moving as it lies: where a displacement turns or stretches it, they no longer are
 what an encoder would see there, and their averages over cells blur where they are read between cells. Both
