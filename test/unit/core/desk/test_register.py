@@ -33,7 +33,7 @@ def inner_points(scans, count=200):
 def test_points_of_fixed_lead_to_moving(result, scans):
     points = inner_points(scans)
     moved = transform_points(result.transform, points)
-    np.testing.assert_allclose(np.median(moved - points, axis=0), SHIFT_LPS, atol=0.3)
+    np.testing.assert_allclose(np.median(moved - points, axis=0), SHIFT_LPS, atol=0.4)
     assert np.linalg.norm(moved - points - SHIFT_LPS, axis=1).max() < 2.0
 
 
