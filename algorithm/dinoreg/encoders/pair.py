@@ -71,8 +71,6 @@ class PairFeatures:
 
     def apart(self) -> tuple[PairFeatures, ...]:
         """Return the blocks as pairs of their own."""
-        if len(self.blocks) == 1:
-            return (self,)
         return tuple(PairFeatures((block,), (1.0,), self.evidence) for block in self.blocks)
 
 

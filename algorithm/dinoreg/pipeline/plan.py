@@ -156,12 +156,12 @@ def coarser_stage(stage: Stage, frame: Frame, config: Config) -> Stage | None:
     counts = [n for n in lattice.shape if n > 1]
     if getattr(settings, "kind", "") == "published" or not counts or min(counts) < _FEWEST_CELLS:
         return None
-    if isinstance(stage, RenewedOptimisation):
+    if isinstance(stage, InstanceOptimisation | RenewedOptimisation):
         return replace(stage, lattice=lattice)
     if isinstance(settings, Ffd):
         guided = settings.model_copy(update={"feature_grid": max(1, settings.feature_grid // 2)})
         return FreeForm(guided, lattice, settings.control_mm * frame.length_scale)
-    if isinstance(settings, Discrete | Adam):
+    if isinstance(settings, Discrete):
         return _correction(settings, lattice, frame, config)
     return plan_start(settings, lattice, frame)
 
@@ -199,9 +199,9 @@ def _correction(
             radius = lattice.cells_within(settings.radius_mm * frame.length_scale)
             return PublishedSearch(settings, frame.voxels, lattice, radius[0])
         case Adam():
-            last = config.renewed is not None and settings is config.adam[-1]
-            iterations = config.renewed.iterations if config.renewed and last else None
-            return InstanceOptimisation(settings, lattice, config.masked, measured, iterations)
+            renewed = config.renewed if settings is config.adam[-1] else None
+            before = None if renewed is None else renewed.iterations
+            return InstanceOptimisation(settings, lattice, config.masked, measured, before)
         case PublishedAdam():
             return PublishedOptimisation(settings, frame.voxels, lattice)
         case _:

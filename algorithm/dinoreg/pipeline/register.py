@@ -230,8 +230,8 @@ class _Run:
         """By features of moving where it was brought, and on finer cells by the images themselves."""
         if plan.renewed is not None:
             *_, last = (report.facts for report in self.clock.reports if isinstance(report.facts, AdamFacts))
-            stages = [stage for stage in (plan.renewed.after(last),) if stage is not None]
-            found = course.run(stages, found, replace(features, renewed=self._renewed(plan)))
+            if (stage := plan.renewed.after(last)) is not None:
+                found = course.run((stage,), found, replace(features, renewed=self._renewed(plan)))
         if plan.detail is None:
             return found
         return course.run((plan.detail,), found, self._with_images(features, plan.frame))

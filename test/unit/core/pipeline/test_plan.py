@@ -4,7 +4,7 @@ import math
 import pytest
 from core_reference import SHAPE, SPACING
 
-from dinoreg.pipeline.plan import make_plan
+from dinoreg.pipeline.plan import coarser_stage, make_plan
 from dinoreg.settings.config import AffineStart, Config, HypothesesStart
 from dinoreg.settings.load import load_preset, preset_names
 from dinoreg.space.lattice import Lattice
@@ -102,3 +102,13 @@ def test_start_steps_without_a_cell_use_the_finest_lattice():
     )
     plan = make_plan(config, (40, 44, 48), (1.0, 1.0, 1.0))
     assert [stage.lattice.stride for stage in plan.start] == [(2, 2, 2), (8, 8, 8)]
+
+
+@pytest.mark.parametrize(("spacing", "iterations"), [((1.5, 1.5, 2.0), 40), ((0.7, 0.7, 6.5), None)])
+def test_a_coarser_optimisation_knows_too_whether_rounds_follow(spacing, iterations):
+    config = load_preset("auto")
+    plan = make_plan(config, (64, 60, 56), spacing)
+    (adam,) = (stage for stage in plan.correct if stage.name == "adam")
+    coarser = coarser_stage(adam, plan.frame, config)
+    assert adam.before_renewal == coarser.before_renewal == iterations
+    assert coarser.lattice == plan.frame.lattice(adam.lattice.widened(2).stride)
