@@ -25,6 +25,10 @@ EXAMPLES: Mapping[str, tuple[str, ...]] = MappingProxyType(
             " --output RS2.dcm",
             "dinoreg apply --transform OUT/transform.h5 --points tips.fcsv --output tips_in_moving.fcsv",
         ),
+        "judge": (
+            "dinoreg judge --fixed plan.mha --moving ct2.mha --transform 1Warp.nii.gz",
+            "dinoreg judge --fixed f.nii.gz --moving m.nii.gz --transform OUT/transform.h5 --json --strict",
+        ),
         "report": (
             "dinoreg report OUT",
             "dinoreg report OUT --dataset TASK_dataset.json",

@@ -16,6 +16,7 @@ from dinoreg.cli.apply.run import run_apply
 from dinoreg.cli.edge import EXIT_CODES, guarded
 from dinoreg.cli.examples import add_examples
 from dinoreg.cli.job import add_job_parser, run_job
+from dinoreg.cli.judge import add_judge_parser, run_judge
 from dinoreg.cli.motion import add_motion_parser, run_motion
 from dinoreg.cli.pretrain import add_pretrain_parser, run_pretrain
 from dinoreg.cli.register.parser import add_register_parser
@@ -51,6 +52,7 @@ def build_parser() -> argparse.ArgumentParser:
 
     add_register_parser(verbs)
     add_apply_parser(verbs)
+    add_judge_parser(verbs)
     add_report_parser(verbs)
     add_transform_parser(verbs)
     add_warp_parser(verbs)
@@ -112,6 +114,7 @@ VERBS: Mapping[str, Callable[[argparse.Namespace], None]] = MappingProxyType(
         "run": run,
         "register": run_register,
         "apply": run_apply,
+        "judge": run_judge,
         "report": run_report,
         "transform": run_transform,
         "warp": run_warp,

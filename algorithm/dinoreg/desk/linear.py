@@ -22,7 +22,7 @@ from dinoreg.linear.levels import Placed
 from dinoreg.linear.maps import inverse
 from dinoreg.preprocess.pair import ImagePair, Scan
 from dinoreg.preprocess.prepare import prepare_scan
-from dinoreg.settings.config import Config, Linear
+from dinoreg.settings.config import Config, Linear, Preprocess
 from dinoreg.stage import OnStage, StageClock, StageReport
 from regtask.errors import DataError, Fault
 from regtask.grid import Grid
@@ -67,9 +67,9 @@ def align_scans(
     return matrix, clock.reports[0]
 
 
-def verdict_of(pair: ImagePair, config: Config) -> Verdict:
+def verdict_of(pair: ImagePair, settings: Preprocess) -> Verdict:
     """Grade the map that has brought moving to where it lies on the voxels of fixed."""
-    fixed, moving = (prepare_scan(scan, config.preprocess) for scan in (pair.fixed, pair.moving))
+    fixed, moving = (prepare_scan(scan, settings) for scan in (pair.fixed, pair.moving))
     return judge_map(fixed, moving, pair.fixed.grid.spacing_mm)
 
 

@@ -188,8 +188,8 @@ def register(
         read_any(moving, series=moving_series, what="moving image", option="--moving-series"),
     )
     pair = (
-        _scan(scans[0], fixed_mask, fixed_modality, "fixed"),
-        _scan(scans[1], moving_mask, moving_modality, "moving"),
+        scan_of(scans[0], fixed_mask, fixed_modality, "fixed"),
+        scan_of(scans[1], moving_mask, moving_modality, "moving"),
     )
     pool = EncoderPool(choose_device(device))
     begin = time.perf_counter()
@@ -201,7 +201,7 @@ def register(
     transform = make_transform(way.displacement, scans[0].grid, way.read_on, way.linear)
     if way.linear is not None and not found.deformed:
         transform = affine_transform(way.linear)
-        found = replace(found, verdict=verdict_of(together.pair, settings))
+        found = replace(found, verdict=verdict_of(together.pair, settings.preprocess))
     displacement, read_on = way.displacement, way.read_on
     if head.before is not None:
         transform = after(head.before, transform)
@@ -241,7 +241,18 @@ def resample(
     return Volume(from_itk(moved, "resampled").data, target)
 
 
-def _scan(volume: Volume, mask: Any, modality: str, name: str) -> Scan:
+def scan_of(volume: Volume, mask: Any, modality: str, name: str) -> Scan:
+    """Return a volume as a scan to be registered.
+
+    Args:
+        volume: as it was read.
+        mask: what counts, as `read_any` takes it, on any grid; None: it is found.
+        modality: "CT" or "MR" where it is known, else empty.
+        name: "fixed" or "moving", for messages.
+
+    Raises:
+        SpaceError: no voxel of the mask lies inside.
+    """
     inside = None
     if mask is not None:
         read = read_any(mask, what=f"{name} mask")

@@ -76,6 +76,19 @@ def map_points(matrix: Matrix, points: NDArray[np.floating]) -> NDArray[np.float
     return np.asarray(points @ matrix[:3, :3].T + matrix[:3, 3], dtype=np.float64)
 
 
+def nearest_map(points: NDArray[np.floating], leads_to: NDArray[np.floating]) -> Matrix:
+    """Return the map that leads points to others with the least squared error.
+
+    Args:
+        points: (N, 3) mm; along an axis on which they have one position there is no slope.
+        leads_to: (N, 3) mm.
+    """
+    centre = points.mean(axis=0)
+    known = np.hstack([points - centre, np.ones((len(points), 1))])
+    found, *_ = np.linalg.lstsq(known, leads_to - points, rcond=None)
+    return about_centre(np.eye(3) + found[:3].T, centre, centre + found[3])
+
+
 def about_centre(linear: Matrix, centre_mm: NDArray[np.float64], leads_to_mm: NDArray[np.float64]) -> Matrix:
     """Return the map with a (3, 3) linear part that brings a centre to a place."""
     matrix = np.eye(4)

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from dinoreg.linear.maps import Matrix, inverse
+from dinoreg.linear.maps import Matrix, inverse, nearest_map
 from dinoreg.preprocess.foreground import content_box
 from dinoreg.preprocess.prepare import PreparedImage, continued, is_blanked
 from dinoreg.space.coords import identity_positions
@@ -107,11 +107,4 @@ def linear_part(deformation: Deformation, frame: Frame) -> Matrix:
     # The centre of the first cell of the box, counted from the centre of the first voxel of the image.
     first = voxel_mm * torch.tensor(frame.origin, dtype=torch.float64) + (mm - voxel_mm) / 2
     points = first + cells[chosen] * mm
-    # About their centre, so that an axis with one cell, which shows no slope, gets none.
-    centre = points.mean(dim=0)
-    known = torch.cat([points - centre, torch.ones_like(points[:, :1])], dim=1).numpy()
-    found, *_ = np.linalg.lstsq(known, (vectors[chosen] * mm).numpy(), rcond=None)
-    matrix = np.eye(4)
-    matrix[:3, :3] += found[:3].T
-    matrix[:3, 3] = found[3] - found[:3].T @ centre.numpy()
-    return matrix
+    return nearest_map(points.numpy(), (points + vectors[chosen] * mm).numpy())

@@ -15,6 +15,7 @@ from dinoreg.encoders.ensemble import EncodedPair, average_over_blocks, encode_p
 from dinoreg.encoders.pair import PairFeatures, cut_images
 from dinoreg.encoders.pool import EncoderPool
 from dinoreg.encoders.source import FeatureSource
+from dinoreg.guard.field_verdict import judge_field
 from dinoreg.guard.guard import Guarded, guard_deformation, guard_voxels
 from dinoreg.guard.linear_verdict import judge_map
 from dinoreg.linear.align import align
@@ -69,13 +70,13 @@ def register(
         NumericalError: the displacement is not finite.
     """
     pair.check()
-    grid = pair.fixed.grid
+    given, grid = pair, pair.fixed.grid
     config = for_families(config, *(image_family(s.modality, s.values) for s in (pair.fixed, pair.moving)))
     margins: Margins = ()
     if config.preprocess.beyond_view == "continued":
         margins = common_padding(pair)
         pair = with_blank_ends(pair.without(margins))
-    return register_prepared(
+    result = register_prepared(
         prepare_scan(pair.fixed, config.preprocess),
         prepare_scan(pair.moving, config.preprocess),
         grid.spacing_mm,
@@ -86,6 +87,9 @@ def register(
         pool=pool,
         on_stage=on_stage,
     )
+    if result.verdict is not None or not result.deformed:
+        return result
+    return replace(result, verdict=judge_field(given, result.displacement, device))
 
 
 def register_prepared(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -12,6 +13,11 @@ from regtask.grid import Grid
 
 # Voxels before and after along each axis.
 Margins = tuple[tuple[int, int], ...]
+
+
+def within(margins: Margins, shape: Sequence[int]) -> tuple[slice, ...]:
+    """Return the index of what is left of an array less so many voxels before and after along each axis."""
+    return tuple(slice(before, n - after) for (before, after), n in zip(margins, shape, strict=True))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -72,8 +78,7 @@ class ImagePair:
         """Return the pair less so many voxels of both before and after along each axis."""
         if not any(map(any, margins)):
             return self
-        sizes = zip(margins, self.fixed.values.shape, strict=True)
-        window = tuple(slice(before, n - after) for (before, after), n in sizes)
+        window = within(margins, self.fixed.values.shape)
         return ImagePair(self.fixed.within(window), self.moving.within(window))
 
     def check(self) -> None:

@@ -50,6 +50,12 @@ class Together:
         window = tuple(slice(m, m + n) for m, n in zip(self.margin, self.fixed.shape, strict=True))
         return displacement[window]
 
+    def pad(self, displacement: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Bring a displacement on the voxels of fixed to those of the pair; at its border it holds."""
+        sizes = zip(self.margin, self.fixed.shape, self.pair.fixed.values.shape, strict=True)
+        around = [(before, wide - before - n) for before, n, wide in sizes]
+        return np.pad(displacement, (*around, (0, 0)), mode="edge")
+
 
 def bring_together(fixed: Scan, moving: Scan, *, placed: bool = False) -> Together:
     """Read moving, and its mask, on the voxels of fixed.

@@ -89,3 +89,10 @@ def turn_vectors_from_ras(vectors: Tensor, orientation: str) -> Tensor:
     order = [axes.index(axis) for axis in range(3)]
     signs = vectors.new_tensor([-1.0 if falls[n] else 1.0 for n in order])
     return vectors[order] * signs.view(-1, *([1] * (vectors.ndim - 1)))
+
+
+def turn_vectors_to_ras(vectors: Tensor, orientation: str) -> Tensor:
+    """Turn the components of vectors the other way: the inverse of `turn_vectors_from_ras`."""
+    axes, falls = ras_axes(orientation)
+    signs = vectors.new_tensor([-1.0 if fall else 1.0 for fall in falls])
+    return vectors[list(axes)] * signs.view(-1, *([1] * (vectors.ndim - 1)))

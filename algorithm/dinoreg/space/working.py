@@ -17,7 +17,14 @@ from jaxtyping import Float
 from numpy.typing import NDArray
 from torch import Tensor
 
-from dinoreg.space.orientation import RAS, from_ras, ras_axes, to_ras, turn_vectors_from_ras
+from dinoreg.space.orientation import (
+    RAS,
+    from_ras,
+    ras_axes,
+    to_ras,
+    turn_vectors_from_ras,
+    turn_vectors_to_ras,
+)
 from dinoreg.space.separable import apply_along_axes, averaging_matrix, interpolation_matrix
 
 # Voxels that are this near to cubic stay as they are: resampling costs sharpness.
@@ -74,6 +81,12 @@ class WorkingGrid:
             displacement = apply_along_axes(displacement, matrices)
         scale = torch.tensor(ratios, dtype=displacement.dtype, device=displacement.device).view(-1, 1, 1, 1)
         return from_ras(turn_vectors_from_ras(displacement * scale, self.orientation), self.orientation)
+
+    def displacement_from_image(self, displacement: Float[Tensor, "3 i j k"]) -> Float[Tensor, "3 r a s"]:
+        """Bring (3, *image_shape), voxels of the image, here: the other way of `displacement_to_image`."""
+        vectors = self.resample(turn_vectors_to_ras(displacement, self.orientation))
+        scale = vectors.new_tensor([s / w for s, w in zip(self._ras_mm, self.spacing_mm, strict=True)])
+        return vectors * scale.view(-1, 1, 1, 1)
 
     def from_image(self) -> NDArray[np.float64]:
         """Return the map from voxels of the image to voxels of this grid, (4, 4)."""

@@ -7,10 +7,16 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
+from dinoreg.guard.field_verdict import judge_field
+from dinoreg.preprocess.pair import ImagePair
 from dinoreg.report.page import IndexRow, Points, Shown, index_row, make_page, write_index
 from dinoreg.report.pair import read_companion
 from dinoreg.space.transform import Transform
 from dinoreg.task.manifest import MANIFEST_NAME, read_pairs
+from dinoreg.task.scans import image_pair
 from dinoreg.warp.apply import moving_positions, warp_image, warp_labels, warp_landmarks
 from regtask.atomic import atomic_write_text
 from regtask.dataset import Dataset
@@ -81,6 +87,7 @@ def read_pair(pair: Pair, path: Path, dataset: Dataset, entry: Mapping[str, Any]
     transform = Transform(field, fixed.grid, moving.grid, "voxel_to_voxel")
     positions = moving_positions(transform, moving.grid)
     files = pair.labels()
+    found = _verdict(entry) or _judged(image_pair(dataset, pair, fixed, moving), field)
     moving_labels = read_companion(files.moving, moving)
     landmarks = read_landmark_pair(pair) or read_landmark_pair(pair, "keypoints")
     points = None
@@ -101,9 +108,26 @@ def read_pair(pair: Pair, path: Path, dataset: Dataset, entry: Mapping[str, Any]
         label_names=dataset.labels,
         points=points,
         facts=_facts(pair, path, dataset, entry),
-        verdict=str(entry.get("verdict", "")),
-        reasons=tuple(str(reason) for reason in entry.get("verdict_reasons", ())),
+        verdict=found[0],
+        reasons=found[1],
     )
+
+
+def _verdict(entry: Mapping[str, Any]) -> tuple[str, tuple[str, ...]] | None:
+    """The grade and the reasons that a run noted; none where it did not."""
+    if "verdict" not in entry:
+        return None
+    return str(entry["verdict"]), tuple(str(reason) for reason in entry.get("verdict_reasons", ()))
+
+
+def _judged(images: ImagePair, field: NDArray[np.float32]) -> tuple[str, tuple[str, ...]]:
+    """The same for a field that nobody has judged; empty where an image shows nothing to judge it by."""
+    try:
+        verdict = judge_field(images, field)
+    except DataError as error:
+        log.warning("no verdict: %s", error)
+        return "", ()
+    return verdict.grade, verdict.reasons
 
 
 def _noted(folder: Path) -> dict[str, dict[str, Any]]:
@@ -111,7 +135,7 @@ def _noted(folder: Path) -> dict[str, dict[str, Any]]:
     try:
         return read_pairs(folder)
     except OutputError:
-        log.warning("%s: not of dinoreg run; the pages go without verdicts", folder / MANIFEST_NAME)
+        log.warning("%s: not of dinoreg run; its verdicts are not known", folder / MANIFEST_NAME)
         return {}
 
 

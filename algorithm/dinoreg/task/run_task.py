@@ -16,7 +16,7 @@ from dinoreg import runtime
 from dinoreg.encoders.pool import EncoderPool
 from dinoreg.encoders.registry import Load, load_encoder
 from dinoreg.errors import PairsFailedError, VerdictError
-from dinoreg.preprocess.pair import ImagePair, Scan
+from dinoreg.preprocess.pair import ImagePair
 from dinoreg.settings.config import Config
 from dinoreg.settings.load import config_hash
 from dinoreg.task.advice import intensities_across_modalities
@@ -25,10 +25,11 @@ from dinoreg.task.inputs import InputDigests, changes
 from dinoreg.task.manifest import MANIFEST_NAME, Manifest, Status, read_pairs, run_header
 from dinoreg.task.output import TaskOutput
 from dinoreg.task.progress import RunProgress
+from dinoreg.task.scans import image_pair
 from regtask.atomic import remove_leftovers
 from regtask.dataset import Dataset, Split
 from regtask.errors import DataError, Fault
-from regtask.images import Volume, read_mask, read_volume
+from regtask.images import Volume, read_volume
 from regtask.pair import Pair
 from regtask.verify import verify_pairs
 
@@ -161,11 +162,8 @@ class _Run:
 
         def read() -> ImagePair:
             volumes.extend((read_volume(pair.fixed), read_volume(pair.moving)))
-            masks = pair.masks()
-            return ImagePair(
-                self._scan(pair.fixed, volumes[0], masks.fixed),
-                self._scan(pair.moving, volumes[1], masks.moving),
-            )
+            again = self._uses[pair.fixed] > 1, self._uses[pair.moving] > 1
+            return image_pair(self._dataset, pair, volumes[0], volumes[1], come_again=again)
 
         found = attempt(
             pair.case_key,
@@ -194,14 +192,3 @@ class _Run:
             "peak_memory_mib": round(runtime.peak_memory_mib(self._options.device), 1),
             **entry,
         }
-
-    def _scan(self, path: Path, volume: Volume, mask: Path | None) -> Scan:
-        return Scan(
-            volume.data,
-            volume.grid,
-            modality=self._dataset.modality_of(path),
-            mask=read_mask(mask) if mask is not None else None,
-            invalid=volume.invalid,
-            name=str(path),
-            comes_again=self._uses[path] > 1,
-        )

@@ -80,3 +80,21 @@ def test_a_large_image_gets_larger_voxels():
     assert 6_000_000 < np.prod(grid.shape) < 7_500_000
     extent = np.array(grid.shape) * grid.spacing_mm
     assert np.all(extent >= np.array((409.6, 409.6, 300.0)) - 1e-2)
+
+
+@pytest.mark.parametrize("orientation", ["LPS", "PIR", "SLA", "RAS"])
+def test_a_displacement_of_the_image_leads_to_the_same_places_on_the_grid(orientation, rng):
+    """Against positions mapped by the matrix between both grids."""
+    grid = working_grid(SHAPE, SPACING, orientation, max_voxels=10**6)
+    to_here = grid.from_image()
+    slope = 0.05 * rng.standard_normal((3, 3))
+    index = np.indices(SHAPE).reshape(3, -1)
+    vectors = slope @ index + np.array(SHIFT_MM)[:, None]
+    stored = torch.from_numpy(vectors.reshape(3, *SHAPE)).float()
+    here = grid.displacement_from_image(stored)
+    assert tuple(here.shape) == (3, *grid.shape)
+    shares = np.array([[0.3, 0.4, 0.5], [0.6, 0.7, 0.35], [0.4, 0.65, 0.7]])  # away from the border
+    inside = (shares * grid.shape).astype(int)
+    at = np.linalg.solve(to_here, np.c_[inside, np.ones(len(inside))].T)[:3]
+    expected = (to_here[:3, :3] @ (slope @ at + np.array(SHIFT_MM)[:, None])).T
+    np.testing.assert_allclose(here[:, *inside.T].T.numpy(), expected, atol=2e-3)

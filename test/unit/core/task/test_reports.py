@@ -67,7 +67,7 @@ def test_the_manifest_of_another_program_stops_no_page(content, task, shown, cap
     (folder / "manifest.json").write_text(content)
     with caplog.at_level(logging.WARNING):
         reports.write_reports(folder, task, task.pairs())
-    assert "manifest.json: not of dinoreg run; the pages go without verdicts" in caplog.text
+    assert "manifest.json: not of dinoreg run; its verdicts are not known" in caplog.text
     assert len(list((folder / "reports").iterdir())) == 2
     assert (shown[0].verdict, shown[0].reasons) == ("", ())
     assert (folder / "manifest.json").read_text() == content

@@ -1,0 +1,113 @@
+"""Grade a transform of any program by the two scans that it is said to bring together."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import SimpleITK as sitk
+from numpy.typing import NDArray
+
+from dinoreg.desk.exchange.lattice import displacement_on
+from dinoreg.desk.exchange.parts import defined_on, joined, lattice_of, parts
+from dinoreg.desk.images import read_any
+from dinoreg.desk.linear import affine_transform, matrix_of, moved_by, verdict_of
+from dinoreg.desk.register import scan_of
+from dinoreg.guard.field_verdict import PREPARATION, judge_field
+from dinoreg.guard.verdict import Evidence, Verdict
+from dinoreg.guard.verdict import judge as judge_evidence
+from dinoreg.linear.maps import Matrix, inverse, nearest_map
+from dinoreg.preprocess.together import bring_together
+from dinoreg.runtime import choose_device
+from regtask.errors import DataError, Fault
+from regtask.grid import Grid
+from regtask.physical import from_voxels, lps_to_voxels
+
+_SAMPLES = 2_000  # that the linear part is fitted to
+_SLAB = 16  # voxels along the first axis, looked at in one go
+_LPS = np.array([-1.0, -1.0, 1.0])
+
+
+def judge(
+    fixed: Any,
+    moving: Any,
+    transform: sitk.Transform,
+    *,
+    fixed_mask: Any = None,
+    moving_mask: Any = None,
+    fixed_modality: str = "",
+    moving_modality: str = "",
+    fixed_series: str = "",
+    moving_series: str = "",
+    device: str = "auto",
+) -> Verdict:
+    """Grade a transform, linear or not.
+
+    Args:
+        fixed: a path, a nibabel or SimpleITK image, or (array, affine to RAS); see `read_any`.
+        moving: likewise.
+        transform: from points of fixed to points of moving, LPS mm.
+        fixed_mask: what counts, on any grid; by default found in the image.
+        moving_mask: likewise.
+        fixed_modality: "CT" or "MR" where it is known; else the values decide.
+        moving_modality: likewise.
+        fixed_series: UID of the series that is meant, of a DICOM folder with several.
+        moving_series: likewise.
+        device: "auto", "cpu" or "cuda:N".
+
+    Raises:
+        DataError: a scan cannot be read or has no contrast, or the transform is not one of space.
+        SpaceError: no voxel of a mask lies inside its scan.
+    """
+    volumes = (
+        read_any(fixed, series=fixed_series, what="fixed image", option="--fixed-series"),
+        read_any(moving, series=moving_series, what="moving image", option="--moving-series"),
+    )
+    here = scan_of(volumes[0], fixed_mask, fixed_modality, "fixed")
+    there = scan_of(volumes[1], moving_mask, moving_modality, "moving")
+    matrix = matrix_of(transform)
+    if matrix is not None:
+        return verdict_of(bring_together(here, moved_by(there, matrix), placed=True).pair, PREPARATION)
+    defined = _where_defined(transform, here.grid)
+    if not defined.all():  # what lies beyond a field was not registered
+        here = replace(here, invalid=~defined if here.invalid is None else ~defined | here.invalid)
+    # Its linear part brings moving along by its header alone, wherever it lay.
+    matrix = _linear_part(transform, here.grid, defined)
+    together = bring_together(here, moved_by(there, matrix), placed=True)
+    if not np.ptp(together.pair.moving.values) and np.ptp(volumes[1].data):
+        return judge_evidence(Evidence(covered=0.0, residual=1.0, implausible=0.0))
+    rest = joined([transform, affine_transform(inverse(matrix))])
+    vectors = lps_to_voxels(displacement_on(rest, here.grid), here.grid, together.read_on)
+    return judge_field(together.pair, together.pad(vectors * defined[..., None]), choose_device(device))
+
+
+def _linear_part(transform: sitk.Transform, fixed: Grid, where: NDArray[np.bool_]) -> Matrix:
+    """Return the linear map nearest to a transform, RAS mm, by voxels of a grid at which it is defined."""
+    index = np.argwhere(where)
+    points = from_voxels(index[:: max(1, len(index) // _SAMPLES)], fixed, "lps")
+    leads_to = np.array([transform.TransformPoint(point) for point in points.tolist()])
+    return nearest_map(points * _LPS, leads_to * _LPS)
+
+
+def _where_defined(transform: sitk.Transform, grid: Grid) -> NDArray[np.bool_]:
+    """Tell at which voxels of a grid every field of a transform holds, (I, J, K).
+
+    Raises:
+        DataError: at none.
+    """
+    first, *others = parts(transform)
+    own = lattice_of(first)
+    if all(lattice_of(part) is None for part in others) and (own is None or own.matches(grid)):
+        return np.ones(grid.shape, np.bool_)
+    slabs = []
+    for begin in range(0, grid.shape[0], _SLAB):
+        shape = (min(_SLAB, grid.shape[0] - begin), *grid.shape[1:])
+        slabs.append(defined_on(transform, grid.cropped((begin, 0, 0), shape)))
+    where = np.concatenate(slabs)
+    if not where.any():
+        remedy = "is the fixed scan the one that it begins in? The other way round takes the inverse"
+        raise DataError(
+            Fault("the transform says nothing where the fixed scan lies", "transform", remedy=remedy)
+        )
+    return where
