@@ -52,6 +52,10 @@ class Evidence:
     basis: PcaBasis
     codes: Mapping[int, SliceCodes] = field(default_factory=dict)
 
+    def exchanged(self) -> Evidence:
+        """Return it with fixed and moving in each other's place, without the codes."""
+        return Evidence(self.colours[::-1], self.weights[::-1], self.basis)
+
 
 def keep_evidence(
     fixed: Features, moving: Features, basis: PcaBasis, codes: Mapping[int, SliceCodes] | None = None

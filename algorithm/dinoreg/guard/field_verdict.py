@@ -23,6 +23,7 @@ from dinoreg.preprocess.prepare import prepare_scan
 from dinoreg.settings.config import Preprocess
 from dinoreg.space.deformation import Deformation
 from dinoreg.space.frame import Frame, box_around
+from dinoreg.space.inverse import inverse_displacement
 from dinoreg.space.lattice import finest_lattice_within
 from dinoreg.space.orientation import orientation_of
 
@@ -83,10 +84,13 @@ def _turned_first(pair: JoinedImages, vectors: Tensor) -> tuple[JoinedImages, Te
 
 def _judge_joined(pair: JoinedImages, vectors: Tensor) -> Verdict:
     pair, vectors = _turned_first(pair, vectors)
+    if pair.moving_shows_less:
+        pair, vectors = pair.exchanged(), inverse_displacement(vectors)
     finest, _ = finest_lattice_within(pair.shape, pair.spacing_mm, _MOST_CELLS)
     wide = finest.widened(2)
     frame = Frame(pair.shape, pair.spacing_mm, box_around(pair.content, wide.stride, pair.shape))
     images, lattice = pair.images, frame.lattice(wide.stride)
     seen = PairFeatures((structure_of(images, frame, lattice, vectors.device),), (1.0,))
     found = Deformation(vectors[:, *frame.window].contiguous(), frame.voxels)
-    return Judged(lattice, (), frame.lattice(finest.stride), masked=True).verdict(seen, found, images, frame)
+    judged = Judged(lattice, (), frame.lattice(finest.stride), masked=True)
+    return judged.verdict(seen, found, images, frame, exchanged=pair.way.exchanged)

@@ -59,6 +59,8 @@ class Judged:
         found: Deformation,
         images: tuple[PreparedImage, PreparedImage],
         frame: Frame,
+        *,
+        exchanged: bool = False,
     ) -> Verdict:
         """Grade what was found.
 
@@ -70,6 +72,7 @@ class Judged:
             found: the deformation, on any lattice of the frame.
             images: fixed and moving.
             frame: of the pair.
+            exchanged: whether fixed and moving changed places.
         """
         device = found.vectors.device
         one_family = images[0].family == images[1].family
@@ -85,6 +88,7 @@ class Judged:
             found.on(self.lattice).vectors,
             explained=explained_by(fixed, moving, found.on(self.fine).vectors),
             one_family=one_family,
+            exchanged=exchanged,
         )
         return judge(evidence)
 

@@ -46,6 +46,7 @@ class Evidence:
             where the field brought it, 0 to 1; None where too little was seen to say.
         one_family: whether both images are of one family of modalities.
         single_slice: whether the images have two dimensions.
+        exchanged: whether moving stands in the place of fixed, of which it shows a part.
     """
 
     covered: float
@@ -54,6 +55,7 @@ class Evidence:
     explained: float | None = None
     one_family: bool = True
     single_slice: bool = False
+    exchanged: bool = False
 
     @property
     def mismatch(self) -> float:
@@ -115,6 +117,7 @@ def gather_evidence(
     *,
     explained: float | None = None,
     one_family: bool = True,
+    exchanged: bool = False,
 ) -> Evidence:
     """Measure a displacement on the features that it was found by.
 
@@ -124,6 +127,7 @@ def gather_evidence(
         displacement: (rank, *S) cells, pull.
         explained: as in `Evidence`.
         one_family: as in `Evidence`.
+        exchanged: as in `Evidence`.
     """
     warped = warp_features(moving, displacement)
     here, there = fixed.weight[0] > 0.5, warped.weight[0] > 0.5
@@ -131,7 +135,7 @@ def gather_evidence(
     covered = float(common.sum()) / max(1.0, float(here.sum()))
     single_slice = sum(n > 1 for n in fixed.lattice.image_shape) < 3
     if not bool(common.any()):
-        return Evidence(covered, 1.0, 1.0, explained, one_family, single_slice)
+        return Evidence(covered, 1.0, 1.0, explained, one_family, single_slice, exchanged)
     matched = fixed.values[:, common]
     found = warped.values[:, common]
     generator = torch.Generator().manual_seed(_PERMUTATION_SEED)
@@ -141,7 +145,7 @@ def gather_evidence(
     determinant = jacobian_determinant(displacement)[common]
     implausible = (determinant < 1 / _LARGEST_CHANGE) | (determinant > _LARGEST_CHANGE)
     stretched = float(implausible.float().mean())
-    return Evidence(covered, residual, stretched, explained, one_family, single_slice)
+    return Evidence(covered, residual, stretched, explained, one_family, single_slice, exchanged)
 
 
 def judge(evidence: Evidence) -> Verdict:
@@ -150,9 +154,10 @@ def judge(evidence: Evidence) -> Verdict:
         f"matched places differ by {100 * evidence.residual:.0f} % of what unrelated ones do, and"
         f" {100 * evidence.implausible:.1f} % of the field changes volume {_LARGEST_CHANGE:g}-fold"
     )
+    shown, by = ("moving", "fixed") if evidence.exchanged else ("fixed", "moving")
     says: list[Statement] = [
         (-evidence.covered, (-_COVERED[0], -_COVERED[1]),
-         f"the moving image covers {100 * evidence.covered:.0f} % of the fixed one"),
+         f"the {by} image covers {100 * evidence.covered:.0f} % of the {shown} one"),
         (evidence.mismatch, _MISMATCH, differ),
         (evidence.single_slice, (0.5, 1.5), "the limits are those of volumes, and this is a single slice"),
     ]  # fmt: skip

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
+import numpy as np
+from numpy.typing import NDArray
+
 from dinoreg.linear.levels import Placed
 from dinoreg.linear.maps import Matrix
 from dinoreg.linear.move import in_mm, in_voxels, linear_part, read_through, scaling
@@ -13,6 +16,9 @@ from dinoreg.space.deformation import Deformation
 from dinoreg.space.frame import Frame
 from dinoreg.space.orientation import RAS
 from dinoreg.space.working import working_grid
+
+# Of the foreground of the other image: share of its voxels, and of its extent along an axis.
+_MUCH_LESS, _AS_LONG = 0.6, 1.1
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -83,8 +89,22 @@ class JoinedImages:
             matrix: (4, 4), mm along the array axes, fixed to moving.
         """
         voxels = in_voxels(matrix, self.to_mm)
-        way = replace(self.way, linear=self.way.of_image(voxels))
-        return replace(self, moving=read_through(self.moving, voxels), way=way)
+        return replace(self, moving=read_through(self.moving, voxels), way=self.way.after(voxels))
+
+    @property
+    def moving_shows_less(self) -> bool:
+        """Whether moving shows a part of what fixed shows.
+
+        Its foreground is that much smaller that the size of a person does not explain it, and longer along no
+        axis.
+        """
+        count, extent = zip(*(_size(image.foreground) for image in self.images), strict=True)
+        return bool(count[1] < _MUCH_LESS * count[0] and (extent[1] <= _AS_LONG * extent[0]).all())
+
+    def exchanged(self) -> JoinedImages:
+        """Return the pair with each image in the place of the other; the way back inverts what is found."""
+        way = replace(self.way, exchanged=True)
+        return replace(self, fixed=self.moving, moving=self.fixed, way=way)
 
     def on_cubic_voxels(self, max_voxels: int) -> JoinedImages:
         """Return the pair on its working grid; see `space.working.working_grid`."""
@@ -93,3 +113,10 @@ class JoinedImages:
             return self
         fixed, moving = on_working_grid(self.fixed, grid), on_working_grid(self.moving, grid)
         return JoinedImages(fixed, moving, grid.spacing_mm, RAS, replace(self.way, working=grid))
+
+
+def _size(foreground: NDArray[np.bool_]) -> tuple[int, NDArray[np.intp]]:
+    """Voxels of a foreground, and those from its first to its last along each axis."""
+    axes = range(foreground.ndim)
+    shown = [np.flatnonzero(foreground.any(axis=tuple(a for a in axes if a != axis))) for axis in axes]
+    return int(foreground.sum()), np.array([np.ptp(one) + 1 if len(one) else 0 for one in shown])

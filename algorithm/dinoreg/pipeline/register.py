@@ -126,6 +126,8 @@ def register_prepared(
         pair = pair.through(clock.timed("linear", lambda: align(*pair.placed, linear)).matrix)
     if config.features.grid == "cubic":
         pair = pair.on_cubic_voxels(config.features.max_voxels)
+    if config.sought_from == "smaller" and pair.way.linear is None and pair.moving_shows_less:
+        pair = pair.exchanged()
     pool = pool or EncoderPool(device)
     # With every image that moving becomes on its way it would be encoded anew.
     again = config.renewed is not None
@@ -158,9 +160,12 @@ class _Run:
         if plan.compares_features:
             found = average_over_blocks(features, partial(course.run, plan.correct, found))
             if plan.judged:
-                verdict = plan.judged.verdict(features, found, self.pair.images, plan.frame)
+                images, exchanged = self.pair.images, self.pair.way.exchanged
+                verdict = plan.judged.verdict(features, found, images, plan.frame, exchanged=exchanged)
             found = self._refined(course, plan, found, features)
         evidence = features.evidence
+        if self.pair.way.exchanged:
+            evidence = tuple(one.exchanged() for one in evidence)
         del features  # the guard works on whole volumes: let both not be there at once
         if plan.free:
             guides = PairFeatures(guides=sources)
@@ -178,6 +183,7 @@ class _Run:
             verdict=verdict,
             linear=way.linear,
             margins=way.margins,
+            exchanged=way.exchanged,
         )
 
     def _plan(self, widened: int = 1) -> Plan:

@@ -35,6 +35,8 @@ class Registration:
             where the images as a whole were not moved.
         margins: voxels before and after along each axis that pad both images and were left out of the
             registration, whose plan counts from there; empty or zeros where there were none.
+        exchanged: whether the displacement was sought from moving, and inverted; the plan and the stages are
+            of that way then.
     """
 
     displacement: NDArray[np.float32]
@@ -46,6 +48,7 @@ class Registration:
     verdict: Verdict | None = None
     linear: NDArray[np.float64] | None = None
     margins: Margins = ()
+    exchanged: bool = False
 
     @property
     def deformed(self) -> bool:
@@ -65,6 +68,8 @@ class Registration:
             "stages": [stage.as_dict() for stage in self.stages],
             "plan": self.plan.as_dict(),
         }
+        if self.exchanged:
+            facts["sought_from"] = "moving"
         if any(map(any, self.margins)):
             facts["padding_left_out"] = [list(margin) for margin in self.margins]
         return facts | (self.verdict.as_dict() if self.verdict is not None else {})

@@ -153,6 +153,9 @@ class Config(Settings):
     description: str = ""
     voxel_lengths: bool = False  # take every voxel as 1 mm wide: lengths count voxels, as ConvexAdam's do
     masked: bool = True  # cells without foreground do not count
+    # Which image a displacement is sought from: "fixed", or "smaller": from moving, and inverted, where that
+    # shows a part of what fixed shows, so that it is not stretched over the rest.
+    sought_from: Literal["fixed", "smaller"] = "fixed"
     preprocess: Preprocess = Preprocess()
     features: FeatureSettings = FeatureSettings()
     linear: Linear | None = None
@@ -179,6 +182,14 @@ class Config(Settings):
             raise ValueError("published stages: one discrete and one adam stage, no start and no ffd")
         if self.features.ensemble == "average" or self.features.intensities == "measured":
             raise ValueError("published stages take concatenated features with weights as they are set")
+        if self.sought_from == "smaller":
+            raise ValueError("published stages: sought_from = fixed")
+        return self
+
+    @model_validator(mode="after")
+    def _slices_from_fixed(self) -> Config:
+        if self.sought_from == "smaller" and any(isinstance(step, SlicesStart) for step in self.start):
+            raise ValueError("a start by slices: sought_from = fixed, whose slices its pictures show first")
         return self
 
     @model_validator(mode="after")

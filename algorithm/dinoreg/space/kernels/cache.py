@@ -74,6 +74,7 @@ def compile_kernels() -> dict[str, int]:
     import numpy as np
     import torch
 
+    from dinoreg.space.inverse import inverse_displacement
     from dinoreg.space.kernels import candidates as _candidate_kernels
     from dinoreg.space.kernels import cpu as _cpu_kernels
     from dinoreg.space.kernels import fields as _field_kernels
@@ -87,6 +88,7 @@ def compile_kernels() -> dict[str, int]:
         positions = torch.zeros(len(shape), *shape, requires_grad=True)
         loss = squared_difference(volume, volume, positions, torch.ones(1, *shape))
         (sample_linear(volume, positions).sum() + loss).backward()  # type: ignore[no-untyped-call]
+    inverse_displacement(torch.zeros(3, 4, 5, 6))
     points, values = np.zeros((2, 3), np.float32), np.ones(2, np.float32)
     image, matrix, table = (np.ones(shape, np.float32) for shape in ((4, 5, 6), (3, 4), (4, 4)))
     histograms, gradients = np.zeros((1, 4, 4), np.float32), np.zeros((1, 3, 4))
@@ -111,7 +113,7 @@ def compile_kernels() -> dict[str, int]:
     _similarity_kernels.exponents(displacement[0], offsets, 1, 1.0, 1.0)
     kernels = {
         _candidate_kernels: ("squared_distances", "known_costs", "fill_unknown", "cheapest"),
-        _cpu_kernels: ("sample", "sample_position_gradient", "squared_difference"),
+        _cpu_kernels: ("sample", "inverse", "sample_position_gradient", "squared_difference"),
         _field_kernels: ("determinant_rows", "diffusion_rows", "adam_numbers"),
         _histogram_kernels: ("joint_histogram", "score_gradient"),
         _line_kernels: ("filter_lines", "filter_last_axis"),

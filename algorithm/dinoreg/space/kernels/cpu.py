@@ -58,6 +58,51 @@ def sample(volume, positions, out):
 
 
 @numba.njit(parallel=True, fastmath=_FASTMATH, cache=True)
+def inverse(field, steps, close, faster, out):
+    """Find out + field(x + out) = 0 at each voxel x; field and out (I, J, K, 3). See `space.inverse`."""
+    size_i, size_j, size_k = field.shape[:3]
+    for row in numba.prange(size_i * size_j):
+        i, j = row // size_j, row % size_j
+        found, missed = np.zeros(3, np.float32), np.empty(3, np.float32)
+        tried, misses = np.empty(3, np.float32), np.empty(3, np.float32)
+        for k in range(size_k):
+            # It hardly changes from voxel to voxel: what holds at the last one is where to begin.
+            length = _missed_by(field, i, j, k, found, missed)
+            pace = np.float32(1.0)
+            for _ in range(steps):
+                if length <= close * close:
+                    break
+                for c in range(3):
+                    tried[c] = found[c] - pace * missed[c]
+                new = _missed_by(field, i, j, k, tried, misses)
+                if new < length:
+                    length, pace = new, min(np.float32(1.0), faster * pace)
+                    found[:], missed[:] = tried, misses
+                else:
+                    pace *= np.float32(0.5)
+            out[i, j, k] = found
+
+
+@numba.njit(inline="always")
+def _missed_by(field, i, j, k, found, missed):
+    """Write found + field(x + found) to missed and return its squared length."""
+    one = np.float32(1.0)
+    i0, i1, wi, _ = _cell(i + found[0], field.shape[0])
+    j0, j1, wj, _ = _cell(j + found[1], field.shape[1])
+    k0, k1, wk, _ = _cell(k + found[2], field.shape[2])
+    w00, w01, w10, w11 = (one - wi) * (one - wj), (one - wi) * wj, wi * (one - wj), wi * wj
+    length = np.float32(0.0)
+    for c in range(3):
+        low = w00 * field[i0, j0, k0, c] + w01 * field[i0, j1, k0, c]
+        low += w10 * field[i1, j0, k0, c] + w11 * field[i1, j1, k0, c]
+        high = w00 * field[i0, j0, k1, c] + w01 * field[i0, j1, k1, c]
+        high += w10 * field[i1, j0, k1, c] + w11 * field[i1, j1, k1, c]
+        missed[c] = found[c] + low + wk * (high - low)
+        length += missed[c] * missed[c]
+    return length
+
+
+@numba.njit(parallel=True, fastmath=_FASTMATH, cache=True)
 def sample_position_gradient(volume, positions, grad_out, grad_positions):
     """grad_positions[a, t] = sum_c grad_out[t, c] * d sample[t, c] / d positions[a, t]."""
     size_i, size_j, size_k, channels = volume.shape
