@@ -9,6 +9,7 @@ from core_reference import positions
 from linear_scans import Body, oblique, rigid
 
 from dinoreg.linear.joined import JoinedImages
+from dinoreg.linear.maps import about_centre
 from dinoreg.linear.move import in_voxels, read_through, scaling
 from dinoreg.linear.way_back import WayBack
 from dinoreg.space.deformation import Deformation
@@ -102,3 +103,65 @@ def test_a_rotation_stays_one_where_lengths_count_voxels():
     vectors = torch.from_numpy(_moved_by(TURN_IN_VOXELS)).float()
     found = pair.nearest_map(Deformation(vectors, frame.voxels), frame)
     np.testing.assert_allclose(found, TURN, atol=1e-4)
+
+
+def _half_shown(image, upto):
+    """The same image of which only some planes are foreground."""
+    kept = np.zeros(SHAPE, bool)
+    kept[:, :, :upto] = True
+    return replace(image, foreground=image.foreground & kept)
+
+
+@pytest.mark.parametrize(("shown", "less"), [(5, True), (12, False)])
+def test_moving_shows_less_where_it_shows_a_part(shown, less):
+    pair = _joined()
+    part = _half_shown(pair.moving, shown)
+    assert replace(pair, moving=part).moving_shows_less == less
+    assert not replace(pair, fixed=part).moving_shows_less
+
+
+def test_what_is_smaller_but_longer_is_no_part():
+    """A thin plate that reaches beyond the foreground of fixed."""
+    pair = _joined()
+    inner = np.zeros(SHAPE, bool)
+    inner[8:22, 6:20, 3:11] = True
+    plate = np.zeros(SHAPE, bool)
+    plate[2:28, 2:24, 6:7] = True
+    fixed, moving = (replace(pair.fixed, foreground=one) for one in (inner, plate))
+    assert plate.sum() < 0.6 * inner.sum()
+    assert not replace(pair, fixed=fixed, moving=moving).moving_shows_less
+    within = replace(moving, foreground=plate & inner)
+    assert replace(pair, fixed=fixed, moving=within).moving_shows_less
+
+
+def test_images_without_foreground_show_no_part():
+    pair = _joined()
+    nothing = replace(pair.moving, foreground=np.zeros(SHAPE, bool))
+    assert not replace(pair, fixed=nothing, moving=nothing).moving_shows_less
+
+
+@pytest.mark.parametrize("degrees", [(0, 0, 0), (4, -12, 10), (0, 0, 100)])
+def test_an_exchanged_pair_leads_back_by_the_inverse(degrees):
+    """Sought is u from moving to fixed, which was turned by M: moving at M (x + u(x)) lies fixed."""
+    centre = (np.array(SHAPE) - 1) / 2 * SPACING
+    turn = about_centre(rigid(degrees, (0, 0, 0))[:3, :3], centre, centre + np.array([3.0, -5.0, 7.0]))
+    pair = _joined().exchanged().through(turn)
+    assert pair.way.linear is None
+    at = positions(SHAPE)
+    slope = np.array([[0.04, 0.02, 0.0], [0.0, -0.03, 0.05], [0.02, 0.0, 0.03]])
+    u = np.einsum("ab,b...->a...", slope, at) + np.array([1.5, -2.0, 1.0]).reshape(3, 1, 1, 1)
+    field = pair.way.as_field(pair.way.on_image(torch.from_numpy(u).float()))
+    matrix = in_voxels(turn, scaling(SPACING))
+    whole = np.eye(4)
+    whole[:3, :3], whole[:3, 3] = np.eye(3) + slope, (1.5, -2.0, 1.0)
+    expected = _moved_by(np.linalg.inv(matrix @ whole))
+    # Where the way leads beyond the grid u is not linear any more.
+    goal = at + expected
+    before = np.einsum("ab,b...->a...", np.linalg.inv(matrix)[:3, :3], at)
+    before += np.linalg.inv(matrix)[:3, 3].reshape(3, 1, 1, 1)
+    inside = np.ones(SHAPE, bool)
+    for places in (goal, before):
+        for axis, n in enumerate(SHAPE):
+            inside &= (places[axis] > 1) & (places[axis] < n - 2)
+    assert inside.sum() > 500
+    np.testing.assert_allclose(np.moveaxis(field, -1, 0)[:, inside], expected[:, inside], atol=0.06)

@@ -1,0 +1,108 @@
+"""Pairs whose moving image shows a part of the fixed one: the displacement is sought from there."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from scipy import ndimage
+
+from dinoreg.errors import ConfigError
+from dinoreg.guard.field_verdict import judge_field
+from dinoreg.pipeline.register import register
+from dinoreg.preprocess.pair import ImagePair, Scan
+from dinoreg.settings.load import load_preset
+from regtask.grid import Grid
+
+SHAPE, CUT = (52, 60, 72), slice(24, 50)
+CPU = torch.device("cpu")
+START = {"discrete": (), "adam": (), "renewed": None, "detail": None}  # all but the start left out
+SHIFT = np.array([3.0, -5.0, 7.0]) / 2
+
+
+@pytest.fixture(scope="module")
+def known():
+    """A textured body, a displacement of it, and where what it shows of fixed is in the cut of moving."""
+    rng = np.random.default_rng(2)
+    texture = ndimage.gaussian_filter(rng.standard_normal(SHAPE), 2.0)
+    places = np.indices(SHAPE).T / (np.array(SHAPE) - 1) - 0.5
+    inside = ((places / (0.42, 0.42, 0.7)) ** 2).sum(axis=-1).T < 1
+    moving = np.where(inside, 600 + 150 * texture / texture.std(), 0) + rng.normal(0, 3, SHAPE)
+    bumps = np.stack([ndimage.gaussian_filter(rng.standard_normal(SHAPE), 9) for _ in range(3)])
+    u = SHIFT[:, None, None, None] + 1.2 * bumps / bumps.std()
+    fixed = ndimage.map_coordinates(moving, np.indices(SHAPE) + u, order=1, mode="nearest")
+    leads_to = (np.indices(SHAPE) + u)[2]
+    shown = inside & (leads_to > CUT.start + 2) & (leads_to < CUT.stop - 3)
+    return fixed.astype(np.float32), moving.astype(np.float32), u, shown
+
+
+def cut_pair(fixed, moving, affine):
+    part = np.zeros_like(moving)
+    part[:, :, CUT] = moving[:, :, CUT]
+    grid = Grid(SHAPE, affine)
+    return ImagePair(Scan(fixed, grid), Scan(part, grid))
+
+
+@pytest.fixture(scope="module")
+def pair(known):
+    """Stored along left, superior and anterior, turned by 9 degrees, in voxels of three sizes."""
+    fixed, moving, _, _ = known
+    a = np.radians(9)
+    turn = np.array([[np.cos(a), -np.sin(a), 0], [np.sin(a), np.cos(a), 0], [0, 0, 1]])
+    affine = np.eye(4)
+    affine[:3, :3] = turn @ np.array([[-1, 0, 0], [0, 0, 1], [0, 1, 0]]) @ np.diag([2.5, 2.0, 2.2])
+    affine[:3, 3] = (70, -60, -50)
+    return cut_pair(fixed, moving, affine)
+
+
+def error_of(field, known):
+    _, _, u, shown = known
+    return np.linalg.norm(field[shown] - np.moveaxis(u, 0, -1)[shown], axis=1)
+
+
+def test_a_part_is_found_and_judged_by_what_it_shows(pair, known):
+    found = register(pair, load_preset("auto"), device=CPU)
+    assert found.exchanged
+    assert found.as_dict()["sought_from"] == "moving"
+    assert np.median(error_of(found.displacement, known)) < 0.5
+    assert found.guard.folds == 0
+    evidence = found.verdict.evidence
+    assert evidence.exchanged
+    assert evidence.covered > 0.9
+    assert found.verdict.grade == "good"
+    # Whoever asks later sees the same.
+    again = judge_field(pair, found.displacement)
+    assert (again.grade, again.evidence.exchanged) == ("good", True)
+    assert again.evidence.covered == pytest.approx(evidence.covered, abs=0.05)
+
+
+def test_the_settings_can_hold_to_fixed(pair):
+    config = load_preset("auto", ["sought_from=fixed"]).model_copy(update=START)
+    found = register(pair, config, device=CPU)
+    assert not found.exchanged
+    assert "sought_from" not in found.as_dict()
+    assert found.verdict.evidence.covered < 0.6
+
+
+def test_a_fixed_image_that_shows_a_part_stays_in_its_place(pair):
+    config = load_preset("auto").model_copy(update=START)
+    found = register(ImagePair(pair.moving, pair.fixed), config, device=CPU)
+    assert not found.exchanged
+
+
+def test_another_part_fails_in_words_of_what_was_compared(pair):
+    """Nothing of moving is in fixed."""
+    rng = np.random.default_rng(4)
+    other = np.zeros(SHAPE, np.float32)
+    other[10:40, 10:50, CUT] = 600 + 150 * rng.standard_normal((30, 40, 26))
+    found = register(
+        replace(pair, moving=replace(pair.moving, values=other)), load_preset("auto"), device=CPU
+    )
+    assert found.exchanged
+    assert found.verdict.grade != "good"
+
+
+@pytest.mark.parametrize("preset", ["dinoreg", "convexadam-published"])
+def test_presets_that_look_at_fixed_first_cannot_be_exchanged(preset):
+    with pytest.raises(ConfigError, match="sought_from = fixed"):
+        load_preset(preset, ["sought_from=smaller"])
