@@ -57,6 +57,8 @@ def test_slices_are_registered(dinoreg, slice_task, tmp_path, preset):
     assert after.dice > 0.88
     assert after.folding_percent == 0
     (entry,) = json.loads((output / "manifest.json").read_text())["pairs"].values()
+    assert entry["verdict"] == "doubtful"  # a single slice, at best
+    assert entry["verdict_evidence"]["residual"] < 0.5
     (level, finest) = entry["stages"][0]["details"]["levels"]
     assert level["losses"][0] > finest["losses"][-1]
     assert len(list((output / "pictures").glob("*.png"))) == 1

@@ -49,34 +49,23 @@ def run_judge(options: argparse.Namespace) -> None:
     """Run the verb from parsed options.
 
     Raises:
-        TaskError: see `dinoreg.desk.judge.judge` and `dinoreg.desk.exchange.read.read_any_transform`.
+        TaskError: see `dinoreg.desk.judge.judge`.
         VerdictError: with --strict, the transform cannot be believed.
     """
     let_threads_sleep()
-    from dinoreg.desk.exchange.read import read_any_transform
-    from dinoreg.desk.images import read_any
     from dinoreg.desk.judge import judge
 
-    fixed, moving = (
-        read_any(
-            getattr(options, role),
-            series=getattr(options, f"{role}_series"),
-            what=f"{role} image",
-            option=f"--{role}-series",
-        )
-        for role in ("fixed", "moving")
-    )
-    transform = read_any_transform(
-        options.transform, form=options.form, fixed=fixed.grid, moving=moving.grid
-    ).transform
     verdict = judge(
-        fixed,
-        moving,
-        transform,
+        options.fixed,
+        options.moving,
+        options.transform,
+        form=options.form,
         fixed_mask=options.fixed_mask,
         moving_mask=options.moving_mask,
         fixed_modality=options.fixed_modality,
         moving_modality=options.moving_modality,
+        fixed_series=options.fixed_series,
+        moving_series=options.moving_series,
         device=options.device,
     )
     said = verdict.as_dict()

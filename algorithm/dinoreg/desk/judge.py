@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 
 from dinoreg.desk.exchange.lattice import displacement_on
 from dinoreg.desk.exchange.parts import defined_on, joined, lattice_of, parts
+from dinoreg.desk.exchange.read import Form, read_any_transform
 from dinoreg.desk.images import read_any
 from dinoreg.desk.linear import affine_transform, matrix_of, moved_by, verdict_of
 from dinoreg.desk.register import scan_of
@@ -32,8 +34,9 @@ _LPS = np.array([-1.0, -1.0, 1.0])
 def judge(
     fixed: Any,
     moving: Any,
-    transform: sitk.Transform,
+    transform: Any,
     *,
+    form: Form | None = None,
     fixed_mask: Any = None,
     moving_mask: Any = None,
     fixed_modality: str = "",
@@ -47,7 +50,9 @@ def judge(
     Args:
         fixed: a path, a nibabel or SimpleITK image, or (array, affine to RAS); see `read_any`.
         moving: likewise.
-        transform: from points of fixed to points of moving, LPS mm.
+        transform: from points of fixed to points of moving: an ITK one (LPS mm), or the path of one of any
+            program; see `read_any_transform`.
+        form: of that file, where it does not tell.
         fixed_mask: what counts, on any grid; by default found in the image.
         moving_mask: likewise.
         fixed_modality: "CT" or "MR" where it is known; else the values decide.
@@ -57,7 +62,9 @@ def judge(
         device: "auto", "cpu" or "cuda:N".
 
     Raises:
-        DataError: a scan cannot be read or has no contrast, or the transform is not one of space.
+        ConfigError: a field in voxels that does not say where its images lay.
+        DataError: a scan or the transform cannot be read, a scan has no contrast, or the transform says
+            nothing where fixed lies.
         SpaceError: no voxel of a mask lies inside its scan.
     """
     volumes = (
@@ -66,6 +73,9 @@ def judge(
     )
     here = scan_of(volumes[0], fixed_mask, fixed_modality, "fixed")
     there = scan_of(volumes[1], moving_mask, moving_modality, "moving")
+    if isinstance(transform, str | Path):
+        grids = {"fixed": here.grid, "moving": there.grid}
+        transform = read_any_transform(Path(transform), form=form, **grids).transform
     matrix = matrix_of(transform)
     if matrix is not None:
         return verdict_of(bring_together(here, moved_by(there, matrix), placed=True).pair, PREPARATION)

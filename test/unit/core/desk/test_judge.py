@@ -9,6 +9,7 @@ from core_reference import smooth_noise
 from desk_scans import SHIFT_MM
 from scipy import ndimage
 
+import dinoreg
 from dinoreg.cli.main import main
 from dinoreg.desk.exchange.lattice import field_transform
 from dinoreg.desk.images import to_itk
@@ -142,6 +143,12 @@ def files(truth, tmp_path_factory):
 def call(files, transform, *words):
     scans = ("--fixed", str(files / "fixed.nii.gz"), "--moving", str(files / "moving.mha"))
     return main(["judge", *scans, "--transform", str(files / transform), *words])
+
+
+def test_it_is_called_from_python_with_paths(files):
+    scans = files / "fixed.nii.gz", files / "moving.mha"
+    assert dinoreg.judge(*scans, files / "right.h5").grade == "good"
+    assert dinoreg.judge(*scans, str(files / "wrong.nrrd"), form="image").grade == "failed"
 
 
 def test_the_command_says_the_grade_and_why(files, capsys):

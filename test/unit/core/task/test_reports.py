@@ -61,6 +61,13 @@ def test_the_verdict_is_that_of_the_manifest(task, shown):
     assert (shown[0].verdict, shown[0].reasons) == ("doubtful", ("folds",))
 
 
+def test_an_image_without_contrast_has_a_page_without_a_verdict(task, shown, caplog):
+    write_volume(task.pairs()[0].moving, np.full(GRID.shape, 7.0, np.float32), GRID)
+    reports.write_reports(task.root / "fields", task, task.pairs())
+    assert (shown[0].verdict, shown[0].reasons) == ("", ())
+    assert "no verdict: constant image" in caplog.text
+
+
 @pytest.mark.parametrize("content", FOREIGN.values(), ids=FOREIGN)
 def test_the_manifest_of_another_program_stops_no_page(content, task, shown, caplog):
     folder = task.root / "fields"
@@ -69,7 +76,7 @@ def test_the_manifest_of_another_program_stops_no_page(content, task, shown, cap
         reports.write_reports(folder, task, task.pairs())
     assert "manifest.json: not of dinoreg run; its verdicts are not known" in caplog.text
     assert len(list((folder / "reports").iterdir())) == 2
-    assert (shown[0].verdict, shown[0].reasons) == ("", ())
+    assert shown[0].verdict == "failed"  # the images are noise: so the judge says, whoever made the field
     assert (folder / "manifest.json").read_text() == content
 
 
