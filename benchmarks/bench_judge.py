@@ -14,7 +14,7 @@ from typing import Any
 
 from bench_verdict import CPU, GRADES, PAIRS, cases, made
 from common import ROOT, provenance, write_json
-from dinoreg.guard.field_verdict import judge_field
+from dinoreg.field_verdict import judge_field
 from dinoreg.pipeline.register import register
 from dinoreg.settings.load import load_preset
 from pair_rows import read_rows

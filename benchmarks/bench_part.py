@@ -31,6 +31,7 @@ CUTS: Mapping[str, tuple[float, float, bool]] = MappingProxyType(
         "the middle half": (0.25, 0.75, True),
     }
 )
+GROUPS = "thorax CT", "abdomen CT"
 WAYS = ("fixed", "smaller")
 _LPS = np.array([-1.0, -1.0, 1.0])
 _FROM_THE_CUT = 2  # voxels that a landmark lies inside it
@@ -99,7 +100,7 @@ def main() -> None:
     arguments = parser.parse_args()
     rows = read_rows(arguments.output)
     for pair in desk_pairs(arguments.data / "native", large=False):
-        if pair.landmarks is None:
+        if pair.group not in GROUPS:
             continue
         for name in CUTS:
             for way in WAYS:

@@ -24,6 +24,7 @@ import bench_guidance
 import bench_invariance
 import bench_left_out
 import bench_motion
+import bench_part
 import bench_registration
 import bench_rigid
 import bench_sampling
@@ -154,6 +155,7 @@ TABLES: Mapping[str, Callable[[], str]] = {
     "left-out": lambda: bench_left_out.table(_read("left_out")["rows"]),
     "invariance": lambda: bench_invariance.table(_read("invariance")["rows"]),
     "swapped": lambda: bench_swapped.table(_read("swapped")["rows"]),
+    "part": lambda: bench_part.table(_read("part")["rows"]),
     "stages": lambda: bench_stages.format_tables(_read("stages")["rows"]),
     "ablation": ablation,
     "evaluation": lambda: bench_evaluation.table(_read("evaluation")["rows"]),

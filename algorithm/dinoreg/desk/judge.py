@@ -16,7 +16,7 @@ from dinoreg.desk.exchange.read import Form, read_any_transform
 from dinoreg.desk.images import read_any
 from dinoreg.desk.linear import affine_transform, matrix_of, moved_by, verdict_of
 from dinoreg.desk.register import scan_of
-from dinoreg.guard.field_verdict import PREPARATION, judge_field
+from dinoreg.field_verdict import PREPARATION, judge_field
 from dinoreg.guard.verdict import Evidence, Verdict
 from dinoreg.guard.verdict import judge as judge_evidence
 from dinoreg.linear.maps import Matrix, inverse, nearest_map

@@ -12,9 +12,8 @@ from torch import Tensor
 from dinoreg.linear.maps import inverse
 from dinoreg.linear.move import in_voxels, then_map
 from dinoreg.preprocess.pair import Margins
-from dinoreg.space.compose import compose
+from dinoreg.space.compose import compose, inverse_displacement
 from dinoreg.space.deformation import held_beyond
-from dinoreg.space.inverse import inverse_displacement
 from dinoreg.space.working import WorkingGrid
 
 

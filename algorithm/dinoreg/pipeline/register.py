@@ -15,7 +15,7 @@ from dinoreg.encoders.ensemble import EncodedPair, average_over_blocks, encode_p
 from dinoreg.encoders.pair import PairFeatures, cut_images
 from dinoreg.encoders.pool import EncoderPool
 from dinoreg.encoders.source import FeatureSource
-from dinoreg.guard.field_verdict import judge_field
+from dinoreg.field_verdict import judge_field
 from dinoreg.guard.guard import Guarded, guard_deformation, guard_voxels
 from dinoreg.guard.linear_verdict import judge_map
 from dinoreg.linear.align import align

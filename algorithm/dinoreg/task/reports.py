@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dinoreg.guard.field_verdict import judge_field
+from dinoreg.field_verdict import judge_field
 from dinoreg.preprocess.pair import ImagePair
 from dinoreg.report.page import IndexRow, Points, Shown, index_row, make_page, write_index
 from dinoreg.report.pair import read_companion

@@ -20,6 +20,7 @@ LAYERS = (
     ("optimise",),
     ("start", "guard"),
     ("linear",),
+    ("field_verdict",),
     ("pipeline", "warp"),
     ("report",),
     ("task", "desk"),

@@ -37,6 +37,7 @@ def test_nothing_is_compiled_where_the_kernels_are_at_hand(tmp_path):
     counts = compiled(NUMBA_CACHE_DIR=str(cache), **{FOLDER_VARIABLE: str(ready)})
     assert set(counts) == {
         "sample",
+        "inverse",
         "sample_position_gradient",
         "squared_difference",
         "joint_histogram",

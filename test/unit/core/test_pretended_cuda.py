@@ -6,7 +6,7 @@ from collections import Counter
 import numpy as np
 import pytest
 import torch
-from core_reference import SPACING, shifted_pair
+from core_reference import SPACING, shifted_pair, smooth_noise
 from pretend_cuda import CUDA, MixedDevices, pretended_cuda
 from random_weights import random_vit_small
 
@@ -14,6 +14,7 @@ from dinoreg.optimise.instance import renewed, stage
 from dinoreg.pipeline.register import register
 from dinoreg.preprocess.pair import ImagePair, Scan
 from dinoreg.settings.load import load_preset
+from dinoreg.space.compose import inverse_displacement
 from regtask import Grid
 
 SHAPE, SHIFT = (24, 20, 26), (1, -2, 1)
@@ -64,6 +65,7 @@ ELSEWHERE = {
     ("to the device", "encoders/slices/slicewise.py place_tokens"),
     ("to the device", "encoders/slices/source.py make"),
     ("to the device", "encoders/vit/dinov2.py load_dinov2"),
+    ("to the device", "field_verdict.py judge_field"),
     ("answer", "guard/folds.py repair_folds"),
     ("answer", "guard/guard.py guard_deformation"),
     ("to the device", "guard/verdict.py gather_evidence"),
@@ -80,8 +82,10 @@ ELSEWHERE = {
     ("to the device", "space/coords.py _on_device"),
     ("to the device", "space/lattice.py resize_displacement"),
     ("to the device", "space/orientation.py turn_vectors_from_ras"),
+    ("to the device", "space/orientation.py turn_vectors_to_ras"),
     ("to the device", "space/separable.py box_matrix"),
     ("to the device", "space/separable.py interpolation_matrix"),
+    ("to the device", "space/working.py displacement_from_image"),
     ("to the device", "space/working.py displacement_to_image"),
     ("to the device", "start/hypotheses.py judge_translations"),
     ("answer", "start/hypotheses.py judge_translations"),
@@ -131,6 +135,17 @@ def test_a_registration_mixes_no_devices_and_waits_only_where_it_may(preset, pai
     assert inside.pop(("answer", ADAM)) == LOOKS.get(preset, 1)
     lattices = 2 if preset == "auto" else 1
     assert [places[key] for key, times in inside.items() if times > lattices * IN_ADAM.get(key, 0)] == []
+
+
+def test_a_displacement_is_inverted_where_it_is():
+    rng = np.random.default_rng(6)
+    bumps = np.stack([smooth_noise(SHAPE, rng, sigma=3.0) for _ in range(3)]).astype(np.float32)
+    displacement = torch.from_numpy(0.4 * bumps + np.float32(2.5))
+    with pretended_cuda():
+        found = inverse_displacement(displacement.to(CUDA))
+        assert found.device == CUDA
+        found = found.cpu()
+    torch.testing.assert_close(found, inverse_displacement(displacement), atol=0.2, rtol=0)
 
 
 def test_mixing_devices_is_refused():

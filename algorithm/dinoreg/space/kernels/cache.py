@@ -74,7 +74,7 @@ def compile_kernels() -> dict[str, int]:
     import numpy as np
     import torch
 
-    from dinoreg.space.inverse import inverse_displacement
+    from dinoreg.space.compose import inverse_displacement
     from dinoreg.space.kernels import candidates as _candidate_kernels
     from dinoreg.space.kernels import cpu as _cpu_kernels
     from dinoreg.space.kernels import fields as _field_kernels

@@ -59,7 +59,7 @@ def sample(volume, positions, out):
 
 @numba.njit(parallel=True, fastmath=_FASTMATH, cache=True)
 def inverse(field, steps, close, faster, out):
-    """Find out + field(x + out) = 0 at each voxel x; field and out (I, J, K, 3). See `space.inverse`."""
+    """Find out + field(x + out) = 0 at each voxel x; field and out (I, J, K, 3). See `space.compose`."""
     size_i, size_j, size_k = field.shape[:3]
     for row in numba.prange(size_i * size_j):
         i, j = row // size_j, row % size_j

@@ -8,7 +8,7 @@ import torch
 from scipy import ndimage
 
 from dinoreg.errors import ConfigError
-from dinoreg.guard.field_verdict import judge_field
+from dinoreg.field_verdict import judge_field
 from dinoreg.pipeline.register import register
 from dinoreg.preprocess.pair import ImagePair, Scan
 from dinoreg.settings.load import load_preset

@@ -6,8 +6,8 @@ import torch
 from core_reference import positions, smooth_noise
 from scipy import ndimage
 
-from dinoreg.space import inverse as module
-from dinoreg.space.inverse import inverse_displacement
+from dinoreg.space import compose as module
+from dinoreg.space.compose import inverse_displacement
 
 SHAPE = (26, 31, 22)
 

@@ -21,9 +21,9 @@ from dinoreg.preprocess.blank_ends import common_padding, with_blank_ends
 from dinoreg.preprocess.pair import ImagePair, within
 from dinoreg.preprocess.prepare import prepare_scan
 from dinoreg.settings.config import Preprocess
+from dinoreg.space.compose import inverse_displacement
 from dinoreg.space.deformation import Deformation
 from dinoreg.space.frame import Frame, box_around
-from dinoreg.space.inverse import inverse_displacement
 from dinoreg.space.lattice import finest_lattice_within
 from dinoreg.space.orientation import orientation_of
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from dinoreg.guard.field_verdict import judge_field
+from dinoreg.field_verdict import judge_field
 from dinoreg.preprocess.pair import ImagePair, Scan
 from regtask.grid import Grid
 
