@@ -18,20 +18,20 @@ from dinoreg.linear.joined import JoinedImages
 from dinoreg.linear.maps import Matrix, angle_degrees, inverse
 from dinoreg.linear.move import in_voxels, then_map
 from dinoreg.preprocess.blank_ends import common_padding, with_blank_ends
+from dinoreg.preprocess.intensity import image_family
 from dinoreg.preprocess.pair import ImagePair, within
 from dinoreg.preprocess.prepare import prepare_scan
-from dinoreg.settings.config import Preprocess
+from dinoreg.settings.config import Config
+from dinoreg.settings.load import load_preset
+from dinoreg.settings.modalities import for_families
 from dinoreg.space.compose import inverse_displacement
 from dinoreg.space.deformation import Deformation
 from dinoreg.space.frame import Frame, box_around
 from dinoreg.space.lattice import finest_lattice_within
 from dinoreg.space.orientation import orientation_of
+from regtask.errors import DataError, Fault
 
-# How the images are read.
-PREPARATION = Preprocess(ct="tissues", foreground="body", beyond_view="continued")
-_MOST_VOXELS = 7_000_000
-# Intensities are compared on at most so many cells, features on cells twice as wide.
-_MOST_CELLS = 1_300_000
+_LIKE = "auto"  # the preset by which images are prepared, and whose limits hold
 # Rotations and stretches from which on features of moving as it lies are no longer those of fixed.
 _DEGREES, _STRETCH = 10.0, 1.1
 
@@ -48,20 +48,27 @@ def judge_field(
 
     Raises:
         SpaceError: the shapes of the images differ.
-        DataError: an image without contrast.
+        DataError: an image without contrast, or a displacement that is not finite.
     """
     pair.check()
-    margins = common_padding(pair)
-    window = within(margins, displacement.shape[:3])
-    vectors = torch.from_numpy(np.moveaxis(displacement[window], -1, 0).copy()).to(device)
-    pair = with_blank_ends(pair.without(margins))
+    if not np.isfinite(displacement).all():
+        raise DataError(Fault("displacement not finite", "displacement", "numbers everywhere"))
+    auto = load_preset(_LIKE)
+    families = (image_family(scan.modality, scan.values) for scan in (pair.fixed, pair.moving))
+    preparation = for_families(Config(preprocess=auto.preprocess), *families).preprocess
+    if preparation.beyond_view == "continued":
+        margins = common_padding(pair)
+        displacement = displacement[within(margins, displacement.shape[:3])]
+        pair = with_blank_ends(pair.without(margins))
+    vectors = torch.from_numpy(np.moveaxis(displacement, -1, 0).copy()).to(device)
     grid = pair.fixed.grid
-    fixed, moving = (prepare_scan(scan, PREPARATION) for scan in (pair.fixed, pair.moving))
+    fixed, moving = (prepare_scan(scan, preparation) for scan in (pair.fixed, pair.moving))
     joined = JoinedImages(fixed, moving, grid.spacing_mm, orientation_of(grid.affine))
-    joined = joined.on_cubic_voxels(_MOST_VOXELS)
+    joined = joined.on_cubic_voxels(auto.features.max_voxels)
     if joined.way.working is not None:
         vectors = joined.way.working.displacement_from_image(vectors)
-    return _judge_joined(joined, vectors)
+    assert auto.features.max_cells is not None
+    return _judge_joined(joined, vectors, auto.features.max_cells)
 
 
 def _turns(matrix: Matrix) -> bool:
@@ -82,11 +89,12 @@ def _turned_first(pair: JoinedImages, vectors: Tensor) -> tuple[JoinedImages, Te
     return pair.through(matrix), then_map(vectors, inverse(in_voxels(matrix, pair.to_mm)))
 
 
-def _judge_joined(pair: JoinedImages, vectors: Tensor) -> Verdict:
+def _judge_joined(pair: JoinedImages, vectors: Tensor, most_cells: int) -> Verdict:
     pair, vectors = _turned_first(pair, vectors)
     if pair.moving_shows_less:
         pair, vectors = pair.exchanged(), inverse_displacement(vectors)
-    finest, _ = finest_lattice_within(pair.shape, pair.spacing_mm, _MOST_CELLS)
+    # As `auto` has them: intensities on its finest cells, features on cells twice as wide.
+    finest, _ = finest_lattice_within(pair.shape, pair.spacing_mm, most_cells)
     wide = finest.widened(2)
     frame = Frame(pair.shape, pair.spacing_mm, box_around(pair.content, wide.stride, pair.shape))
     images, lattice = pair.images, frame.lattice(wide.stride)

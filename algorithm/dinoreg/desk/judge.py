@@ -16,12 +16,13 @@ from dinoreg.desk.exchange.read import Form, read_any_transform
 from dinoreg.desk.images import read_any
 from dinoreg.desk.linear import affine_transform, matrix_of, moved_by, verdict_of
 from dinoreg.desk.register import scan_of
-from dinoreg.field_verdict import PREPARATION, judge_field
+from dinoreg.field_verdict import judge_field
 from dinoreg.guard.verdict import Evidence, Verdict
 from dinoreg.guard.verdict import judge as judge_evidence
 from dinoreg.linear.maps import Matrix, inverse, nearest_map
 from dinoreg.preprocess.together import bring_together
 from dinoreg.runtime import choose_device
+from dinoreg.settings.load import load_preset
 from regtask.errors import DataError, Fault
 from regtask.grid import Grid
 from regtask.physical import from_voxels, lps_to_voxels
@@ -78,7 +79,8 @@ def judge(
         transform = read_any_transform(Path(transform), form=form, **grids).transform
     matrix = matrix_of(transform)
     if matrix is not None:
-        return verdict_of(bring_together(here, moved_by(there, matrix), placed=True).pair, PREPARATION)
+        together = bring_together(here, moved_by(there, matrix), placed=True)
+        return verdict_of(together.pair, load_preset("rigid").preprocess)
     defined = _where_defined(transform, here.grid)
     if not defined.all():  # what lies beyond a field was not registered
         here = replace(here, invalid=~defined if here.invalid is None else ~defined | here.invalid)

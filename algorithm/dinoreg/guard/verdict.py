@@ -179,7 +179,8 @@ def graded(says: Sequence[Statement], evidence: Evidence | LinearEvidence) -> Ve
         says: value, the limits above which it is doubtful and failed, and the words for it.
         evidence: that they were made from.
     """
-    worst = max((value > doubtful) + (value > failed) for value, (doubtful, failed), _ in says)
+    # Not "above the limit": what is no number is no good.
+    worst = max((not value <= doubtful) + (not value <= failed) for value, (doubtful, failed), _ in says)
     grades: tuple[Grade, ...] = ("good", "doubtful", "failed")
-    reasons = tuple(text for value, (doubtful, _), text in says if value > doubtful)
+    reasons = tuple(text for value, (doubtful, _), text in says if not value <= doubtful)
     return Verdict(grades[worst], reasons, evidence)

@@ -80,12 +80,12 @@ def nearest_map(points: NDArray[np.floating], leads_to: NDArray[np.floating]) ->
     """Return the map that leads points to others with the least squared error.
 
     Args:
-        points: (N, 3) mm; along an axis on which they have one position there is no slope.
+        points: (N, 3) mm; where they lie in a plane, nothing changes across it.
         leads_to: (N, 3) mm.
     """
     centre = points.mean(axis=0)
     known = np.hstack([points - centre, np.ones((len(points), 1))])
-    found, *_ = np.linalg.lstsq(known, leads_to - points, rcond=None)
+    found, *_ = np.linalg.lstsq(known, leads_to - points, rcond=_FLAT)
     return about_centre(np.eye(3) + found[:3].T, centre, centre + found[3])
 
 

@@ -6,8 +6,11 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
+from dinoreg import field_verdict
 from dinoreg.field_verdict import judge_field
 from dinoreg.preprocess.pair import ImagePair, Scan
+from dinoreg.preprocess.prepare import prepare_scan
+from regtask.errors import DataError
 from regtask.grid import Grid
 
 SHAPE, SPACING_MM = (44, 52, 38), (2.0, 2.0, 2.5)
@@ -121,6 +124,30 @@ def test_a_single_slice_is_doubtful_at_best(body):
     at = (np.indices(image.shape) + flat)[:2, ..., 0]
     fixed = ndimage.map_coordinates(image[..., 0], at, order=1, mode="nearest")[..., None]
     assert judge_field(pair_of(fixed, image), as_field(flat)).grade == "doubtful"
+
+
+def test_what_is_not_finite_is_refused(body):
+    moving, u = body
+    holed = as_field(u)
+    holed[5, 6, 7, 1] = np.nan
+    with pytest.raises(DataError, match="displacement not finite"):
+        judge_field(pair_of(read_at(moving, u), moving), holed)
+
+
+@pytest.mark.parametrize(("modality", "goes_on"), [("MR", True), ("CT", False)])
+def test_a_field_of_view_goes_on_within_one_family_alone(body, modality, goes_on, monkeypatch):
+    moving, u = body
+    seen = []
+
+    def prepared(scan, settings):
+        seen.append(settings.beyond_view)
+        return prepare_scan(scan, settings)
+
+    monkeypatch.setattr(field_verdict, "prepare_scan", prepared)
+    pair = pair_of(read_at(moving, u), moving)
+    pair = ImagePair(replace(pair.fixed, modality="MR"), replace(pair.moving, modality=modality))
+    judge_field(pair, as_field(u))
+    assert seen == ["continued" if goes_on else "blank"] * 2
 
 
 def test_masks_say_what_counts(body):

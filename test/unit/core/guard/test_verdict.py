@@ -102,3 +102,16 @@ def test_a_few_slices_on_one_layer_of_cells_are_a_volume(rng):
     values = torch.from_numpy(rng.standard_normal((4, 20, 26, 1))).float()
     features = Features(values, torch.ones(1, 20, 26, 1), Lattice((60, 78, 3), (3, 3, 3), (2.1, 2.1, 3.0)))
     assert not gather_evidence(features, features, torch.zeros(3, 20, 26, 1)).single_slice
+
+
+@pytest.mark.parametrize("name", ["covered", "residual", "implausible"])
+def test_evidence_that_is_no_number_is_no_good(name):
+    known = {"covered": 1.0, "residual": 0.1, "implausible": 0.0}
+    assert judge(Evidence(**known)).grade == "good"
+    assert judge(Evidence(**known | {name: float("nan")})).grade == "failed"
+
+
+def test_the_words_name_the_image_that_shows_a_part():
+    for exchanged, words in ((False, "the moving image covers 30 % of the fixed one"),
+                             (True, "the fixed image covers 30 % of the moving one")):  # fmt: skip
+        assert judge(Evidence(0.3, 0.1, 0.0, exchanged=exchanged)).reasons == (words,)

@@ -10,6 +10,7 @@ from dinoreg.linear.maps import (
     inverse,
     map_points,
     moved,
+    nearest_map,
     rotation,
 )
 from regtask.errors import DataError
@@ -70,3 +71,16 @@ def test_a_map_that_squeezes_space_flat_has_no_inverse(linear):
     matrix = about_centre(rotation((0.3, -0.2, 0.1)) @ linear, ABOUT.centre_mm, np.array([3.0, -5, 7]))
     with pytest.raises(DataError, match="without an inverse"):
         inverse(matrix)
+
+
+def test_the_nearest_map_is_the_map_and_none_across_an_oblique_plane(rng):
+    points = rng.uniform(-80, 80, (300, 3))
+    matrix = about_centre(
+        rotation((0.2, -0.3, 0.4)) * 1.1, np.array([3.0, -5.0, 7.0]), np.array([9.0, 1.0, -4.0])
+    )
+    np.testing.assert_allclose(nearest_map(points, map_points(matrix, points)), matrix, atol=1e-9)
+    across = np.array([1.0, 2.0, -2.0]) / 3
+    flat = points - (points @ across)[:, None] * across + 40 * across
+    found = nearest_map(flat, map_points(matrix, flat))
+    np.testing.assert_allclose(map_points(found, flat), map_points(matrix, flat), atol=1e-9)
+    np.testing.assert_allclose(found[:3, :3] @ across, across, atol=1e-9)
