@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 from jaxtyping import Bool, Float32
 from numpy.typing import NDArray
@@ -53,26 +55,51 @@ def measured_voxels(
 ) -> Bool[np.ndarray, "*s"]:
     """Return what a scanner measured: all but what fills an image beyond its field of view.
 
-    A fill is the exact value of a corner, or what is missing in a corner, where it goes on from there over
-    more than 1 % of the image.
+    A fill is the exact value of a corner of what is known, or what is missing in a corner of the image, where
+    it goes on from there over more than 1 % of the image.
 
     Args:
         image: (I, J, K), as stored.
-        missing: (I, J, K), see `missing_voxels`; a few of them inside the field of view are no fill.
+        missing: (I, J, K), see `missing_voxels`; a few of them inside the field of view are no fill. An image
+            that was read on a larger grid has them all around.
     """
     from scipy import ndimage  # a quarter of a second that tasks with masks need not wait
 
     measured = np.ones(image.shape, dtype=bool)
-    at_corners = tuple(slice(None, None, max(1, n - 1)) for n in image.shape)
-    fills = [missing] if missing is not None else []
-    known = ~missing[at_corners] if missing is not None else np.True_
-    fills += [image == value for value in np.unique(image[at_corners][known])]
-    for same in fills:
+    corners = tuple(np.array(list(itertools.product(*[(0, n - 1) for n in image.shape]))).T)
+    outermost = corners
+    fills = []
+    if missing is not None:
+        fills.append((missing, corners))
+        if missing[corners].any() and not missing.all():
+            outermost = _outermost(~missing)
+    fills += [(image == value, outermost) for value in np.unique(image[outermost])]
+    for same, begin in fills:
         if np.count_nonzero(same) <= _LEAST_FILL * image.size:
             continue
         labels, _ = ndimage.label(same)
-        numbers = np.unique(labels[at_corners])
+        numbers = np.unique(labels[begin])
         filled = np.isin(labels, numbers[numbers > 0])
         if np.count_nonzero(filled) > _LEAST_FILL * image.size:
             measured &= ~filled
     return measured
+
+
+def _outermost(known: Bool[np.ndarray, "*s"]) -> tuple[NDArray[np.intp], ...]:
+    """Return the index of the voxels that lie furthest out towards each corner of an image.
+
+    Those are the corners of a field of view that stands in it, turned or not.
+
+    Args:
+        known: (I, J, K), not all False.
+    """
+    along = [
+        np.linspace(-1, 1, n, dtype=np.float32) if n > 1 else np.zeros(1, np.float32) for n in known.shape
+    ]
+    found = []
+    for signs in itertools.product((-1, 1), repeat=known.ndim):
+        outward = np.zeros((1,) * known.ndim, np.float32)
+        for axis, (sign, share) in enumerate(zip(signs, along, strict=True)):
+            outward = outward + sign * share.reshape([-1 if a == axis else 1 for a in range(known.ndim)])
+        found.append(int(np.where(known, outward, -np.inf).argmax()))
+    return np.unravel_index(found, known.shape)

@@ -1,3 +1,5 @@
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
@@ -103,7 +105,8 @@ def test_what_was_marked_before_stays_marked(body):
 def test_a_registration_marks_them_where_its_settings_go_on(body, preset, marked, monkeypatch):
     seen = []
     monkeypatch.setattr(pipeline, "prepare_scan", lambda scan, settings: seen.append(scan))
-    monkeypatch.setattr(pipeline, "register_prepared", lambda *images, **settings: None)
+    nothing = SimpleNamespace(verdict=None, deformed=False)
+    monkeypatch.setattr(pipeline, "register_prepared", lambda *images, **settings: nothing)
     pair = ImagePair(_scan(body), _scan(_cut(body, 12, 30)))
     pipeline.register(pair, load_preset(preset), device=torch.device("cpu"))
     assert (seen[1].beside is not None) == marked

@@ -67,6 +67,21 @@ def test_what_is_missing_in_a_corner_is_a_fill_and_what_is_missing_inside_is_non
     assert not ct_body(fill_missing(ct, scattered), scattered)[0, 0].any()
 
 
+@pytest.mark.parametrize("degrees", [0, 20])
+def test_a_fill_is_found_where_the_image_stands_in_a_larger_grid(degrees, rng):
+    """A cylinder of view, as of a cone-beam CT, in a box of its own that is turned in the grid."""
+    shape = (50, 56, 24)
+    x, y, z = np.indices(shape)
+    a = np.radians(degrees)
+    right, back = (np.cos(a) * (x - 25) + np.sin(a) * (y - 28), np.cos(a) * (y - 28) - np.sin(a) * (x - 25))
+    box = (abs(right) < 15) & (abs(back) < 16) & (z > 3) & (z < 20)
+    seen = box & (right**2 + back**2 < 15**2)
+    image = np.where(seen, rng.normal(40, 20, shape), -1000).astype(np.float32)
+    found = measured_voxels(image, ~box)
+    assert box[~seen].mean() > 0.01
+    np.testing.assert_array_equal(found, seen)
+
+
 @pytest.mark.parametrize("source", SOURCES)
 @pytest.mark.parametrize("tissues", ["window", "tissues"])
 @pytest.mark.parametrize("kind", ["NaN", "-3024"])
