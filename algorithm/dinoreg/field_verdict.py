@@ -6,14 +6,16 @@ that the limits that its own results are graded by hold here too.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import torch
-from jaxtyping import Float32
+from jaxtyping import Bool, Float32
 from torch import Tensor
 
 from dinoreg.encoders.pair import PairFeatures
 from dinoreg.guard.judged import Judged, structure_of
-from dinoreg.guard.verdict import Verdict
+from dinoreg.guard.verdict import Evidence, Verdict, judge
 from dinoreg.linear.joined import JoinedImages
 from dinoreg.linear.maps import Matrix, angle_degrees, inverse
 from dinoreg.linear.move import in_voxels, then_map
@@ -21,6 +23,7 @@ from dinoreg.preprocess.blank_ends import common_padding, with_blank_ends
 from dinoreg.preprocess.intensity import image_family
 from dinoreg.preprocess.pair import ImagePair, within
 from dinoreg.preprocess.prepare import prepare_scan
+from dinoreg.runtime import settle_torch
 from dinoreg.settings.config import Config
 from dinoreg.settings.load import load_preset
 from dinoreg.settings.modalities import for_families
@@ -29,15 +32,22 @@ from dinoreg.space.deformation import Deformation
 from dinoreg.space.frame import Frame, box_around
 from dinoreg.space.lattice import finest_lattice_within
 from dinoreg.space.orientation import orientation_of
-from regtask.errors import DataError, Fault
+from regtask.errors import DataError, Fault, SpaceError
 
 _LIKE = "auto"  # the preset by which images are prepared, and whose limits hold
 # Rotations and stretches from which on features of moving as it lies are no longer those of fixed.
 _DEGREES, _STRETCH = 10.0, 1.1
+# Smallest stretch of its linear part below which a displacement squeezes the body flat.
+_FLAT = 0.01
 
 
 def judge_field(
-    pair: ImagePair, displacement: Float32[np.ndarray, "i j k 3"], device: torch.device | str = "cpu"
+    pair: ImagePair,
+    displacement: Float32[np.ndarray, "i j k 3"],
+    device: torch.device | str = "cpu",
+    *,
+    where: Bool[np.ndarray, "i j k"] | None = None,
+    mirrored: bool = False,
 ) -> Verdict:
     """Grade a displacement by the images that it is said to bring together.
 
@@ -45,12 +55,16 @@ def judge_field(
         pair: fixed and moving, joined voxel to voxel.
         displacement: (I, J, K, 3) voxels, pull, identity not included.
         device: where to compute.
+        where: voxels at which the displacement is known; by default all.
+        mirrored: whether a linear map that was split off before turns right into left.
 
     Raises:
-        SpaceError: the shapes of the images differ.
+        SpaceError: the shapes of images, masks and displacement differ.
         DataError: an image without contrast, or a displacement that is not finite.
     """
+    _check_shapes(pair, displacement)
     pair.check()
+    settle_torch()
     if not np.isfinite(displacement).all():
         raise DataError(Fault("displacement not finite", "displacement", "numbers everywhere"))
     auto = load_preset(_LIKE)
@@ -58,17 +72,29 @@ def judge_field(
     preparation = for_families(Config(preprocess=auto.preprocess), *families).preprocess
     if preparation.beyond_view == "continued":
         margins = common_padding(pair)
-        displacement = displacement[within(margins, displacement.shape[:3])]
+        window = within(margins, displacement.shape[:3])
+        displacement, where = displacement[window], None if where is None else where[window]
         pair = with_blank_ends(pair.without(margins))
     vectors = torch.from_numpy(np.moveaxis(displacement, -1, 0).copy()).to(device)
     grid = pair.fixed.grid
     fixed, moving = (prepare_scan(scan, preparation) for scan in (pair.fixed, pair.moving))
+    if where is not None:
+        fixed = replace(fixed, foreground=fixed.foreground & where)
     joined = JoinedImages(fixed, moving, grid.spacing_mm, orientation_of(grid.affine))
     joined = joined.on_cubic_voxels(auto.features.max_voxels)
     if joined.way.working is not None:
         vectors = joined.way.working.displacement_from_image(vectors)
     assert auto.features.max_cells is not None
-    return _judge_joined(joined, vectors, auto.features.max_cells)
+    return _judge_joined(joined, vectors, auto.features.max_cells, mirrored=mirrored)
+
+
+def _check_shapes(pair: ImagePair, displacement: Float32[np.ndarray, "i j k 3"]) -> None:
+    expected = pair.fixed.values.shape
+    masks = [one.mask.shape for one in (pair.fixed, pair.moving) if one.mask is not None]
+    for what, shape in (("displacement", displacement.shape[:-1]), *(("mask", shape) for shape in masks)):
+        if shape != expected:
+            where = pair.fixed.name or "fixed"
+            raise SpaceError(Fault(f"{what} and images differ in shape", where, str(expected), str(shape)))
 
 
 def _turns(matrix: Matrix) -> bool:
@@ -77,20 +103,23 @@ def _turns(matrix: Matrix) -> bool:
     return bool(stretched or angle_degrees(matrix) > _DEGREES)
 
 
-def _turned_first(pair: JoinedImages, vectors: Tensor) -> tuple[JoinedImages, Tensor]:
+def _turned_first(pair: JoinedImages, vectors: Tensor, matrix: Matrix) -> tuple[JoinedImages, Tensor]:
     """Read moving through the linear part of a displacement that turns or stretches it much.
 
     Its features would not be those of fixed otherwise, however right the displacement is.
     """
-    whole = Frame(pair.shape, pair.spacing_mm, tuple((0, n) for n in pair.shape))
-    matrix = pair.nearest_map(Deformation(vectors, whole.voxels), whole)
     if not _turns(matrix):
         return pair, vectors
     return pair.through(matrix), then_map(vectors, inverse(in_voxels(matrix, pair.to_mm)))
 
 
-def _judge_joined(pair: JoinedImages, vectors: Tensor, most_cells: int) -> Verdict:
-    pair, vectors = _turned_first(pair, vectors)
+def _judge_joined(pair: JoinedImages, vectors: Tensor, most_cells: int, *, mirrored: bool) -> Verdict:
+    whole = Frame(pair.shape, pair.spacing_mm, tuple((0, n) for n in pair.shape))
+    matrix = pair.nearest_map(Deformation(vectors, whole.voxels), whole)
+    if np.linalg.svd(matrix[:3, :3], compute_uv=False)[-1] < _FLAT:
+        return judge(Evidence(covered=0.0, residual=1.0, implausible=1.0))
+    mirrored ^= bool(np.linalg.det(matrix[:3, :3]) < 0)
+    pair, vectors = _turned_first(pair, vectors, matrix)
     if pair.moving_shows_less:
         pair, vectors = pair.exchanged(), inverse_displacement(vectors)
     # As `auto` has them: intensities on its finest cells, features on cells twice as wide.
@@ -101,4 +130,6 @@ def _judge_joined(pair: JoinedImages, vectors: Tensor, most_cells: int) -> Verdi
     seen = PairFeatures((structure_of(images, frame, lattice, vectors.device),), (1.0,))
     found = Deformation(vectors[:, *frame.window].contiguous(), frame.voxels)
     judged = Judged(lattice, (), frame.lattice(finest.stride), masked=True)
-    return judged.verdict(seen, found, images, frame, exchanged=pair.way.exchanged)
+    verdict = judged.verdict(seen, found, images, frame, exchanged=pair.way.exchanged)
+    assert isinstance(verdict.evidence, Evidence)
+    return judge(replace(verdict.evidence, mirrored=mirrored))

@@ -17,9 +17,11 @@ from dinoreg.desk.images import read_any
 from dinoreg.desk.linear import affine_transform, matrix_of, moved_by, verdict_of
 from dinoreg.desk.register import scan_of
 from dinoreg.field_verdict import judge_field
-from dinoreg.guard.verdict import Evidence, Verdict
+from dinoreg.guard.linear_verdict import judge_linear
+from dinoreg.guard.verdict import Evidence, LinearEvidence, Verdict
 from dinoreg.guard.verdict import judge as judge_evidence
 from dinoreg.linear.maps import Matrix, inverse, nearest_map
+from dinoreg.preprocess.pair import Scan
 from dinoreg.preprocess.together import bring_together
 from dinoreg.runtime import choose_device
 from dinoreg.settings.load import load_preset
@@ -27,7 +29,8 @@ from regtask.errors import DataError, Fault
 from regtask.grid import Grid
 from regtask.physical import from_voxels, lps_to_voxels
 
-_SAMPLES = 2_000  # that the linear part is fitted to
+_TRIED, _SAMPLES = 20_000, 2_000  # voxels, and those that the linear part is fitted to
+_FLAT = 0.01  # smallest stretch of a linear part, below which it squeezes the body flat
 _SLAB = 16  # voxels along the first axis, looked at in one go
 _LPS = np.array([-1.0, -1.0, 1.0])
 
@@ -68,37 +71,75 @@ def judge(
             nothing where fixed lies.
         SpaceError: no voxel of a mask lies inside its scan.
     """
-    volumes = (
+    at = choose_device(device)
+    here = scan_of(
         read_any(fixed, series=fixed_series, what="fixed image", option="--fixed-series"),
-        read_any(moving, series=moving_series, what="moving image", option="--moving-series"),
+        fixed_mask,
+        fixed_modality,
+        "fixed",
     )
-    here = scan_of(volumes[0], fixed_mask, fixed_modality, "fixed")
-    there = scan_of(volumes[1], moving_mask, moving_modality, "moving")
+    there = scan_of(
+        read_any(moving, series=moving_series, what="moving image", option="--moving-series"),
+        moving_mask,
+        moving_modality,
+        "moving",
+    )
+    for scan in (here, there):
+        if not np.ptp(scan.values):
+            raise DataError(Fault("constant image", f"{scan.name} image", "more than one intensity"))
     if isinstance(transform, str | Path):
         grids = {"fixed": here.grid, "moving": there.grid}
         transform = read_any_transform(Path(transform), form=form, **grids).transform
     matrix = matrix_of(transform)
     if matrix is not None:
-        together = bring_together(here, moved_by(there, matrix), placed=True)
-        return verdict_of(together.pair, load_preset("rigid").preprocess)
-    defined = _where_defined(transform, here.grid)
-    if not defined.all():  # what lies beyond a field was not registered
-        here = replace(here, invalid=~defined if here.invalid is None else ~defined | here.invalid)
+        return _of_map(here, there, matrix)
+    where = _where_defined(transform, here.grid)
     # Its linear part brings moving along by its header alone, wherever it lay.
-    matrix = _linear_part(transform, here.grid, defined)
+    matrix = _linear_part(transform, here.grid, where)
+    if _is_flat(matrix):
+        return judge_evidence(Evidence(covered=0.0, residual=1.0, implausible=1.0))
     together = bring_together(here, moved_by(there, matrix), placed=True)
-    if not np.ptp(together.pair.moving.values) and np.ptp(volumes[1].data):
+    if not np.ptp(together.pair.moving.values):
         return judge_evidence(Evidence(covered=0.0, residual=1.0, implausible=0.0))
     rest = joined([transform, affine_transform(inverse(matrix))])
     vectors = lps_to_voxels(displacement_on(rest, here.grid), here.grid, together.read_on)
-    return judge_field(together.pair, together.pad(vectors * defined[..., None]), choose_device(device))
+    if not where.all():  # beyond a field nothing was registered
+        vectors *= where[..., None]
+    known = together.pad(where[..., None])[..., 0]
+    mirrored = bool(np.linalg.det(matrix[:3, :3]) < 0)
+    return judge_field(together.pair, together.pad(vectors), at, where=known, mirrored=mirrored)
+
+
+def _of_map(fixed: Scan, moving: Scan, matrix: Matrix) -> Verdict:
+    """Grade a linear map, RAS mm."""
+    if _is_flat(matrix):
+        return judge_linear(LinearEvidence(0.0, 1.0, None))
+    pair = bring_together(fixed, moved_by(moving, matrix), placed=True).pair
+    if not np.ptp(pair.moving.values):
+        return judge_linear(LinearEvidence(0.0, 1.0, None))
+    evidence = verdict_of(pair, load_preset("rigid").preprocess).evidence
+    assert isinstance(evidence, LinearEvidence)
+    return judge_linear(replace(evidence, mirrored=bool(np.linalg.det(matrix[:3, :3]) < 0)))
+
+
+def _is_flat(matrix: Matrix) -> bool:
+    """Whether a map squeezes the body flat."""
+    return bool(np.linalg.svd(matrix[:3, :3], compute_uv=False)[-1] < _FLAT)
 
 
 def _linear_part(transform: sitk.Transform, fixed: Grid, where: NDArray[np.bool_]) -> Matrix:
     """Return the linear map nearest to a transform, RAS mm, by voxels of a grid at which it is defined."""
-    index = np.argwhere(where)
-    points = from_voxels(index[:: max(1, len(index) // _SAMPLES)], fixed, "lps")
+    # At random: every so many voxels may all lie in one plane.
+    rng = np.random.default_rng(0)
+    chosen = rng.integers(0, where.size, _TRIED)
+    chosen = chosen[where.ravel()[chosen]][:_SAMPLES]
+    if len(chosen) < _SAMPLES:
+        known = np.flatnonzero(where)
+        chosen = rng.choice(known, min(len(known), _SAMPLES), replace=False)
+    points = from_voxels(np.stack(np.unravel_index(chosen, where.shape), axis=-1), fixed, "lps")
     leads_to = np.array([transform.TransformPoint(point) for point in points.tolist()])
+    if not np.isfinite(leads_to).all():
+        raise DataError(Fault("the transform is not finite", "transform", "a place for every point of fixed"))
     return nearest_map(points * _LPS, leads_to * _LPS)
 
 

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from dinoreg.encoders.mind import MindSsc
-from dinoreg.guard.verdict import LinearEvidence, Verdict, graded
+from dinoreg.guard.verdict import MIRRORED, LinearEvidence, Verdict, graded
 from dinoreg.preprocess.prepare import PreparedImage
 from dinoreg.space.features import Features, warp_features
 from dinoreg.space.lattice import Lattice, finest_lattice_within, pool
@@ -77,6 +77,7 @@ def judge_linear(evidence: LinearEvidence) -> Verdict:
             (-evidence.covered, (-_COVERED[0], -_COVERED[1]),
              f"the two have {100 * evidence.covered:.0f} % of the smaller one in common"),
             (evidence.apart, _APART, _words(evidence)),
+            (evidence.mirrored, (0.5, 0.5), MIRRORED),
         ],
         evidence,
     )  # fmt: skip

@@ -31,6 +31,7 @@ _LIKENESS = 0.05, -0.4
 # A cell that shrinks or grows by more than this factor is implausible for most tissue.
 _LARGEST_CHANGE = 4.0
 _PERMUTATION_SEED = 0
+MIRRORED = "it mirrors the body, as nothing that happens to one does"
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +48,7 @@ class Evidence:
         one_family: whether both images are of one family of modalities.
         single_slice: whether the images have two dimensions.
         exchanged: whether moving stands in the place of fixed, of which it shows a part.
+        mirrored: whether the displacement as a whole turns right into left.
     """
 
     covered: float
@@ -56,6 +58,7 @@ class Evidence:
     one_family: bool = True
     single_slice: bool = False
     exchanged: bool = False
+    mirrored: bool = False
 
     @property
     def mismatch(self) -> float:
@@ -78,11 +81,13 @@ class LinearEvidence:
             the images are alike everywhere, 1 where the match is as good as chance.
         nearby: the least of the same with moving moved by 6 % of the size of the body, over 26 directions;
             None where too little was seen to say.
+        mirrored: whether the map turns right into left.
     """
 
     covered: float
     residual: float
     nearby: float | None
+    mirrored: bool = False
 
     @property
     def apart(self) -> float:
@@ -159,6 +164,7 @@ def judge(evidence: Evidence) -> Verdict:
         (-evidence.covered, (-_COVERED[0], -_COVERED[1]),
          f"the {by} image covers {100 * evidence.covered:.0f} % of the {shown} one"),
         (evidence.mismatch, _MISMATCH, differ),
+        (evidence.mirrored, (0.5, 0.5), MIRRORED),
         (evidence.single_slice, (0.5, 1.5), "the limits are those of volumes, and this is a single slice"),
     ]  # fmt: skip
     if evidence.likeness is not None and evidence.explained is not None and evidence.one_family:

@@ -17,8 +17,9 @@ from dinoreg.space.frame import Frame
 from dinoreg.space.orientation import RAS
 from dinoreg.space.working import working_grid
 
-# Of the foreground of the other image: share of its voxels, and of its extent along an axis.
+# Of what the other image shows: share of its voxels, and of its extent along an axis.
 _MUCH_LESS, _AS_LONG = 0.6, 1.1
+_DARK = 0.05  # brightness up to which a voxel may be air
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -95,10 +96,11 @@ class JoinedImages:
     def moving_shows_less(self) -> bool:
         """Whether moving shows a part of what fixed shows.
 
-        Its foreground is that much smaller that the size of a person does not explain it, and longer along no
-        axis.
+        What it shows is that much smaller that the size of a person does not explain it, and longer along no
+        axis. Air that counts as foreground, as in a CT whose field of view goes on, shows nothing.
         """
-        count, extent = zip(*(_size(image.foreground) for image in self.images), strict=True)
+        shown = (image.foreground & (image.values > _DARK) for image in self.images)
+        count, extent = zip(*map(_size, shown), strict=True)
         return bool(count[1] < _MUCH_LESS * count[0] and (extent[1] <= _AS_LONG * extent[0]).all())
 
     def exchanged(self) -> JoinedImages:
@@ -115,8 +117,8 @@ class JoinedImages:
         return JoinedImages(fixed, moving, grid.spacing_mm, RAS, replace(self.way, working=grid))
 
 
-def _size(foreground: NDArray[np.bool_]) -> tuple[int, NDArray[np.intp]]:
-    """Voxels of a foreground, and those from its first to its last along each axis."""
-    axes = range(foreground.ndim)
-    shown = [np.flatnonzero(foreground.any(axis=tuple(a for a in axes if a != axis))) for axis in axes]
-    return int(foreground.sum()), np.array([np.ptp(one) + 1 if len(one) else 0 for one in shown])
+def _size(shown: NDArray[np.bool_]) -> tuple[int, NDArray[np.intp]]:
+    """How many voxels are shown, and how many lie from the first to the last along each axis."""
+    axes = range(shown.ndim)
+    along = [np.flatnonzero(shown.any(axis=tuple(a for a in axes if a != axis))) for axis in axes]
+    return int(shown.sum()), np.array([np.ptp(one) + 1 if len(one) else 0 for one in along])

@@ -89,7 +89,7 @@ def register(
     )
     if result.verdict is not None or not result.deformed:
         return result
-    return replace(result, verdict=judge_field(given, result.displacement, device))
+    return replace(result, verdict=judge_field(given, result.displacement))
 
 
 def register_prepared(
@@ -165,7 +165,7 @@ class _Run:
             found = self._refined(course, plan, found, features)
         evidence = features.evidence
         if self.pair.way.exchanged:
-            evidence = tuple(one.exchanged() for one in evidence)
+            evidence = () if self.pair.way.turned is not None else tuple(one.exchanged() for one in evidence)
         del features  # the guard works on whole volumes: let both not be there at once
         if plan.free:
             guides = PairFeatures(guides=sources)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import itertools
 import logging
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,7 @@ from dinoreg.preprocess.pair import ImagePair, Scan
 from dinoreg.space.regrid import regrid, working_grid
 from regtask.grid import Grid
 
+T = TypeVar("T", bound=np.generic)
 log = logging.getLogger(__name__)
 
 # Anatomy further away is out of reach of every start.
@@ -50,11 +51,11 @@ class Together:
         window = tuple(slice(m, m + n) for m, n in zip(self.margin, self.fixed.shape, strict=True))
         return displacement[window]
 
-    def pad(self, displacement: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Bring a displacement on the voxels of fixed to those of the pair; at its border it holds."""
+    def pad(self, values: NDArray[T]) -> NDArray[T]:
+        """Bring vectors on the voxels of fixed, (*S, C), to those of the pair; those at the border hold."""
         sizes = zip(self.margin, self.fixed.shape, self.pair.fixed.values.shape, strict=True)
         around = [(before, wide - before - n) for before, n, wide in sizes]
-        return np.pad(displacement, (*around, (0, 0)), mode="edge")
+        return np.pad(values, (*around, (0, 0)), mode="edge")
 
 
 def bring_together(fixed: Scan, moving: Scan, *, placed: bool = False) -> Together:

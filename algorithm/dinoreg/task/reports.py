@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from dinoreg.task.scans import image_pair
 from dinoreg.warp.apply import moving_positions, warp_image, warp_labels, warp_landmarks
 from regtask.atomic import atomic_write_text
 from regtask.dataset import Dataset
-from regtask.errors import DataError, Fault, OutputError
+from regtask.errors import DataError, Fault, OutputError, SpaceError
 from regtask.fields import read_field
 from regtask.images import read_volume
 from regtask.landmarks import read_landmark_pair
@@ -87,7 +87,7 @@ def read_pair(pair: Pair, path: Path, dataset: Dataset, entry: Mapping[str, Any]
     transform = Transform(field, fixed.grid, moving.grid, "voxel_to_voxel")
     positions = moving_positions(transform, moving.grid)
     files = pair.labels()
-    found = _verdict(entry) or _judged(image_pair(dataset, pair, fixed, moving), field)
+    found = _verdict(entry) or _judged(lambda: image_pair(dataset, pair, fixed, moving), field)
     moving_labels = read_companion(files.moving, moving)
     landmarks = read_landmark_pair(pair) or read_landmark_pair(pair, "keypoints")
     points = None
@@ -120,11 +120,11 @@ def _verdict(entry: Mapping[str, Any]) -> tuple[str, tuple[str, ...]] | None:
     return str(entry["verdict"]), tuple(str(reason) for reason in entry.get("verdict_reasons", ()))
 
 
-def _judged(images: ImagePair, field: NDArray[np.float32]) -> tuple[str, tuple[str, ...]]:
-    """The same for a field that nobody has judged; empty where an image shows nothing to judge it by."""
+def _judged(images: Callable[[], ImagePair], field: NDArray[np.float32]) -> tuple[str, tuple[str, ...]]:
+    """The same for a field that nobody has judged; empty where there is nothing to judge it by."""
     try:
-        verdict = judge_field(images, field)
-    except DataError as error:
+        verdict = judge_field(images(), field)
+    except (DataError, SpaceError) as error:
         log.warning("no verdict: %s", error)
         return "", ()
     return verdict.grade, verdict.reasons

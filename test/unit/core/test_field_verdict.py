@@ -10,7 +10,7 @@ from dinoreg import field_verdict
 from dinoreg.field_verdict import judge_field
 from dinoreg.preprocess.pair import ImagePair, Scan
 from dinoreg.preprocess.prepare import prepare_scan
-from regtask.errors import DataError
+from regtask.errors import DataError, SpaceError
 from regtask.grid import Grid
 
 SHAPE, SPACING_MM = (44, 52, 38), (2.0, 2.0, 2.5)
@@ -148,6 +148,44 @@ def test_a_field_of_view_goes_on_within_one_family_alone(body, modality, goes_on
     pair = ImagePair(replace(pair.fixed, modality="MR"), replace(pair.moving, modality=modality))
     judge_field(pair, as_field(u))
     assert seen == ["continued" if goes_on else "blank"] * 2
+
+
+def test_only_where_a_field_is_known_it_is_judged(body):
+    """Of a CT in air: the planes beside those of the field neither count nor change what is body."""
+    texture, u = body
+    moving = texture - 500
+    pair = pair_of(read_at(moving, u), moving)
+    pair = ImagePair(replace(pair.fixed, modality="CT"), replace(pair.moving, modality="CT"))
+    where = np.zeros(SHAPE, bool)
+    where[:, :, 10:28] = True
+    spoiled = np.where(where, u, 40 * u)
+    assert judge_field(pair, as_field(spoiled)).grade != "good"
+    whole, part = judge_field(pair, as_field(u)), judge_field(pair, as_field(u * where), where=where)
+    assert part.grade == "good"
+    assert part.evidence.covered == pytest.approx(whole.evidence.covered, abs=0.03)
+
+
+def test_shapes_that_differ_are_refused(body):
+    moving, u = body
+    pair = pair_of(read_at(moving, u), moving)
+    with pytest.raises(SpaceError, match="displacement and images differ"):
+        judge_field(pair, as_field(u)[:-1])
+    with pytest.raises(SpaceError, match="mask and images differ"):
+        judge_field(replace(pair, moving=replace(pair.moving, mask=np.ones((3, 4, 5), bool))), as_field(u))
+
+
+def test_a_mirror_fails_and_so_does_what_is_flat(body):
+    moving, _ = body
+    places = np.indices(SHAPE)
+    mirror = np.zeros((3, *SHAPE))
+    mirror[0] = SHAPE[0] - 1 - 2 * places[0]
+    pair = pair_of(moving[::-1].copy(), moving)
+    found = judge_field(pair, as_field(mirror))
+    assert found.reasons == ("it mirrors the body, as nothing that happens to one does",)
+    assert judge_field(pair, as_field(mirror), mirrored=True).grade == "good"
+    flat = np.zeros((3, *SHAPE))
+    flat[1] = 20.0 - places[1]
+    assert judge_field(pair, as_field(flat)).grade == "failed"
 
 
 def test_masks_say_what_counts(body):

@@ -11,9 +11,11 @@ from scipy import ndimage
 
 import dinoreg
 from dinoreg.cli.main import main
+from dinoreg.desk import judge as module
 from dinoreg.desk.exchange.lattice import field_transform
 from dinoreg.desk.images import to_itk
 from dinoreg.desk.judge import judge
+from dinoreg.errors import DeviceError
 from regtask.errors import DataError
 from regtask.grid import Grid
 
@@ -28,6 +30,11 @@ def bumps(points, height_mm=4.0):
 def rotation(degrees):
     a = np.radians(degrees)
     return np.array([[np.cos(a), -np.sin(a), 0], [np.sin(a), np.cos(a), 0], [0, 0, 1]])
+
+
+def pitch(degrees):
+    a = np.radians(degrees)
+    return np.array([[1, 0, 0], [0, np.cos(a), -np.sin(a)], [0, np.sin(a), np.cos(a)]])
 
 
 class Truth:
@@ -110,6 +117,54 @@ def test_a_field_beside_the_fixed_scan_is_refused(truth):
     beside.AddTransform(sitk.TranslationTransform(3, (0.0, 900.0, 0.0)))
     with pytest.raises(DataError, match="says nothing where the fixed scan lies"):
         judge(*truth.scans(), beside)
+
+
+def test_a_pitch_is_seen_whatever_the_size_of_the_grid():
+    """Every so many voxels of a grid of 100 x 100 x n all lie in one slice."""
+    grid = Grid((100, 100, 12), np.diag([1.0, 1.0, 6.0, 1.0]))
+    turn = TURN @ pitch(40) @ TURN
+    points = grid.index_to_ras(np.indices(grid.shape).reshape(3, -1).T) @ TURN
+    transform = field_transform((points @ turn.T - points).reshape(*grid.shape, 3), grid)
+    matrix = module._linear_part(transform, grid, np.ones(grid.shape, bool))
+    np.testing.assert_allclose(matrix[:3, :3], pitch(40), atol=1e-6)
+
+
+def mirror(points):
+    return points * (-1, 1, 1)
+
+
+@pytest.mark.parametrize("linear", [True, False])
+def test_a_mirrored_body_fails_however_well_it_fits(truth, linear):
+    """Moving shows exactly what the transform says, but that no body turns right into left."""
+    fixed, _ = truth.scans()
+    grid = Grid(truth.fixed_grid.shape, np.diag([-1.0, 1.0, 1.0, 1.0]) @ truth.fixed_grid.affine)
+    moving = to_itk(sitk.GetArrayFromImage(fixed).transpose(2, 1, 0), grid)
+    affine = sitk.AffineTransform(3)
+    affine.SetMatrix([-1, 0, 0, 0, 1, 0, 0, 0, 1])
+    verdict = judge(fixed, moving, affine if linear else truth.field(mirror))
+    assert verdict.grade == "failed"
+    assert verdict.reasons == ("it mirrors the body, as nothing that happens to one does",)
+
+
+@pytest.mark.parametrize("linear", [True, False])
+def test_one_that_squeezes_all_to_a_point_fails(truth, linear):
+    point = sitk.AffineTransform(3)
+    point.SetMatrix((1e-4 * np.diag([1.0, 1.0, 1e-6])).ravel().tolist())
+    squeezed = truth.field(lambda points: 0 * points + 3)
+    assert judge(*truth.scans(), point if linear else squeezed).grade == "failed"
+
+
+def test_a_linear_one_that_leads_beside_moving_covers_nothing(truth):
+    verdict = judge(*truth.scans(), sitk.TranslationTransform(3, (0.0, 5000.0, 0.0)))
+    assert (verdict.grade, verdict.evidence.covered) == ("failed", 0.0)
+
+
+def test_bad_scans_and_devices_are_refused(truth):
+    fixed, moving = truth.scans()
+    with pytest.raises(DataError, match="constant image"):
+        judge(fixed, sitk.Multiply(moving, 0.0), truth.field())
+    with pytest.raises(DeviceError):
+        judge(fixed, moving, truth.field(), device="nonsense")
 
 
 def test_one_that_leads_beside_moving_fails(truth):

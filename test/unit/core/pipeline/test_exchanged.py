@@ -9,8 +9,11 @@ from scipy import ndimage
 
 from dinoreg.errors import ConfigError
 from dinoreg.field_verdict import judge_field
+from dinoreg.linear.joined import JoinedImages
 from dinoreg.pipeline.register import register
 from dinoreg.preprocess.pair import ImagePair, Scan
+from dinoreg.preprocess.prepare import prepare_scan
+from dinoreg.preprocess.together import bring_together
 from dinoreg.settings.load import load_preset
 from regtask.grid import Grid
 
@@ -99,7 +102,52 @@ def test_another_part_fails_in_words_of_what_was_compared(pair):
         replace(pair, moving=replace(pair.moving, values=other)), load_preset("auto"), device=CPU
     )
     assert found.exchanged
-    assert found.verdict.grade != "good"
+    assert found.verdict.grade == "failed"
+    assert any("matched places differ" in reason for reason in found.verdict.reasons)
+
+
+def body_in_air(seed=6):
+    """A CT of a body in noisy air, HU."""
+    rng = np.random.default_rng(seed)
+    places = np.indices(SHAPE).T / (np.array(SHAPE) - 1) - 0.5
+    inside = ((places / (0.35, 0.3, 0.8)) ** 2).sum(axis=-1).T < 1
+    texture = 40 * ndimage.gaussian_filter(rng.standard_normal(SHAPE), 1.5)
+    return np.where(inside, 30 + texture, -1000 + rng.normal(0, 5, SHAPE)).astype(np.float32)
+
+
+def joined(fixed, moving, window):
+    """On one grid, as at the desk: moving is cut to a window of what fixed shows."""
+    grid = Grid(SHAPE, np.diag([3.0, 3.0, 3.0, 1.0]))
+    part = moving[window]
+    own = grid.cropped(tuple(one.start for one in window), part.shape)
+    pair = bring_together(Scan(fixed, grid, "CT"), Scan(part, own, "CT")).pair
+    settings = load_preset("auto").preprocess
+    images = (prepare_scan(scan, settings) for scan in (pair.fixed, pair.moving))
+    return JoinedImages(*images, pair.fixed.grid.spacing_mm)
+
+
+def test_of_a_ct_bodies_are_compared_not_the_air_around_one_of_them():
+    """A scan that ends within a grid has all that was measured as foreground, air and all."""
+    image = body_in_air()
+    whole = (slice(0, SHAPE[0]), slice(0, SHAPE[1]))
+    assert joined(image, image, (*whole, slice(20, 42))).moving_shows_less
+    assert not joined(image, image, (*whole, slice(2, 70))).moving_shows_less
+    # Both show the same body, and moving more of the air beside it: fixed ends within the grid.
+    near = image[6:46, 9:51]
+    grid = Grid(near.shape, np.diag([3.0, 3.0, 3.0, 1.0]))
+    wide = Grid(SHAPE, grid.cropped((0, 0, 0), near.shape).affine @ _moved_by((-6, -9, 0)))
+    pair = bring_together(Scan(near, grid, "CT"), Scan(image, wide, "CT")).pair
+    assert pair.fixed.beside is not None
+    settings = load_preset("auto").preprocess
+    images = [prepare_scan(scan, settings) for scan in (pair.fixed, pair.moving)]
+    assert images[1].foreground.sum() < 0.6 * images[0].foreground.sum()
+    assert not JoinedImages(*images, pair.fixed.grid.spacing_mm).moving_shows_less
+
+
+def _moved_by(index):
+    matrix = np.eye(4)
+    matrix[:3, 3] = index
+    return matrix
 
 
 @pytest.mark.parametrize("preset", ["dinoreg", "convexadam-published"])
