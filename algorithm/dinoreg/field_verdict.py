@@ -17,7 +17,7 @@ from dinoreg.encoders.pair import PairFeatures
 from dinoreg.guard.judged import Judged, structure_of
 from dinoreg.guard.verdict import Evidence, Verdict, judge
 from dinoreg.linear.joined import JoinedImages
-from dinoreg.linear.maps import Matrix, angle_degrees, inverse
+from dinoreg.linear.maps import Matrix, angle_degrees, inverse, mirrors, squeezes_flat
 from dinoreg.linear.move import in_voxels, then_map
 from dinoreg.preprocess.blank_ends import common_padding, with_blank_ends
 from dinoreg.preprocess.intensity import image_family
@@ -37,8 +37,6 @@ from regtask.errors import DataError, Fault, SpaceError
 _LIKE = "auto"  # the preset by which images are prepared, and whose limits hold
 # Rotations and stretches from which on features of moving as it lies are no longer those of fixed.
 _DEGREES, _STRETCH = 10.0, 1.1
-# Smallest stretch of its linear part below which a displacement squeezes the body flat.
-_FLAT = 0.01
 
 
 def judge_field(
@@ -116,9 +114,9 @@ def _turned_first(pair: JoinedImages, vectors: Tensor, matrix: Matrix) -> tuple[
 def _judge_joined(pair: JoinedImages, vectors: Tensor, most_cells: int, *, mirrored: bool) -> Verdict:
     whole = Frame(pair.shape, pair.spacing_mm, tuple((0, n) for n in pair.shape))
     matrix = pair.nearest_map(Deformation(vectors, whole.voxels), whole)
-    if np.linalg.svd(matrix[:3, :3], compute_uv=False)[-1] < _FLAT:
+    if squeezes_flat(matrix):
         return judge(Evidence(covered=0.0, residual=1.0, implausible=1.0))
-    mirrored ^= bool(np.linalg.det(matrix[:3, :3]) < 0)
+    mirrored ^= mirrors(matrix)
     pair, vectors = _turned_first(pair, vectors, matrix)
     if pair.moving_shows_less:
         pair, vectors = pair.exchanged(), inverse_displacement(vectors)

@@ -20,7 +20,7 @@ from dinoreg.field_verdict import judge_field
 from dinoreg.guard.linear_verdict import judge_linear
 from dinoreg.guard.verdict import Evidence, LinearEvidence, Verdict
 from dinoreg.guard.verdict import judge as judge_evidence
-from dinoreg.linear.maps import Matrix, inverse, nearest_map
+from dinoreg.linear.maps import Matrix, inverse, mirrors, nearest_map, squeezes_flat
 from dinoreg.preprocess.pair import Scan
 from dinoreg.preprocess.together import bring_together
 from dinoreg.runtime import choose_device
@@ -30,7 +30,6 @@ from regtask.grid import Grid
 from regtask.physical import from_voxels, lps_to_voxels
 
 _TRIED, _SAMPLES = 20_000, 2_000  # voxels, and those that the linear part is fitted to
-_FLAT = 0.01  # smallest stretch of a linear part, below which it squeezes the body flat
 _SLAB = 16  # voxels along the first axis, looked at in one go
 _LPS = np.array([-1.0, -1.0, 1.0])
 
@@ -96,7 +95,7 @@ def judge(
     where = _where_defined(transform, here.grid)
     # Its linear part brings moving along by its header alone, wherever it lay.
     matrix = _linear_part(transform, here.grid, where)
-    if _is_flat(matrix):
+    if squeezes_flat(matrix):
         return judge_evidence(Evidence(covered=0.0, residual=1.0, implausible=1.0))
     together = bring_together(here, moved_by(there, matrix), placed=True)
     if not np.ptp(together.pair.moving.values):
@@ -106,25 +105,20 @@ def judge(
     if not where.all():  # beyond a field nothing was registered
         vectors *= where[..., None]
     known = together.pad(where[..., None])[..., 0]
-    mirrored = bool(np.linalg.det(matrix[:3, :3]) < 0)
-    return judge_field(together.pair, together.pad(vectors), at, where=known, mirrored=mirrored)
+    field = together.pad(vectors)
+    return judge_field(together.pair, field, at, where=known, mirrored=mirrors(matrix))
 
 
 def _of_map(fixed: Scan, moving: Scan, matrix: Matrix) -> Verdict:
     """Grade a linear map, RAS mm."""
-    if _is_flat(matrix):
+    if squeezes_flat(matrix):
         return judge_linear(LinearEvidence(0.0, 1.0, None))
     pair = bring_together(fixed, moved_by(moving, matrix), placed=True).pair
     if not np.ptp(pair.moving.values):
         return judge_linear(LinearEvidence(0.0, 1.0, None))
     evidence = verdict_of(pair, load_preset("rigid").preprocess).evidence
     assert isinstance(evidence, LinearEvidence)
-    return judge_linear(replace(evidence, mirrored=bool(np.linalg.det(matrix[:3, :3]) < 0)))
-
-
-def _is_flat(matrix: Matrix) -> bool:
-    """Whether a map squeezes the body flat."""
-    return bool(np.linalg.svd(matrix[:3, :3], compute_uv=False)[-1] < _FLAT)
+    return judge_linear(replace(evidence, mirrored=mirrors(matrix)))
 
 
 def _linear_part(transform: sitk.Transform, fixed: Grid, where: NDArray[np.bool_]) -> Matrix:

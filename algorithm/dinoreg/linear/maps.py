@@ -21,6 +21,7 @@ Model = Literal["rigid", "affine"]
 Matrix = NDArray[np.float64]
 PARAMETERS: dict[Model, int] = {"rigid": 6, "affine": 12}
 _STEP_MM = 1e-4  # of a difference quotient
+_SQUEEZED = 0.01
 _FLAT = 1e-9  # of the largest stretch of a map; a matrix read as differences of points is flat up to rounding
 
 
@@ -62,6 +63,16 @@ def rotation(vector: Sequence[float] | NDArray[np.float64]) -> Matrix:
         return np.asarray(np.eye(3) + cross, dtype=np.float64)
     turn = math.sin(angle) / angle * cross + (1 - math.cos(angle)) / angle**2 * (cross @ cross)
     return np.asarray(np.eye(3) + turn, dtype=np.float64)
+
+
+def squeezes_flat(matrix: Matrix) -> bool:
+    """Tell whether a map leaves less than a hundredth of all lengths along some direction."""
+    return bool(np.linalg.svd(matrix[:3, :3], compute_uv=False)[-1] < _SQUEEZED)
+
+
+def mirrors(matrix: Matrix) -> bool:
+    """Tell whether a map turns right into left."""
+    return bool(np.linalg.det(matrix[:3, :3]) < 0)
 
 
 def angle_degrees(matrix: Matrix) -> float:
