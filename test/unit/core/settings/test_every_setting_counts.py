@@ -61,6 +61,7 @@ SEARCH["start"][0].pop("cell_mm")
 TOO_SMALL = {
     (FeatureSettings, "max_voxels"),  # test_working.py
     (Preprocess, "beyond_view"),  # test_field_of_view.py
+    (Config, "sought_from"),  # test_exchanged.py
     (stages.HypothesesStart, "min_overlap"),  # test_hypotheses.py
     (stages.SearchStart, "least_gain"),  # test_search.py
     (stages.SearchStart, "keep"),
