@@ -19,7 +19,7 @@ from dinoreg.guard.verdict import Evidence, Verdict, judge
 from dinoreg.linear.joined import JoinedImages
 from dinoreg.linear.maps import Matrix, angle_degrees, inverse, mirrors, squeezes_flat
 from dinoreg.linear.move import in_voxels, then_map
-from dinoreg.preprocess.blank_ends import common_padding, with_blank_ends
+from dinoreg.preprocess.blank_ends import as_shown
 from dinoreg.preprocess.intensity import image_family
 from dinoreg.preprocess.pair import ImagePair, within
 from dinoreg.preprocess.prepare import prepare_scan
@@ -68,11 +68,10 @@ def judge_field(
     auto = load_preset(_LIKE)
     families = (image_family(scan.modality, scan.values) for scan in (pair.fixed, pair.moving))
     preparation = for_families(Config(preprocess=auto.preprocess), *families).preprocess
-    if preparation.beyond_view == "continued":
-        margins = common_padding(pair)
+    pair, margins = as_shown(pair, preparation)
+    if margins:
         window = within(margins, displacement.shape[:3])
         displacement, where = displacement[window], None if where is None else where[window]
-        pair = with_blank_ends(pair.without(margins))
     vectors = torch.from_numpy(np.moveaxis(displacement, -1, 0).copy()).to(device)
     grid = pair.fixed.grid
     fixed, moving = (prepare_scan(scan, preparation) for scan in (pair.fixed, pair.moving))

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dinoreg.cli.options import let_threads_sleep
+from dinoreg.cli.options import FORM_NAMES, add_scan_arguments, let_threads_sleep
 from dinoreg.errors import VerdictError
 from regtask.errors import Fault
 
@@ -31,15 +31,10 @@ def add_judge_parser(verbs: Any) -> None:
     parser.add_argument(
         "--from",
         dest="form",
-        choices=("itk", "image", "learn2reg", "elastix"),
+        choices=FORM_NAMES,
         help="if the file does not tell",
     )
-    for role in ("fixed", "moving"):
-        parser.add_argument(f"--{role}-mask", type=Path, metavar="MASK", help="what counts")
-        parser.add_argument(f"--{role}-modality", default="", metavar="CT|MR", help="where it is known")
-        parser.add_argument(
-            f"--{role}-series", default="", metavar="UID", help="of a DICOM folder with several"
-        )
+    add_scan_arguments(parser)
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda:N")
     parser.add_argument("--json", action="store_true", help="as JSON")
     parser.add_argument("--strict", action="store_true", help="exit code 8 if the verdict is `failed`")

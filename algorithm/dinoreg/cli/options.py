@@ -10,6 +10,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from dinoreg.settings.config import Config
 
+# As `dinoreg.desk.exchange.read` names them, which takes a second to load.
+FORM_NAMES = ("itk", "image", "learn2reg", "elastix")
+
 
 def add_task_arguments(parser: argparse.ArgumentParser, *, preset: str, override_help: str) -> None:
     """Add the options that say which pairs, which configuration and which device.
@@ -26,6 +29,16 @@ def add_task_arguments(parser: argparse.ArgumentParser, *, preset: str, override
     source.add_argument("--config", type=Path, metavar="FILE.toml")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help=override_help)
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda:N")
+
+
+def add_scan_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add what can be said of the two scans of a desk, beside their paths."""
+    for role in ("fixed", "moving"):
+        parser.add_argument(f"--{role}-mask", type=Path, metavar="MASK", help="what counts")
+        parser.add_argument(f"--{role}-modality", default="", metavar="CT|MR", help="where it is known")
+        parser.add_argument(
+            f"--{role}-series", default="", metavar="UID", help="of a DICOM folder with several"
+        )
 
 
 def chosen_config(options: argparse.Namespace) -> Config:

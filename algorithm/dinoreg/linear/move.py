@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Literal
@@ -99,12 +100,13 @@ def linear_part(deformation: Deformation, frame: Frame) -> Matrix:
         frame: of the pair.
     """
     lattice = deformation.lattice
-    cells = identity_positions(lattice.shape).flatten(1).T.double()
-    vectors = deformation.vectors.flatten(1).T.double().cpu()
-    chosen = torch.randperm(len(cells), generator=torch.Generator().manual_seed(0))[:_FIT_POINTS]
+    count = math.prod(lattice.shape)
+    chosen = torch.randperm(count, generator=torch.Generator().manual_seed(0))[:_FIT_POINTS]
+    cells = torch.stack(torch.unravel_index(chosen, lattice.shape), dim=1).double()
+    vectors = deformation.vectors.flatten(1).cpu()[:, chosen].T.double()
     mm = torch.tensor(lattice.spacing_mm, dtype=torch.float64)
     voxel_mm = torch.tensor(frame.spacing_mm, dtype=torch.float64)
     # The centre of the first cell of the box, counted from the centre of the first voxel of the image.
     first = voxel_mm * torch.tensor(frame.origin, dtype=torch.float64) + (mm - voxel_mm) / 2
-    points = first + cells[chosen] * mm
-    return nearest_map(points.numpy(), (points + vectors[chosen] * mm).numpy())
+    points = first + cells * mm
+    return nearest_map(points.numpy(), (points + vectors * mm).numpy())

@@ -25,7 +25,7 @@ from dinoreg.linear.way_back import WayBack
 from dinoreg.optimise.instance.stage import AdamFacts
 from dinoreg.pipeline.plan import Plan, coarser_stage, make_plan
 from dinoreg.pipeline.registration import Registration
-from dinoreg.preprocess.blank_ends import common_padding, with_blank_ends
+from dinoreg.preprocess.blank_ends import as_shown
 from dinoreg.preprocess.intensity import image_family
 from dinoreg.preprocess.moved import moved_along
 from dinoreg.preprocess.pair import ImagePair, Margins
@@ -72,10 +72,7 @@ def register(
     pair.check()
     given, grid = pair, pair.fixed.grid
     config = for_families(config, *(image_family(s.modality, s.values) for s in (pair.fixed, pair.moving)))
-    margins: Margins = ()
-    if config.preprocess.beyond_view == "continued":
-        margins = common_padding(pair)
-        pair = with_blank_ends(pair.without(margins))
+    pair, margins = as_shown(pair, config.preprocess)
     result = register_prepared(
         prepare_scan(pair.fixed, config.preprocess),
         prepare_scan(pair.moving, config.preprocess),

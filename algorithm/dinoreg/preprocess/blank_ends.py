@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from dinoreg.preprocess.foreground import content_box
 from dinoreg.preprocess.pair import ImagePair, Margins, Scan
+from dinoreg.settings.config import Preprocess
 
 # Share of the fullest plane that the first plane beside a blank end holds where the field of view ends there:
 # a head or an organ that was cut out ends in a small one.
@@ -45,6 +46,19 @@ def common_padding(pair: ImagePair) -> Margins:
     # What begins at the padding must be cut there: a body that ends by itself needs the air around it.
     cut = np.all([one.full | (one.counts > planes) for one in ends], axis=0)
     return tuple((int(before), int(after)) for before, after in np.where(cut, planes, 0))
+
+
+def as_shown(pair: ImagePair, settings: Preprocess) -> tuple[ImagePair, Margins]:
+    """Return a pair as settings have its fields of view end, and the margins that were left out of both.
+
+    Args:
+        pair: of one shape.
+        settings: by which the images will be prepared; where views do not go on, nothing changes.
+    """
+    if settings.beyond_view != "continued":
+        return pair, ()
+    margins = common_padding(pair)
+    return with_blank_ends(pair.without(margins)), margins
 
 
 def with_blank_ends(pair: ImagePair) -> ImagePair:

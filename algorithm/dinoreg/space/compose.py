@@ -56,7 +56,8 @@ def symmetrise(
 def inverse_displacement(vectors: Float[Tensor, "3 *s"]) -> Float[Tensor, "3 *s"]:
     """Return v with y + v(y) + u(y + v(y)) = y, to 0.02 voxels.
 
-    Beyond the grid u holds as at its border. Where u folds there is no inverse: v leads to a place nearby.
+    Beyond the grid u holds as at its border. Where u folds, or 60 steps do not suffice,
+    v leads to a place nearby.
 
     Args:
         vectors: u, (3, I, J, K) voxels.

@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from dinoreg.cli.options import add_scan_arguments
+
 _DESCRIPTION = """Register the moving scan to the fixed one, whatever their formats, grids and orientations,
 and bring along what belongs to moving. Read are NIfTI, MetaImage, NRRD and DICOM folders."""
 _WRITTEN = """Written are OUT/transform.h5 (opens in 3D Slicer and SimpleITK), warped.nii.gz, report.html,
@@ -19,12 +21,7 @@ def add_register_parser(verbs: Any) -> None:
     parser.add_argument("--fixed", type=Path, required=True, metavar="SCAN")
     parser.add_argument("--moving", type=Path, required=True, metavar="SCAN")
     parser.add_argument("--output", type=Path, required=True, metavar="DIR")
-    for role in ("fixed", "moving"):
-        parser.add_argument(f"--{role}-mask", type=Path, metavar="MASK", help="what counts")
-        parser.add_argument(f"--{role}-modality", default="", metavar="CT|MR", help="where it is known")
-        parser.add_argument(
-            f"--{role}-series", default="", metavar="UID", help="of a DICOM folder with several"
-        )
+    add_scan_arguments(parser)
     source = parser.add_mutually_exclusive_group()
     source.add_argument("--preset", default="auto", help="see: dinoreg presets (default: auto)")
     source.add_argument("--config", type=Path, metavar="FILE.toml")

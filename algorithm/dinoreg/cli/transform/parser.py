@@ -6,12 +6,13 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from dinoreg.cli.options import FORM_NAMES
+
 _DESCRIPTION = """Look at a transform, convert it between programs, invert, compose and differentiate it."""
 _FORMS = """Read and written are: ITK's files (.h5, .tfm, .mat: SimpleITK, 3D Slicer, ANTs' affines);
 displacement images in LPS mm (.nii.gz with intent 1007 as of ANTs, .nrrd, .mha: 3D Slicer, elastix);
 parameter files of elastix (.txt: linear, B-spline); Learn2Reg fields in voxels (.nii.gz of (I, J, K, 3) and
 .npz). A transform leads from points of its fixed image to points of its moving image."""
-_FORM_NAMES = ("itk", "image", "learn2reg", "elastix")
 
 
 def add_transform_parser(verbs: Any) -> None:
@@ -94,12 +95,12 @@ def _add_grids(parser: argparse.ArgumentParser, fixed: str) -> None:
         metavar="IMAGE",
         help="in whose voxels a Learn2Reg field counts; of an inverse its grid",
     )
-    parser.add_argument("--from", dest="form", choices=_FORM_NAMES, help="what is read, if it does not tell")
+    parser.add_argument("--from", dest="form", choices=FORM_NAMES, help="what is read, if it does not tell")
 
 
 def _add_writing(parser: argparse.ArgumentParser, *, lattice: bool = True) -> None:
     parser.add_argument("--output", type=Path, required=True, metavar="T")
-    parser.add_argument("--to", choices=_FORM_NAMES, help="what is written, if the suffix does not tell")
+    parser.add_argument("--to", choices=FORM_NAMES, help="what is written, if the suffix does not tell")
     if lattice:
         parser.add_argument(
             "--stride", type=int, default=1, metavar="N", help="store every n-th vector; says the error"
