@@ -74,7 +74,7 @@ def test_a_fill_is_found_where_the_image_stands_in_a_larger_grid(degrees, rng):
     x, y, z = np.indices(shape)
     a = np.radians(degrees)
     right, back = (np.cos(a) * (x - 25) + np.sin(a) * (y - 28), np.cos(a) * (y - 28) - np.sin(a) * (x - 25))
-    box = (abs(right) < 15) & (abs(back) < 16) & (z > 3) & (z < 20)
+    box = (abs(right) < 17) & (abs(back) < 18) & (z > 3) & (z < 20)
     seen = box & (right**2 + back**2 < 15**2)
     image = np.where(seen, rng.normal(40, 20, shape), np.where(box, -1000, -1024)).astype(np.float32)
     found = measured_voxels(image, ~box)
