@@ -6,7 +6,7 @@ that the limits that its own results are graded by hold here too.
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import numpy as np
 import torch
@@ -15,6 +15,7 @@ from torch import Tensor
 
 from dinoreg.encoders.pair import PairFeatures
 from dinoreg.guard.judged import Judged, structure_of
+from dinoreg.guard.second_look import look_again
 from dinoreg.guard.verdict import Evidence, Verdict, judge
 from dinoreg.linear.joined import JoinedImages
 from dinoreg.linear.maps import Matrix, angle_degrees, inverse, mirrors, squeezes_flat
@@ -67,7 +68,8 @@ def judge_field(
         raise DataError(Fault("displacement not finite", "displacement", "numbers everywhere"))
     auto = load_preset(_LIKE)
     families = (image_family(scan.modality, scan.values) for scan in (pair.fixed, pair.moving))
-    preparation = for_families(Config(preprocess=auto.preprocess), *families).preprocess
+    config = for_families(auto, *families)
+    preparation = config.preprocess
     pair, margins = as_shown(pair, preparation)
     if margins:
         window = within(margins, displacement.shape[:3])
@@ -81,8 +83,7 @@ def judge_field(
     joined = joined.on_cubic_voxels(auto.features.max_voxels)
     if joined.way.working is not None:
         vectors = joined.way.working.displacement_from_image(vectors)
-    assert auto.features.max_cells is not None
-    return _judge_joined(joined, vectors, auto.features.max_cells, mirrored=mirrored)
+    return _judge_joined(joined, vectors, config, mirrored=mirrored)
 
 
 def _check_shapes(pair: ImagePair, displacement: Float32[np.ndarray, "i j k 3"]) -> None:
@@ -110,7 +111,7 @@ def _turned_first(pair: JoinedImages, vectors: Tensor, matrix: Matrix) -> tuple[
     return pair.through(matrix), then_map(vectors, inverse(in_voxels(matrix, pair.to_mm)))
 
 
-def _judge_joined(pair: JoinedImages, vectors: Tensor, most_cells: int, *, mirrored: bool) -> Verdict:
+def _judge_joined(pair: JoinedImages, vectors: Tensor, config: Config, *, mirrored: bool) -> Verdict:
     whole = Frame(pair.shape, pair.spacing_mm, tuple((0, n) for n in pair.shape))
     matrix = pair.nearest_map(Deformation(vectors, whole.voxels), whole)
     if squeezes_flat(matrix):
@@ -120,7 +121,8 @@ def _judge_joined(pair: JoinedImages, vectors: Tensor, most_cells: int, *, mirro
     if pair.moving_shows_less:
         pair, vectors = pair.exchanged(), inverse_displacement(vectors)
     # As `auto` has them: intensities on its finest cells, features on cells twice as wide.
-    finest, _ = finest_lattice_within(pair.shape, pair.spacing_mm, most_cells)
+    assert config.features.max_cells is not None
+    finest, _ = finest_lattice_within(pair.shape, pair.spacing_mm, config.features.max_cells)
     wide = finest.widened(2)
     frame = Frame(pair.shape, pair.spacing_mm, box_around(pair.content, wide.stride, pair.shape))
     images, lattice = pair.images, frame.lattice(wide.stride)
@@ -129,4 +131,5 @@ def _judge_joined(pair: JoinedImages, vectors: Tensor, most_cells: int, *, mirro
     judged = Judged(lattice, (), frame.lattice(finest.stride), masked=True)
     verdict = judged.verdict(seen, found, images, frame, exchanged=pair.way.exchanged)
     assert isinstance(verdict.evidence, Evidence)
-    return judge(replace(verdict.evidence, mirrored=mirrored))
+    remaining = look_again(images, frame, judged.fine, vectors, config)
+    return judge(replace(verdict.evidence, mirrored=mirrored, **asdict(remaining) if remaining else {}))

@@ -71,8 +71,7 @@ def voxels_to_lps(vectors: NDArray[np.floating], fixed: Grid, moving: Grid) -> N
     # A_m (x + u) - A_f x, with the part that does not depend on u gathered in one affine function of x.
     linear = moving.affine[:3, :3]
     rest = moving.affine - fixed.affine
-    result = vectors @ (_LPS_FROM_RAS @ linear).T + _affine_field(fixed.shape, _LPS_FROM_RAS @ rest[:3])
-    return np.asarray(result, dtype=np.float32)
+    return _affine_everywhere(vectors, _LPS_FROM_RAS @ linear, _LPS_FROM_RAS @ rest[:3])
 
 
 def lps_to_voxels(vectors_mm: NDArray[np.floating], fixed: Grid, moving: Grid) -> NDArray[np.float32]:
@@ -92,15 +91,19 @@ def lps_to_voxels(vectors_mm: NDArray[np.floating], fixed: Grid, moving: Grid) -
     _refuse_shape(vectors_mm, fixed)
     to_moving = np.linalg.inv(moving.affine)
     rest = to_moving @ fixed.affine - np.eye(4)
-    result = vectors_mm @ (to_moving[:3, :3] @ _LPS_FROM_RAS).T + _affine_field(fixed.shape, rest[:3])
-    return np.asarray(result, dtype=np.float32)
+    return _affine_everywhere(vectors_mm, to_moving[:3, :3] @ _LPS_FROM_RAS, rest[:3])
 
 
-def _affine_field(shape: tuple[int, ...], matrix: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return `matrix @ (i, j, k, 1)` at every voxel, (I, J, K, 3)."""
-    i, j, k = (np.arange(size, dtype=np.float64)[:, None] for size in shape)
-    along = (i * matrix[:, 0], j * matrix[:, 1], k * matrix[:, 2])
-    return np.asarray(along[0][:, None, None] + along[1][None, :, None] + along[2][None, None] + matrix[:, 3])
+def _affine_everywhere(
+    vectors: NDArray[np.floating], linear: NDArray[np.floating], rest: NDArray[np.floating]
+) -> NDArray[np.float32]:
+    """Return `linear @ u + rest @ (i, j, k, 1)` at every voxel, (I, J, K, 3); float64 a plane at a time."""
+    j, k = (np.arange(size, dtype=np.float64)[:, None] for size in vectors.shape[1:3])
+    plane = (j * rest[:, 1])[:, None] + k * rest[:, 2] + rest[:, 3]
+    result = np.empty(vectors.shape, np.float32)
+    for i, along in enumerate(vectors):
+        result[i] = along @ linear.T + (plane + i * rest[:, 0])
+    return result
 
 
 def _refuse_shape(vectors: NDArray[np.floating], fixed: Grid) -> None:

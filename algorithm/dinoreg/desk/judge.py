@@ -13,9 +13,8 @@ from numpy.typing import NDArray
 from dinoreg.desk.exchange.lattice import displacement_on
 from dinoreg.desk.exchange.parts import defined_on, joined, lattice_of, parts
 from dinoreg.desk.exchange.read import Form, read_any_transform
-from dinoreg.desk.images import read_any
 from dinoreg.desk.linear import affine_transform, matrix_of, moved_by, verdict_of
-from dinoreg.desk.register import scan_of
+from dinoreg.desk.scans import read_scan
 from dinoreg.field_verdict import judge_field
 from dinoreg.guard.linear_verdict import judge_linear
 from dinoreg.guard.verdict import Evidence, LinearEvidence, Verdict
@@ -71,18 +70,8 @@ def judge(
         SpaceError: no voxel of a mask lies inside its scan.
     """
     at = choose_device(device)
-    here = scan_of(
-        read_any(fixed, series=fixed_series, what="fixed image", option="--fixed-series"),
-        fixed_mask,
-        fixed_modality,
-        "fixed",
-    )
-    there = scan_of(
-        read_any(moving, series=moving_series, what="moving image", option="--moving-series"),
-        moving_mask,
-        moving_modality,
-        "moving",
-    )
+    _, here = read_scan(fixed, "fixed", mask=fixed_mask, modality=fixed_modality, series=fixed_series)
+    _, there = read_scan(moving, "moving", mask=moving_mask, modality=moving_modality, series=moving_series)
     for scan in (here, there):
         if not np.ptp(scan.values):
             raise DataError(Fault("constant image", f"{scan.name} image", "more than one intensity"))

@@ -92,7 +92,8 @@ def matrix_of(transform: sitk.Transform) -> Matrix | None:
         DataError: it is not one of space.
     """
     if transform.GetDimension() != 3:
-        raise DataError(Fault("not a transform of space", "initial transform", "three dimensions"))
+        got = f"{transform.GetDimension()}"
+        raise DataError(Fault("not a transform of space", transform.GetName(), "3 dimensions", got))
     if not transform.IsLinear():
         return None
     origin = np.array(transform.TransformPoint((0.0, 0.0, 0.0)))

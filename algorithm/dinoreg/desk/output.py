@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dinoreg.desk.images import write_any
-from dinoreg.desk.register import Result, resample
+from dinoreg.desk.register import Result
+from dinoreg.desk.resampling import resample
 from dinoreg.desk.result_files import FACTS, INVERSE, TRANSFORM, WARPED
 from dinoreg.desk.transforms import Inverse, write_transform
 from dinoreg.facts import plain

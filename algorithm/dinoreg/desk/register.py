@@ -14,22 +14,23 @@ from numpy.typing import NDArray
 
 from dinoreg.desk.exchange.lattice import displacement_on
 from dinoreg.desk.head import find_head, put_together
-from dinoreg.desk.images import from_itk, read_any, read_label_map, to_itk
+from dinoreg.desk.images import read_any, read_label_map
 from dinoreg.desk.linear import affine_transform, verdict_of, with_head
+from dinoreg.desk.resampling import resample
+from dinoreg.desk.scans import read_scan
 from dinoreg.desk.transforms import Inverse, after, invert, make_transform, read_transform
 from dinoreg.encoders.pool import EncoderPool
 from dinoreg.guard.verdict import Verdict
 from dinoreg.linear.maps import inverse
 from dinoreg.pipeline.register import register as register_pair
 from dinoreg.pipeline.registration import Registration
-from dinoreg.preprocess.pair import Scan
 from dinoreg.preprocess.together import bring_together
 from dinoreg.runtime import choose_device
 from dinoreg.settings.config import Config
 from dinoreg.settings.load import load_preset
 from dinoreg.space.regrid import working_grid
 from dinoreg.stage import OnStage
-from regtask.errors import DataError, Fault, SpaceError
+from regtask.errors import DataError, Fault
 from regtask.grid import Grid
 from regtask.images import Volume
 from regtask.physical import lps_to_voxels
@@ -183,81 +184,25 @@ def register(
     """
     settings = with_head(config or load_preset(preset, overrides))
     begin_from = read_transform(Path(initial)) if isinstance(initial, str | Path) else initial
-    scans = (
-        read_any(fixed, series=fixed_series, what="fixed image", option="--fixed-series"),
-        read_any(moving, series=moving_series, what="moving image", option="--moving-series"),
-    )
-    pair = (
-        scan_of(scans[0], fixed_mask, fixed_modality, "fixed"),
-        scan_of(scans[1], moving_mask, moving_modality, "moving"),
+    here, one = read_scan(fixed, "fixed", mask=fixed_mask, modality=fixed_modality, series=fixed_series)
+    there, other = read_scan(
+        moving, "moving", mask=moving_mask, modality=moving_modality, series=moving_series
     )
     pool = EncoderPool(choose_device(device))
     begin = time.perf_counter()
-    head = find_head(*pair, settings, begin_from, on_stage)
-    together = bring_together(pair[0], head.moving, placed=head.matrix is not None)
+    head = find_head(one, other, settings, begin_from, on_stage)
+    together = bring_together(one, head.moving, placed=head.matrix is not None)
     found = register_pair(together.pair, head.config, device=pool.device, pool=pool, on_stage=on_stage)
     found = replace(found, stages=(*head.stages, *found.stages))
     way = put_together(together, found, head.matrix, head.moving_grid)
-    transform = make_transform(way.displacement, scans[0].grid, way.read_on, way.linear)
+    transform = make_transform(way.displacement, here.grid, way.read_on, way.linear)
     if way.linear is not None and not found.deformed:
         transform = affine_transform(way.linear)
         found = replace(found, verdict=verdict_of(together.pair, settings.preprocess))
     displacement, read_on = way.displacement, way.read_on
     if head.before is not None:
         transform = after(head.before, transform)
-        read_on = working_grid(scans[0].grid, scans[1].grid)
-        displacement = lps_to_voxels(displacement_on(transform, scans[0].grid), scans[0].grid, read_on)
+        read_on = working_grid(here.grid, there.grid)
+        displacement = lps_to_voxels(displacement_on(transform, here.grid), here.grid, read_on)
     seconds = time.perf_counter() - begin
-    return Result(*scans, displacement, read_on, transform, found, seconds, way.linear, head.before)
-
-
-def resample(
-    volume: Volume,
-    target: Grid,
-    transform: sitk.Transform,
-    *,
-    labels: bool = False,
-    outside: float | None = None,
-) -> Volume:
-    """Read a volume on another grid through a transform from that grid to it.
-
-    Args:
-        volume: to be read.
-        target: grid of the result.
-        transform: from points of the target to points of the volume.
-        labels: nearest neighbour instead of linear.
-        outside: value beyond the volume; by default 0 for labels, else the lowest value.
-    """
-    if outside is None:
-        outside = 0.0 if labels else float(volume.data.min())
-    reference = to_itk(np.zeros(target.shape, np.uint8), target)
-    moved = sitk.Resample(
-        to_itk(volume.data, volume.grid),
-        reference,
-        transform,
-        sitk.sitkNearestNeighbor if labels else sitk.sitkLinear,
-        outside,
-    )
-    return Volume(from_itk(moved, "resampled").data, target)
-
-
-def scan_of(volume: Volume, mask: Any, modality: str, name: str) -> Scan:
-    """Return a volume as a scan to be registered.
-
-    Args:
-        volume: as it was read.
-        mask: what counts, as `read_any` takes it, on any grid; None: it is found.
-        modality: "CT" or "MR" where it is known, else empty.
-        name: "fixed" or "moving", for messages.
-
-    Raises:
-        SpaceError: no voxel of the mask lies inside.
-    """
-    inside = None
-    if mask is not None:
-        read = read_any(mask, what=f"{name} mask")
-        on_image = resample(read, volume.grid, sitk.Transform(3, sitk.sitkIdentity), labels=True)
-        inside = on_image.data > 0
-        if not inside.any():
-            raise SpaceError(Fault("mask without a voxel inside the image", f"{name} mask"))
-    return Scan(volume.data, volume.grid, modality, inside, volume.invalid, name=name)
+    return Result(here, there, displacement, read_on, transform, found, seconds, way.linear, head.before)

@@ -1,6 +1,7 @@
-"""Images, label maps and doses through a transform, each in the type that it is stored in.
+"""Images, label maps and doses through a transform.
 
-Checked before: that the transform says something at the reference, and that the image lies where moving lay.
+What is to be stored keeps its type. It is checked before that the transform says something at the reference,
+and that the image lies where moving lay.
 """
 
 from __future__ import annotations
@@ -17,10 +18,11 @@ from numpy.typing import NDArray
 
 from dinoreg.desk.exchange.lattice import coarse_grid
 from dinoreg.desk.exchange.parts import defined_on, first_lattice, lattice_of, parts
-from dinoreg.desk.images import to_itk
+from dinoreg.desk.images import from_itk, to_itk
 from regtask.documents import read_json_object
 from regtask.errors import DataError, Fault, SpaceError
 from regtask.grid import Grid
+from regtask.images import Volume
 
 log = logging.getLogger(__name__)
 
@@ -50,6 +52,36 @@ class Resampled:
 
     values: NDArray[np.generic]
     covered: float
+
+
+def resample(
+    volume: Volume,
+    target: Grid,
+    transform: sitk.Transform,
+    *,
+    labels: bool = False,
+    outside: float | None = None,
+) -> Volume:
+    """Read a volume on another grid through a transform from that grid to it.
+
+    Args:
+        volume: to be read.
+        target: grid of the result.
+        transform: from points of the target to points of the volume.
+        labels: nearest neighbour instead of linear.
+        outside: value beyond the volume; by default 0 for labels, else the lowest value.
+    """
+    if outside is None:
+        outside = 0.0 if labels else float(volume.data.min())
+    reference = to_itk(np.zeros(target.shape, np.uint8), target)
+    moved = sitk.Resample(
+        to_itk(volume.data, volume.grid),
+        reference,
+        transform,
+        sitk.sitkNearestNeighbor if labels else sitk.sitkLinear,
+        outside,
+    )
+    return Volume(from_itk(moved, "resampled").data, target)
 
 
 def resample_stored(

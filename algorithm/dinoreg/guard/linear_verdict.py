@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from dinoreg.encoders.mind import MindSsc
+from dinoreg.guard.size import body_mm
 from dinoreg.guard.verdict import MIRRORED, LinearEvidence, Verdict, graded
 from dinoreg.preprocess.prepare import PreparedImage
 from dinoreg.space.features import Features, warp_features
@@ -104,9 +105,8 @@ def _steps(inside: Tensor, lattice: Lattice) -> Iterator[Tensor]:
 
     None across a single slice, where it would change nothing.
     """
-    extent = (np.ptp(np.argwhere(inside.numpy()), axis=0) + 1) * np.array(lattice.spacing_mm)
     along = np.array(lattice.shape) > 1
-    length = _STEP_SHARE * float(np.prod(extent[along]) ** (1 / max(1, along.sum())))
+    length = _STEP_SHARE * body_mm(inside, lattice)
     for side in itertools.product(*[(-1.0, 0.0, 1.0) if thick else (0.0,) for thick in along]):
         if any(side):
             cells = length * np.array(side) / np.linalg.norm(side) / np.array(lattice.spacing_mm)

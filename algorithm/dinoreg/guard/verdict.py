@@ -9,6 +9,7 @@ were set on.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
@@ -28,6 +29,8 @@ _MISMATCH = 0.64, 0.75
 # Within one family of modalities. Between two, intensities say too little: 5 to 26 % of an MR by the CT of
 # another person, 3 to 16 % by one that is mirrored or turned.
 _LIKENESS = 0.05, -0.4
+# Of the size of the body. Between people much may be moved further and be right as well.
+_REMAINING = 0.02, math.inf
 # A cell that shrinks or grows by more than this factor is implausible for most tissue.
 _LARGEST_CHANGE = 4.0
 _PERMUTATION_SEED = 0
@@ -49,6 +52,10 @@ class Evidence:
         single_slice: whether the images have two dimensions.
         exchanged: whether moving stands in the place of fixed, of which it shows a part.
         mirrored: whether the displacement as a whole turns right into left.
+        remaining_mm: mean length by which another optimisation moves the foreground, from where the
+            displacement leads; None where that was not tried.
+        remaining_most_mm: 90 % of it are moved by less.
+        body_mm: size of the foreground of fixed, the geometric mean of its extents.
     """
 
     covered: float
@@ -59,6 +66,9 @@ class Evidence:
     single_slice: bool = False
     exchanged: bool = False
     mirrored: bool = False
+    remaining_mm: float | None = None
+    remaining_most_mm: float | None = None
+    body_mm: float | None = None
 
     @property
     def mismatch(self) -> float:
@@ -69,6 +79,11 @@ class Evidence:
     def likeness(self) -> float | None:
         """What speaks for the match in the intensities, less what speaks against it in the features."""
         return None if self.explained is None else self.explained - self.mismatch
+
+    @property
+    def remaining_share(self) -> float:
+        """What is still moved, as a share of the size of the body; 0 where that was not tried."""
+        return (self.remaining_most_mm or 0.0) / (self.body_mm or 1.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,11 +174,16 @@ def judge(evidence: Evidence) -> Verdict:
         f"matched places differ by {100 * evidence.residual:.0f} % of what unrelated ones do, and"
         f" {100 * evidence.implausible:.1f} % of the field changes volume {_LARGEST_CHANGE:g}-fold"
     )
+    still = (
+        "from where it leads another optimisation moves a tenth of the body by"
+        f" {evidence.remaining_most_mm or 0.0:.1f} mm or more"
+    )
     shown, by = ("moving", "fixed") if evidence.exchanged else ("fixed", "moving")
     says: list[Statement] = [
         (-evidence.covered, (-_COVERED[0], -_COVERED[1]),
          f"the {by} image covers {100 * evidence.covered:.0f} % of the {shown} one"),
         (evidence.mismatch, _MISMATCH, differ),
+        (evidence.remaining_share, _REMAINING, still),
         (evidence.mirrored, (0.5, 0.5), MIRRORED),
         (evidence.single_slice, (0.5, 1.5), "the limits are those of volumes, and this is a single slice"),
     ]  # fmt: skip

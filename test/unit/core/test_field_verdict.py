@@ -52,6 +52,33 @@ def test_the_true_displacement_is_good_and_others_are_not(body):
     assert judge_field(pair, as_field(-u)).grade == "failed"
 
 
+def test_what_remains_tells_by_how_much_a_field_is_wrong(body):
+    """Smoothly, so that matched places look alike; mm, not voxels, which are anisotropic here."""
+    moving, u = body
+    pair = pair_of(read_at(moving, u), moving)
+    rng = np.random.default_rng(2)
+    waves = np.stack([ndimage.gaussian_filter(rng.standard_normal(SHAPE), 7) for _ in range(3)])
+    error_mm = waves * (5.0 / np.linalg.norm(waves, axis=0).mean())
+    off = judge_field(pair, as_field(u + error_mm / np.array(SPACING_MM)[:, None, None, None]))
+    foreground = ndimage.gaussian_filter(pair.fixed.values, 1) > 250
+    expected = np.linalg.norm(error_mm, axis=0)[foreground].mean()
+    assert off.evidence.remaining_mm == pytest.approx(expected, rel=0.2)
+    assert off.evidence.body_mm == pytest.approx(
+        np.prod(0.8 * np.array(SHAPE) * SPACING_MM) ** (1 / 3), rel=0.1
+    )
+    assert off.grade == "doubtful"
+    assert any("another optimisation moves a tenth" in reason for reason in off.reasons)
+    right = judge_field(pair, as_field(u)).evidence
+    assert right.remaining_mm < right.remaining_most_mm < 1.0
+
+
+def test_where_nothing_is_in_common_nothing_remains_to_be_moved(body):
+    moving, u = body
+    verdict = judge_field(pair_of(read_at(moving, u), moving), as_field(u + 300))
+    assert verdict.grade == "failed"
+    assert verdict.evidence.remaining_mm is None
+
+
 def test_a_field_that_tears_volume_apart_is_not_good(body):
     moving, u = body
     rng = np.random.default_rng(0)

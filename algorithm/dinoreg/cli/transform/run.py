@@ -169,7 +169,7 @@ def _grid(path: Path | None) -> Grid | None:
 def _on_grid(path: Path, grid: Grid) -> Any:
     from dinoreg.desk.exchange.parts import identity
     from dinoreg.desk.images import read_any
-    from dinoreg.desk.register import resample
+    from dinoreg.desk.resampling import resample
 
     return resample(read_any(path, what="mask"), grid, identity(), labels=True).data > 0
 

@@ -54,6 +54,23 @@ def test_a_field_that_stretches_a_lot_is_implausible(rng):
     assert evidence.implausible > 0.9
 
 
+@pytest.mark.parametrize(
+    ("most_mm", "body_mm", "grade"),
+    [
+        (None, None, "good"),
+        (5.9, 300.0, "good"),
+        (6.1, 300.0, "doubtful"),
+        (4.1, 200.0, "doubtful"),
+        (200.0, 300.0, "doubtful"),
+    ],
+)
+def test_what_is_still_moved_is_measured_by_the_body(most_mm, body_mm, grade):
+    verdict = judge(Evidence(0.9, 0.1, 0.0, remaining_mm=3.0, remaining_most_mm=most_mm, body_mm=body_mm))
+    assert verdict.grade == grade
+    words = [f"from where it leads another optimisation moves a tenth of the body by {most_mm} mm or more"]
+    assert list(verdict.reasons) == (words if grade == "doubtful" else [])
+
+
 def test_the_worst_evidence_decides_and_is_named():
     verdict = judge(Evidence(covered=0.9, residual=0.1, implausible=0.4))
     assert verdict.grade == "failed"
