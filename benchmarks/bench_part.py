@@ -41,7 +41,7 @@ CUTS: Mapping[str, tuple[float, float, bool]] = MappingProxyType(
 )
 GROUPS = "thorax CT", "abdomen CT"
 _DEGREES, _OFF = 7.0, (4, 4, 20)  # header of the cone-beam CT, and voxels that it lacks at each end
-WAYS = ("fixed", "smaller")
+WAYS = ("fixed", "evidence")
 _LPS = np.array([-1.0, -1.0, 1.0])
 _FROM_THE_CUT = 2  # voxels that a landmark lies inside it
 

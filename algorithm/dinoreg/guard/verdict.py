@@ -31,6 +31,7 @@ _MISMATCH = 0.64, 0.75
 _LIKENESS = 0.05, -0.4
 # Of the size of the body. Between people much may be moved further and be right as well.
 _REMAINING = 0.02, math.inf
+_CLEARLY = 0.1  # of the mismatch
 # A cell that shrinks or grows by more than this factor is implausible for most tissue.
 _LARGEST_CHANGE = 4.0
 _PERMUTATION_SEED = 0
@@ -117,6 +118,13 @@ class Verdict:
     grade: Grade
     reasons: tuple[str, ...]
     evidence: Evidence | LinearEvidence
+
+    def is_clearly_better_than(self, other: Verdict) -> bool:
+        """Tell whether the images fit better by this one, by more than an inverse may lose between people."""
+        here, there = self.evidence, other.evidence
+        if not (isinstance(here, Evidence) and isinstance(there, Evidence)):
+            return False
+        return here.mismatch < there.mismatch - _CLEARLY
 
     def as_dict(self) -> dict[str, Any]:
         """Return what the manifest says of a pair."""

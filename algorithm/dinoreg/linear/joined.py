@@ -103,6 +103,12 @@ class JoinedImages:
         count, extent = zip(*map(_size, shown), strict=True)
         return bool(count[1] < _MUCH_LESS * count[0] and (extent[1] <= _AS_LONG * extent[0]).all())
 
+    @property
+    def both_ways(self) -> tuple[JoinedImages, JoinedImages]:
+        """The pair and what `exchanged` makes of it, first the one to begin with."""
+        ways = self, self.exchanged()
+        return ways[::-1] if self.moving_shows_less else ways
+
     def exchanged(self) -> JoinedImages:
         """Return the pair with each image in the place of the other; the way back inverts what is found."""
         way = replace(self.way, exchanged=True)

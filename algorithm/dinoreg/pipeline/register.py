@@ -24,7 +24,7 @@ from dinoreg.linear.joined import JoinedImages
 from dinoreg.linear.way_back import WayBack
 from dinoreg.optimise.instance.stage import AdamFacts
 from dinoreg.pipeline.plan import Plan, coarser_stage, make_plan
-from dinoreg.pipeline.registration import Registration
+from dinoreg.pipeline.registration import Registration, better_of
 from dinoreg.preprocess.blank_ends import as_shown
 from dinoreg.preprocess.intensity import image_family
 from dinoreg.preprocess.moved import moved_along
@@ -123,13 +123,20 @@ def register_prepared(
         pair = pair.through(clock.timed("linear", lambda: align(*pair.placed, linear)).matrix)
     if config.features.grid == "cubic":
         pair = pair.on_cubic_voxels(config.features.max_voxels)
-    if config.sought_from == "smaller" and pair.way.linear is None and pair.moving_shows_less:
-        pair = pair.exchanged()
     pool = pool or EncoderPool(device)
     # With every image that moving becomes on its way it would be encoded anew.
     again = config.renewed is not None
-    with pool.remembered(pair.fixed) if again else nullcontext(pair.fixed) as known:
-        result = _Run(replace(pair, fixed=known), config, pool, clock).registration()
+
+    def sought(pair: JoinedImages) -> Registration:
+        with pool.remembered(pair.fixed) if again else nullcontext(pair.fixed) as known:
+            return _Run(replace(pair, fixed=known), config, pool, clock).registration()
+
+    first, *others = (
+        pair.both_ways if config.sought_from == "evidence" and pair.way.linear is None else [pair]
+    )
+    result = sought(first)
+    if others and result.verdict is not None and result.verdict.grade != "good":
+        result = better_of(result, sought(others[0]))
     linear_alone = pair.way.linear is not None and not result.deformed
     return replace(result, verdict=judge_map(*pair.images, pair.spacing_mm)) if linear_alone else result
 

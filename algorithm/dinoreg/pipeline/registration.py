@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -35,8 +35,10 @@ class Registration:
             where the images as a whole were not moved.
         margins: voxels before and after along each axis that pad both images and were left out of the
             registration, whose plan counts from there; empty or zeros where there were none.
-        exchanged: whether the displacement was sought from moving, and inverted; the plan and the stages are
-            of that way then.
+        exchanged: whether the displacement was sought from moving, and inverted; the plan and the last stages
+            are of that way then.
+        other_way: what was said of a displacement that was sought the other way round and left; None where
+            none was.
     """
 
     displacement: NDArray[np.float32]
@@ -49,6 +51,7 @@ class Registration:
     linear: NDArray[np.float64] | None = None
     margins: Margins = ()
     exchanged: bool = False
+    other_way: Verdict | None = None
 
     @property
     def deformed(self) -> bool:
@@ -70,6 +73,20 @@ class Registration:
         }
         if self.exchanged:
             facts["sought_from"] = "moving"
+        if self.other_way is not None:
+            facts["other_way"] = self.other_way.as_dict()
         if any(map(any, self.margins)):
             facts["padding_left_out"] = [list(margin) for margin in self.margins]
         return facts | (self.verdict.as_dict() if self.verdict is not None else {})
+
+
+def better_of(one: Registration, other: Registration) -> Registration:
+    """Return what was sought the other way round where that looks clearly better.
+
+    Args:
+        one: of which a verdict was asked.
+        other: likewise.
+    """
+    better = one.verdict and other.verdict and other.verdict.is_clearly_better_than(one.verdict)
+    taken, left = (other, one) if better else (one, other)
+    return replace(taken, stages=other.stages, other_way=left.verdict)

@@ -153,9 +153,10 @@ class Config(Settings):
     description: str = ""
     voxel_lengths: bool = False  # take every voxel as 1 mm wide: lengths count voxels, as ConvexAdam's do
     masked: bool = True  # cells without foreground do not count
-    # Which image a displacement is sought from: "fixed", or "smaller": from moving, and inverted, where that
-    # shows a part of what fixed shows, so that it is not stretched over the rest.
-    sought_from: Literal["fixed", "smaller"] = "fixed"
+    # Which image a displacement is sought from: "fixed", or by "evidence": from moving, and inverted, where
+    # that shows a part of what fixed shows, so that it is not stretched over the rest. Where what is found is
+    # not good, it is sought from the other one as well, and that is taken if it looks clearly better.
+    sought_from: Literal["fixed", "evidence"] = "fixed"
     preprocess: Preprocess = Preprocess()
     features: FeatureSettings = FeatureSettings()
     linear: Linear | None = None
@@ -182,13 +183,13 @@ class Config(Settings):
             raise ValueError("published stages: one discrete and one adam stage, no start and no ffd")
         if self.features.ensemble == "average" or self.features.intensities == "measured":
             raise ValueError("published stages take concatenated features with weights as they are set")
-        if self.sought_from == "smaller":
+        if self.sought_from == "evidence":
             raise ValueError("published stages: sought_from = fixed")
         return self
 
     @model_validator(mode="after")
     def _slices_from_fixed(self) -> Config:
-        if self.sought_from == "smaller" and any(isinstance(step, SlicesStart) for step in self.start):
+        if self.sought_from == "evidence" and any(isinstance(step, SlicesStart) for step in self.start):
             raise ValueError("a start by slices: sought_from = fixed, whose slices its pictures show first")
         return self
 

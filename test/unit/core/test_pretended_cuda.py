@@ -21,7 +21,7 @@ SHAPE, SHIFT = (24, 20, 26), (1, -2, 1)
 ADAM = "optimise/adam.py refine_adam"
 SHORT = ("adam.0.iterations=11",)  # one look at the loss
 PRESETS = {
-    "auto": ("renewed.iterations=11",),
+    "auto": ("renewed.iterations=11", "start.0.range_mm=[9,9,9]", "start.0.keep=1"),
     "mind": SHORT,
     "convexadam": SHORT,
     "ffd-ncc": ("ffd.0.iterations=11", "ffd.0.levels=1"),

@@ -9,8 +9,10 @@ from scipy import ndimage
 
 from dinoreg.errors import ConfigError
 from dinoreg.field_verdict import judge_field
+from dinoreg.guard.verdict import Evidence, judge
 from dinoreg.linear.joined import JoinedImages
 from dinoreg.pipeline.register import register
+from dinoreg.pipeline.registration import better_of
 from dinoreg.preprocess.pair import ImagePair, Scan
 from dinoreg.preprocess.prepare import prepare_scan
 from dinoreg.preprocess.together import bring_together
@@ -67,6 +69,8 @@ def test_a_part_is_found_and_judged_by_what_it_shows(pair, known):
     found = register(pair, load_preset("auto"), device=CPU)
     assert found.exchanged
     assert found.as_dict()["sought_from"] == "moving"
+    assert found.other_way is None
+    assert "other_way" not in found.as_dict()
     assert np.median(error_of(found.displacement, known)) < 0.5
     assert found.guard.folds == 0
     evidence = found.verdict.evidence
@@ -101,9 +105,28 @@ def test_another_part_fails_in_words_of_what_was_compared(pair):
     found = register(
         replace(pair, moving=replace(pair.moving, values=other)), load_preset("auto"), device=CPU
     )
-    assert found.exchanged
     assert found.verdict.grade == "failed"
     assert any("matched places differ" in reason for reason in found.verdict.reasons)
+    # It was sought from fixed as well, with no more luck.
+    assert found.other_way.grade == "failed"
+    assert found.other_way.evidence.exchanged != found.exchanged
+    assert found.as_dict()["other_way"]["verdict"] == "failed"
+    assert [stage.name for stage in found.stages].count("adam") == 2
+
+
+def test_what_looks_clearly_better_is_taken(pair):
+    config = load_preset("auto").model_copy(update=START)
+    found = register(pair, config, device=CPU)
+
+    def with_residual(residual):
+        return replace(found, other_way=None, verdict=judge(Evidence(0.9, residual, 0.0)), stages=())
+
+    one, near, better = (with_residual(residual) for residual in (0.7, 0.62, 0.58))
+    assert better_of(one, near).verdict == one.verdict
+    assert better_of(one, near).other_way == near.verdict
+    taken = better_of(one, replace(better, stages=found.stages))
+    assert (taken.verdict, taken.other_way) == (better.verdict, one.verdict)
+    assert taken.stages == found.stages  # of both
 
 
 def body_in_air(seed=6):
@@ -153,4 +176,4 @@ def _moved_by(index):
 @pytest.mark.parametrize("preset", ["dinoreg", "convexadam-published"])
 def test_presets_that_look_at_fixed_first_cannot_be_exchanged(preset):
     with pytest.raises(ConfigError, match="sought_from = fixed"):
-        load_preset(preset, ["sought_from=smaller"])
+        load_preset(preset, ["sought_from=evidence"])
