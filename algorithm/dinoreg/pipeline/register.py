@@ -18,6 +18,7 @@ from dinoreg.encoders.source import FeatureSource
 from dinoreg.field_verdict import judge_field
 from dinoreg.guard.guard import Guarded, guard_deformation, guard_voxels
 from dinoreg.guard.linear_verdict import judge_map
+from dinoreg.guard.verdict import Verdict
 from dinoreg.linear.align import align
 from dinoreg.linear.evidence import find_rotation
 from dinoreg.linear.joined import JoinedImages
@@ -124,31 +125,30 @@ def register_prepared(
     if config.features.grid == "cubic":
         pair = pair.on_cubic_voxels(config.features.max_voxels)
     pool = pool or EncoderPool(device)
-    # With every image that moving becomes on its way it would be encoded anew.
-    again = config.renewed is not None
 
-    def sought(pair: JoinedImages) -> Registration:
-        with pool.remembered(pair.fixed) if again else nullcontext(pair.fixed) as known:
-            return _Run(replace(pair, fixed=known), config, pool, clock).registration()
+    def sought(pair: JoinedImages, to_beat: Verdict | None = None) -> Registration:
+        # With every image that moving becomes on its way fixed would be encoded anew.
+        with pool.remembered(pair.fixed) if config.renewed else nullcontext(pair.fixed) as known:
+            return _Run(replace(pair, fixed=known), config, pool, clock, to_beat).registration()
 
-    first, *others = (
-        pair.both_ways if config.sought_from == "evidence" and pair.way.linear is None else [pair]
-    )
+    either = config.sought_from == "evidence" and pair.way.linear is None
+    first, other = pair.both_ways if either else (pair, None)
     result = sought(first)
-    if others and result.verdict is not None and result.verdict.grade != "good":
-        result = better_of(result, sought(others[0]))
+    if other and result.verdict and result.verdict.grade != "good":
+        result = better_of(result, sought(other, result.verdict))
     linear_alone = pair.way.linear is not None and not result.deformed
     return replace(result, verdict=judge_map(*pair.images, pair.spacing_mm)) if linear_alone else result
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Run:
-    """A registration on the grid that is worked on."""
+    """A registration on the grid that is worked on, refined unless it does not beat another one."""
 
     pair: JoinedImages
     config: Config
     pool: EncoderPool
     clock: StageClock
+    to_beat: Verdict | None = None
 
     def registration(self) -> Registration:
         """Encode, start, turn where the images ask for it, correct, judge, move freely, guard."""
@@ -166,7 +166,8 @@ class _Run:
             if plan.judged:
                 images, exchanged = self.pair.images, self.pair.way.exchanged
                 verdict = plan.judged.verdict(features, found, images, plan.frame, exchanged=exchanged)
-            found = self._refined(course, plan, found, features)
+            if self.to_beat is None or (verdict and verdict.is_clearly_better_than(self.to_beat)):
+                found = self._refined(course, plan, found, features)
         evidence = features.evidence
         if self.pair.way.exchanged:
             evidence = () if self.pair.way.turned is not None else tuple(one.exchanged() for one in evidence)

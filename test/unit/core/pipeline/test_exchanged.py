@@ -1,5 +1,6 @@
 """Pairs whose moving image shows a part of the fixed one: the displacement is sought from there."""
 
+import importlib
 from dataclasses import replace
 
 import numpy as np
@@ -97,8 +98,13 @@ def test_a_fixed_image_that_shows_a_part_stays_in_its_place(pair):
     assert not found.exchanged
 
 
-def test_another_part_fails_in_words_of_what_was_compared(pair):
+def test_another_part_fails_in_words_of_what_was_compared(pair, monkeypatch):
     """Nothing of moving is in fixed."""
+    to_beat = []
+    run = importlib.import_module("dinoreg.pipeline.register")._Run
+    monkeypatch.setattr(
+        run, "_refined", lambda self, _, plan, found, __: to_beat.append(self.to_beat) or found
+    )
     rng = np.random.default_rng(4)
     other = np.zeros(SHAPE, np.float32)
     other[10:40, 10:50, CUT] = 600 + 150 * rng.standard_normal((30, 40, 26))
@@ -112,6 +118,7 @@ def test_another_part_fails_in_words_of_what_was_compared(pair):
     assert found.other_way.evidence.exchanged != found.exchanged
     assert found.as_dict()["other_way"]["verdict"] == "failed"
     assert [stage.name for stage in found.stages].count("adam") == 2
+    assert to_beat == [None]  # the second one, which beats nothing, is not refined
 
 
 def test_what_looks_clearly_better_is_taken(pair):
