@@ -52,6 +52,8 @@ class Evidence:
         one_family: whether both images are of one family of modalities.
         single_slice: whether the images have two dimensions.
         exchanged: whether moving stands in the place of fixed, of which it shows a part.
+        shown: where they are exchanged, share of fixed where moving shows something, 0 to 1: beyond it the
+            displacement is extrapolated.
         mirrored: whether the displacement as a whole turns right into left.
         remaining_mm: mean length by which another optimisation moves the foreground, from where the
             displacement leads; None where that was not tried.
@@ -66,6 +68,7 @@ class Evidence:
     one_family: bool = True
     single_slice: bool = False
     exchanged: bool = False
+    shown: float | None = None
     mirrored: bool = False
     remaining_mm: float | None = None
     remaining_most_mm: float | None = None
@@ -173,7 +176,11 @@ def gather_evidence(
     determinant = jacobian_determinant(displacement)[common]
     implausible = (determinant < 1 / _LARGEST_CHANGE) | (determinant > _LARGEST_CHANGE)
     stretched = float(implausible.float().mean())
-    return Evidence(covered, residual, stretched, explained, one_family, single_slice, exchanged)
+    shown = None
+    if exchanged:  # so many cells become of those that they have in common
+        there_at_all = max(1.0, float((moving.weight > 0.5).sum()))
+        shown = min(1.0, float(determinant.clamp(min=0).sum()) / there_at_all)
+    return Evidence(covered, residual, stretched, explained, one_family, single_slice, exchanged, shown)
 
 
 def judge(evidence: Evidence) -> Verdict:

@@ -77,6 +77,9 @@ def test_a_part_is_found_and_judged_by_what_it_shows(pair, known):
     evidence = found.verdict.evidence
     assert evidence.exchanged
     assert evidence.covered > 0.9
+    fixed, *_, shown = known
+    body = fixed > 300
+    assert evidence.shown == pytest.approx((shown & body).sum() / body.sum(), abs=0.1)
     assert found.verdict.grade == "good"
     # Whoever asks later sees the same.
     again = judge_field(pair, found.displacement)
@@ -90,6 +93,7 @@ def test_the_settings_can_hold_to_fixed(pair):
     assert not found.exchanged
     assert "sought_from" not in found.as_dict()
     assert found.verdict.evidence.covered < 0.6
+    assert found.verdict.evidence.shown is None
 
 
 def test_a_fixed_image_that_shows_a_part_stays_in_its_place(pair):
