@@ -100,7 +100,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--presets", nargs="+", default=["auto", "mind", "convexadam"], help="on right pairs")
-    parser.add_argument("--wrong-presets", nargs="+", default=["auto"], help="on pairs made wrong")
+    parser.add_argument("--wrong-presets", nargs="*", default=["auto"], help="on pairs made wrong")
     parser.add_argument("--pairs", type=int, default=1, help="of each task and kind")
     parser.add_argument("--tasks", nargs="+", default=list(PAIRS))
     parser.add_argument("--output", type=Path, default=RESULTS)
