@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
@@ -39,6 +40,9 @@ from dinoreg.space.frame import Frame
 from dinoreg.space.orientation import RAS, orientation_of
 from dinoreg.stage import OnStage, StageClock
 from dinoreg.step_down import here_or_on_the_host, until_it_fits
+from regtask.errors import TaskError
+
+log = logging.getLogger(__name__)
 
 # Times as wide as planned that the cells of the features may become for lack of memory.
 _WIDEST = 8
@@ -135,7 +139,10 @@ def register_prepared(
     first, other = pair.both_ways if either else (pair, None)
     result = sought(first)
     if other and result.verdict and result.verdict.grade != "good":
-        result = better_of(result, sought(other, result.verdict))
+        try:
+            result = better_of(result, sought(other, result.verdict))
+        except (TaskError, RuntimeError) as error:  # no reason to lose what was found
+            log.warning("not sought from the other image: %s", error)
     linear_alone = pair.way.linear is not None and not result.deformed
     return replace(result, verdict=judge_map(*pair.images, pair.spacing_mm)) if linear_alone else result
 

@@ -125,6 +125,24 @@ def test_another_part_fails_in_words_of_what_was_compared(pair, monkeypatch):
     assert to_beat == [None]  # the second one, which beats nothing, is not refined
 
 
+def test_a_failure_the_other_way_round_loses_nothing(pair, monkeypatch, caplog):
+    run = importlib.import_module("dinoreg.pipeline.register")._Run
+    found = run.registration
+
+    def fails(self):
+        if self.to_beat is not None:
+            raise torch.OutOfMemoryError("no room")
+        return found(self)
+
+    monkeypatch.setattr(run, "registration", fails)
+    config = load_preset("auto").model_copy(update=START)
+    swapped = replace(pair, moving=replace(pair.moving, values=pair.moving.values[::-1].copy()))
+    result = register(swapped, config, device=CPU)
+    assert result.verdict.grade != "good"
+    assert result.other_way is None
+    assert "not sought from the other image: no room" in caplog.text
+
+
 def test_what_looks_clearly_better_is_taken(pair):
     config = load_preset("auto").model_copy(update=START)
     found = register(pair, config, device=CPU)
