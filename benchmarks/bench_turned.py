@@ -65,7 +65,9 @@ def measure(dataset: Dataset, pair: Pair, method: str) -> Row:
     vectors = torch.from_numpy(np.moveaxis(found.displacement, -1, 0).copy())
     straight = then_map(vectors, np.linalg.inv(matrix)).movedim(0, -1).contiguous().numpy()
     scores = score_case(pair, straight)
-    seconds = {stage.name: stage.seconds for stage in found.stages}
+    seconds: dict[str, float] = {}
+    for stage in found.stages:
+        seconds[stage.name] = round(seconds.get(stage.name, 0.0) + stage.seconds, 4)
     row = {"task": dataset.name, "case": pair.case_key, "method": method, "dice": scores.dice}
     row |= {"tre_mm": scores.tre_mm, "turned": found.linear is not None, "stage_seconds": seconds}
     row |= {"verdict": None if found.verdict is None else found.verdict.grade}

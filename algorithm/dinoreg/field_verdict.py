@@ -6,6 +6,7 @@ that the limits that its own results are graded by hold here too.
 
 from __future__ import annotations
 
+import logging
 from dataclasses import asdict, replace
 
 import numpy as np
@@ -24,7 +25,7 @@ from dinoreg.preprocess.blank_ends import as_shown
 from dinoreg.preprocess.intensity import image_family
 from dinoreg.preprocess.pair import ImagePair, within
 from dinoreg.preprocess.prepare import prepare_scan
-from dinoreg.runtime import settle_torch
+from dinoreg.runtime import is_out_of_memory, settle_torch
 from dinoreg.settings.config import Config
 from dinoreg.settings.load import load_preset
 from dinoreg.settings.modalities import for_families
@@ -34,6 +35,8 @@ from dinoreg.space.frame import Frame, box_around
 from dinoreg.space.lattice import finest_lattice_within
 from dinoreg.space.orientation import orientation_of
 from regtask.errors import DataError, Fault, SpaceError
+
+log = logging.getLogger(__name__)
 
 _LIKE = "auto"  # the preset by which images are prepared, and whose limits hold
 # Rotations and stretches from which on features of moving as it lies are no longer those of fixed.
@@ -131,5 +134,11 @@ def _judge_joined(pair: JoinedImages, vectors: Tensor, config: Config, *, mirror
     judged = Judged(lattice, (), frame.lattice(finest.stride), masked=True)
     verdict = judged.verdict(seen, found, images, frame, exchanged=pair.way.exchanged)
     assert isinstance(verdict.evidence, Evidence)
-    remaining = look_again(images, frame, judged.fine, vectors, config)
+    remaining = None
+    try:
+        remaining = look_again(images, frame, judged.fine, vectors, config)
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        log.warning("no memory to look how much remains: %s", error)
     return judge(replace(verdict.evidence, mirrored=mirrored, **asdict(remaining) if remaining else {}))

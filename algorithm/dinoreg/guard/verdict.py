@@ -21,6 +21,7 @@ from dinoreg.space.features import Features, warp_features
 from dinoreg.space.jacobian import jacobian_determinant
 
 Grade = Literal["good", "doubtful", "failed"]
+_GRADES: tuple[Grade, ...] = "good", "doubtful", "failed"
 Statement = tuple[float, tuple[float, float], str]
 
 # (doubtful, failed): beyond the first a person should look, beyond the second the field is of no use.
@@ -51,14 +52,14 @@ class Evidence:
             where the field brought it, 0 to 1; None where too little was seen to say.
         one_family: whether both images are of one family of modalities.
         single_slice: whether the images have two dimensions.
-        exchanged: whether moving stands in the place of fixed, of which it shows a part.
+        exchanged: whether moving stands in the place of fixed: the displacement was sought from there.
         shown: where they are exchanged, share of fixed where moving shows something, 0 to 1: beyond it the
             displacement is extrapolated.
         mirrored: whether the displacement as a whole turns right into left.
         remaining_mm: mean length by which another optimisation moves the foreground, from where the
             displacement leads; None where that was not tried.
         remaining_most_mm: 90 % of it are moved by less.
-        body_mm: size of the foreground of fixed, the geometric mean of its extents.
+        body_mm: size of the foreground, the geometric mean of its extents, of the image looked from.
     """
 
     covered: float
@@ -122,12 +123,20 @@ class Verdict:
     reasons: tuple[str, ...]
     evidence: Evidence | LinearEvidence
 
+    @property
+    def asks_for_another(self) -> bool:
+        """Whether something else may be found that looks better; of a single slice too little is known."""
+        return self.grade != "good" and not (
+            isinstance(self.evidence, Evidence) and self.evidence.single_slice
+        )
+
     def is_clearly_better_than(self, other: Verdict) -> bool:
         """Tell whether the images fit better by this one, by more than an inverse may lose between people."""
         here, there = self.evidence, other.evidence
         if not (isinstance(here, Evidence) and isinstance(there, Evidence)):
             return False
-        return here.mismatch < there.mismatch - _CLEARLY
+        worse = _GRADES.index(self.grade) > _GRADES.index(other.grade)
+        return not worse and here.mismatch < there.mismatch - _CLEARLY
 
     def as_dict(self) -> dict[str, Any]:
         """Return what the manifest says of a pair."""
@@ -166,7 +175,8 @@ def gather_evidence(
     covered = float(common.sum()) / max(1.0, float(here.sum()))
     single_slice = sum(n > 1 for n in fixed.lattice.image_shape) < 3
     if not bool(common.any()):
-        return Evidence(covered, 1.0, 1.0, explained, one_family, single_slice, exchanged)
+        shown = 0.0 if exchanged else None
+        return Evidence(covered, 1.0, 1.0, explained, one_family, single_slice, exchanged, shown)
     matched = fixed.values[:, common]
     found = warped.values[:, common]
     generator = torch.Generator().manual_seed(_PERMUTATION_SEED)
@@ -222,6 +232,5 @@ def graded(says: Sequence[Statement], evidence: Evidence | LinearEvidence) -> Ve
     """
     # Not "above the limit": what is no number is no good.
     worst = max((not value <= doubtful) + (not value <= failed) for value, (doubtful, failed), _ in says)
-    grades: tuple[Grade, ...] = ("good", "doubtful", "failed")
     reasons = tuple(text for value, (doubtful, _), text in says if not value <= doubtful)
-    return Verdict(grades[worst], reasons, evidence)
+    return Verdict(_GRADES[worst], reasons, evidence)

@@ -26,13 +26,13 @@ from dinoreg.linear.joined import JoinedImages
 from dinoreg.linear.way_back import WayBack
 from dinoreg.optimise.instance.stage import AdamFacts
 from dinoreg.pipeline.plan import Plan, coarser_stage, make_plan
-from dinoreg.pipeline.registration import Registration, better_of
+from dinoreg.pipeline.registration import Registration
 from dinoreg.preprocess.blank_ends import as_shown
 from dinoreg.preprocess.intensity import image_family
 from dinoreg.preprocess.moved import moved_along
 from dinoreg.preprocess.pair import ImagePair, Margins
 from dinoreg.preprocess.prepare import PreparedImage, prepare_scan
-from dinoreg.runtime import settle_torch
+from dinoreg.runtime import is_out_of_memory, settle_torch
 from dinoreg.settings.config import Config
 from dinoreg.settings.modalities import for_families
 from dinoreg.space.deformation import Deformation
@@ -76,7 +76,10 @@ def register(
     """
     pair.check()
     given, grid = pair, pair.fixed.grid
-    config = for_families(config, *(image_family(s.modality, s.values) for s in (pair.fixed, pair.moving)))
+    families = [image_family(scan.modality, scan.values) for scan in (pair.fixed, pair.moving)]
+    asked, config = config, for_families(config, *families)
+    if asked.features != config.features:
+        log.info("intensities are not compared: fixed is %s, moving %s", *families)
     pair, margins = as_shown(pair, config.preprocess)
     result = register_prepared(
         prepare_scan(pair.fixed, config.preprocess),
@@ -91,7 +94,7 @@ def register(
     )
     if result.verdict is not None or not result.deformed:
         return result
-    return replace(result, verdict=judge_field(given, result.displacement))
+    return replace(result, verdict=judge_field(given, result.displacement, device))
 
 
 def register_prepared(
@@ -130,7 +133,7 @@ def register_prepared(
         pair = pair.on_cubic_voxels(config.features.max_voxels)
     pool = pool or EncoderPool(device)
 
-    def sought(pair: JoinedImages, to_beat: Verdict | None = None) -> Registration:
+    def sought(pair: JoinedImages, to_beat: Verdict | None = None) -> Registration | Verdict:
         # With every image that moving becomes on its way fixed would be encoded anew.
         with pool.remembered(pair.fixed) if config.renewed else nullcontext(pair.fixed) as known:
             return _Run(replace(pair, fixed=known), config, pool, clock, to_beat).registration()
@@ -138,10 +141,13 @@ def register_prepared(
     either = config.sought_from == "evidence" and pair.way.linear is None
     first, other = pair.both_ways if either else (pair, None)
     result = sought(first)
-    if other and result.verdict and result.verdict.grade != "good":
+    assert isinstance(result, Registration)
+    if other and result.verdict and result.verdict.asks_for_another:
         try:
-            result = better_of(result, sought(other, result.verdict))
-        except (TaskError, RuntimeError) as error:  # no reason to lose what was found
+            result = result.or_better(sought(other, result.verdict), tuple(clock.reports))
+        except (TaskError, RuntimeError, MemoryError) as error:  # no reason to lose what was found
+            if not (isinstance(error, TaskError) or is_out_of_memory(error)):
+                raise
             log.warning("not sought from the other image: %s", error)
     linear_alone = pair.way.linear is not None and not result.deformed
     return replace(result, verdict=judge_map(*pair.images, pair.spacing_mm)) if linear_alone else result
@@ -149,7 +155,7 @@ def register_prepared(
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Run:
-    """A registration on the grid that is worked on, refined unless it does not beat another one."""
+    """A registration on the grid that is worked on."""
 
     pair: JoinedImages
     config: Config
@@ -157,8 +163,11 @@ class _Run:
     clock: StageClock
     to_beat: Verdict | None = None
 
-    def registration(self) -> Registration:
-        """Encode, start, turn where the images ask for it, correct, judge, move freely, guard."""
+    def registration(self) -> Registration | Verdict:
+        """Encode, start, turn where the images ask for it, correct, judge, move freely, guard.
+
+        The verdict alone where it does not beat another one.
+        """
         plan, features, verdict = self._plan(), PairFeatures(), None
         sources = self.pool.sources(self.config.features.encoders) if plan.encodes else ()
         if plan.compares_features:
@@ -173,8 +182,9 @@ class _Run:
             if plan.judged:
                 images, exchanged = self.pair.images, self.pair.way.exchanged
                 verdict = plan.judged.verdict(features, found, images, plan.frame, exchanged=exchanged)
-            if self.to_beat is None or (verdict and verdict.is_clearly_better_than(self.to_beat)):
-                found = self._refined(course, plan, found, features)
+            if self.to_beat and verdict and not verdict.is_clearly_better_than(self.to_beat):
+                return verdict
+            found = self._refined(course, plan, found, features)
         evidence = features.evidence
         if self.pair.way.exchanged:
             evidence = () if self.pair.way.turned is not None else tuple(one.exchanged() for one in evidence)

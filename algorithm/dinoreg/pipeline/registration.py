@@ -35,10 +35,9 @@ class Registration:
             where the images as a whole were not moved.
         margins: voxels before and after along each axis that pad both images and were left out of the
             registration, whose plan counts from there; empty or zeros where there were none.
-        exchanged: whether the displacement was sought from moving, and inverted; the plan and the last stages
-            are of that way then.
+        exchanged: whether the displacement was sought from moving, and inverted; so is the plan then.
         other_way: what was said of a displacement that was sought the other way round and left; None where
-            none was.
+            none was. The stages are those of both then.
     """
 
     displacement: NDArray[np.float32]
@@ -57,6 +56,17 @@ class Registration:
     def deformed(self) -> bool:
         """Whether any stage could find a displacement beside the linear map."""
         return bool(self.plan.start or self.plan.correct or self.plan.free)
+
+    def or_better(self, other: Registration | Verdict, stages: tuple[StageReport, ...]) -> Registration:
+        """Return what was sought from the other image, or this where only a verdict came of it.
+
+        Args:
+            other: the better one, or what is said of a worse one.
+            stages: of both.
+        """
+        if isinstance(other, Verdict):
+            return replace(self, stages=stages, other_way=other)
+        return replace(other, other_way=self.verdict)
 
     @property
     def matches(self) -> tuple[SliceMatch, ...]:
@@ -78,15 +88,3 @@ class Registration:
         if any(map(any, self.margins)):
             facts["padding_left_out"] = [list(margin) for margin in self.margins]
         return facts | (self.verdict.as_dict() if self.verdict is not None else {})
-
-
-def better_of(one: Registration, other: Registration) -> Registration:
-    """Return what was sought the other way round where that looks clearly better.
-
-    Args:
-        one: of which a verdict was asked.
-        other: likewise.
-    """
-    better = one.verdict and other.verdict and other.verdict.is_clearly_better_than(one.verdict)
-    taken, left = (other, one) if better else (one, other)
-    return replace(taken, stages=other.stages, other_way=left.verdict)

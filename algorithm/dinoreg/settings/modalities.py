@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from typing import Any
 
 from dinoreg.settings.config import Config, Intensity
-
-log = logging.getLogger(__name__)
 
 
 def for_families(config: Config, fixed: str, moving: str) -> Config:
@@ -30,7 +27,6 @@ def for_families(config: Config, fixed: str, moving: str) -> Config:
         config = config.model_copy(update={"preprocess": ended})
     if config.features.intensities != "measured":
         return config
-    log.info("intensities are not compared: fixed is %s, moving %s", fixed, moving)
     kept = [not isinstance(encoder, Intensity) for encoder in config.features.encoders]
 
     def of_kept(values: Sequence[Any]) -> tuple[Any, ...]:

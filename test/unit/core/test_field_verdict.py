@@ -4,6 +4,7 @@ from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
+import torch
 from scipy import ndimage
 
 from dinoreg import field_verdict
@@ -70,6 +71,17 @@ def test_what_remains_tells_by_how_much_a_field_is_wrong(body):
     assert any("another optimisation moves a tenth" in reason for reason in off.reasons)
     right = judge_field(pair, as_field(u)).evidence
     assert right.remaining_mm < right.remaining_most_mm < 1.0
+
+
+def test_without_memory_to_look_again_the_rest_is_said(body, monkeypatch, caplog):
+    def no_room(*_):
+        raise torch.OutOfMemoryError("too large")
+
+    moving, u = body
+    monkeypatch.setattr(field_verdict, "look_again", no_room)
+    verdict = judge_field(pair_of(read_at(moving, u), moving), as_field(u))
+    assert (verdict.grade, verdict.evidence.remaining_mm) == ("good", None)
+    assert "too large" in caplog.text
 
 
 def test_where_nothing_is_in_common_nothing_remains_to_be_moved(body):

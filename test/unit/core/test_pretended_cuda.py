@@ -29,8 +29,9 @@ PRESETS = {
     "dinoreg-cpu": SHORT,
 }
 # Looks at the loss: one per optimisation of 11 iterations, four in each of the two of 40 that ask how smooth
-# it is to be, on a lattice of their own.
-LOOKS = {"auto": 2 + 8}
+# it is to be, on a lattice of their own. A field of `ffd-ncc` is judged by one of 80, and asked the same.
+LOOKS = {"auto": 2 + 8, "ffd-ncc": 1 + 8 + 8}
+LATTICES = {"auto": 2, "ffd-ncc": 3}
 # Where the host and the device may wait for each other: in the optimiser, for a look at the loss every
 # tenth iteration; elsewhere a few times per stage.
 IN_ADAM = {
@@ -65,8 +66,13 @@ ELSEWHERE = {
     ("to the device", "encoders/slices/slicewise.py place_tokens"),
     ("to the device", "encoders/slices/source.py make"),
     ("to the device", "encoders/vit/dinov2.py load_dinov2"),
+    ("to the device", "field_verdict.py judge_field"),
     ("answer", "guard/folds.py repair_folds"),
     ("answer", "guard/guard.py guard_deformation"),
+    ("to the device", "guard/second_look.py look_again"),
+    ("answer", "guard/second_look.py look_again"),
+    ("to the host", "guard/second_look.py look_again"),
+    ("to the host", "guard/size.py body_mm"),
     ("to the device", "guard/verdict.py gather_evidence"),
     ("answer", "guard/verdict.py gather_evidence"),
     ("to the host", "linear/move.py linear_part"),
@@ -81,8 +87,10 @@ ELSEWHERE = {
     ("to the device", "space/coords.py _on_device"),
     ("to the device", "space/lattice.py resize_displacement"),
     ("to the device", "space/orientation.py turn_vectors_from_ras"),
+    ("to the device", "space/orientation.py turn_vectors_to_ras"),
     ("to the device", "space/separable.py box_matrix"),
     ("to the device", "space/separable.py interpolation_matrix"),
+    ("to the device", "space/working.py displacement_from_image"),
     ("to the device", "space/working.py displacement_to_image"),
     ("to the device", "start/hypotheses.py judge_translations"),
     ("answer", "start/hypotheses.py judge_translations"),
@@ -130,7 +138,7 @@ def test_a_registration_mixes_no_devices_and_waits_only_where_it_may(preset, pai
             outside.append(str(wait))
     assert outside == []
     assert inside.pop(("answer", ADAM)) == LOOKS.get(preset, 1)
-    lattices = 2 if preset == "auto" else 1
+    lattices = LATTICES.get(preset, 1)
     assert [places[key] for key, times in inside.items() if times > lattices * IN_ADAM.get(key, 0)] == []
 
 

@@ -5,7 +5,8 @@ import pytest
 import torch
 from core_reference import SHAPE, SHIFT, SPACING, shifted_pair
 
-from dinoreg.guard.verdict import Evidence, gather_evidence, judge
+from dinoreg.guard.linear_verdict import judge_linear
+from dinoreg.guard.verdict import Evidence, LinearEvidence, gather_evidence, judge
 from dinoreg.space.features import Features
 from dinoreg.space.lattice import Lattice
 
@@ -69,6 +70,22 @@ def test_what_is_still_moved_is_measured_by_the_body(most_mm, body_mm, grade):
     assert verdict.grade == grade
     words = [f"from where it leads another optimisation moves a tenth of the body by {most_mm} mm or more"]
     assert list(verdict.reasons) == (words if grade == "doubtful" else [])
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "better"),
+    [
+        (Evidence(0.9, 0.58, 0.0), Evidence(0.9, 0.7, 0.0), True),
+        (Evidence(0.9, 0.62, 0.0), Evidence(0.9, 0.7, 0.0), False),
+        (Evidence(0.9, 0.5, 0.06), Evidence(0.9, 0.7, 0.0), False),  # bought by tearing
+        (Evidence(0.1, 0.3, 0.0), Evidence(0.9, 0.7, 0.0), False),  # of the little that it covers
+        (Evidence(0.9, 0.5, 0.0, explained=0.02), Evidence(0.9, 0.7, 0.0, explained=0.5), False),
+        (LinearEvidence(0.9, 0.1, 0.9), Evidence(0.9, 0.7, 0.0), False),
+    ],
+)
+def test_clearly_better_is_by_a_margin_and_no_worse_otherwise(one, other, better):
+    verdicts = [judge_linear(e) if isinstance(e, LinearEvidence) else judge(e) for e in (one, other)]
+    assert verdicts[0].is_clearly_better_than(verdicts[1]) is better
 
 
 def test_the_worst_evidence_decides_and_is_named():

@@ -10,10 +10,10 @@ from scipy import ndimage
 
 from dinoreg.errors import ConfigError
 from dinoreg.field_verdict import judge_field
+from dinoreg.guard.judged import Judged
 from dinoreg.guard.verdict import Evidence, judge
 from dinoreg.linear.joined import JoinedImages
 from dinoreg.pipeline.register import register
-from dinoreg.pipeline.registration import better_of
 from dinoreg.preprocess.pair import ImagePair, Scan
 from dinoreg.preprocess.prepare import prepare_scan
 from dinoreg.preprocess.together import bring_together
@@ -143,19 +143,40 @@ def test_a_failure_the_other_way_round_loses_nothing(pair, monkeypatch, caplog):
     assert "not sought from the other image: no room" in caplog.text
 
 
-def test_what_looks_clearly_better_is_taken(pair):
-    config = load_preset("auto").model_copy(update=START)
-    found = register(pair, config, device=CPU)
+def test_what_looks_clearly_better_the_other_way_round_is_taken(known, monkeypatch):
+    """Both show the whole body; from fixed it is made to look wrong."""
+    fixed, moving, u, _ = known
+    grid = Grid(SHAPE, np.diag([2.5, 2.2, 2.0, 1.0]))
+    run = importlib.import_module("dinoreg.pipeline.register")._Run
+    said, refined, to_beat = Judged.verdict, run._refined, []
+    wrong = judge(Evidence(0.9, 0.7, 0.0))
 
-    def with_residual(residual):
-        return replace(found, other_way=None, verdict=judge(Evidence(0.9, residual, 0.0)), stages=())
+    def verdict(self, *args, exchanged):
+        return said(self, *args, exchanged=True) if exchanged else wrong
 
-    one, near, better = (with_residual(residual) for residual in (0.7, 0.62, 0.58))
-    assert better_of(one, near).verdict == one.verdict
-    assert better_of(one, near).other_way == near.verdict
-    taken = better_of(one, replace(better, stages=found.stages))
-    assert (taken.verdict, taken.other_way) == (better.verdict, one.verdict)
-    assert taken.stages == found.stages  # of both
+    def noted(self, *args):
+        to_beat.append(self.to_beat)
+        return refined(self, *args)
+
+    monkeypatch.setattr(Judged, "verdict", verdict)
+    monkeypatch.setattr(run, "_refined", noted)
+    found = register(ImagePair(Scan(fixed, grid), Scan(moving, grid)), load_preset("auto"), device=CPU)
+    assert (found.exchanged, found.verdict.grade, found.other_way) == (True, "good", wrong)
+    assert to_beat == [None, wrong]
+    body = fixed > 300
+    error = np.linalg.norm(found.displacement[body] - np.moveaxis(u, 0, -1)[body], axis=1)
+    assert np.median(error) < 0.5
+    names = [stage.name for stage in found.stages]
+    assert (names.count("start: search"), names[-1]) == (2, "guard")
+
+
+def test_a_single_slice_is_sought_once(known):
+    fixed, moving, *_ = known
+    grid = Grid((*SHAPE[:2], 1), np.diag([2.5, 2.2, 2.0, 1.0]))
+    scans = (Scan(np.ascontiguousarray(image[:, :, 30:31]), grid) for image in (fixed, moving))
+    found = register(ImagePair(*scans), load_preset("auto"), device=CPU)
+    assert found.verdict.grade != "good"
+    assert found.other_way is None
 
 
 def body_in_air(seed=6):
