@@ -89,7 +89,7 @@ def _learn2reg(path: Path, fixed: Grid | None, moving: Grid | None) -> sitk.Tran
     if not path.name.endswith(".npz"):
         stored = read_field_grids(path)
         if fixed is not None and not fixed.matches(stored.fixed):
-            remedy = "leave --fixed out: the field's header is enough"
+            remedy = "take the scan that it was found for, or, where --fixed is not needed, leave it out"
             raise SpaceError(
                 Fault(
                     "the fixed image is not that of the field",
@@ -100,7 +100,7 @@ def _learn2reg(path: Path, fixed: Grid | None, moving: Grid | None) -> sitk.Tran
             )
         fixed, noted = stored.fixed, stored.moving
     if noted is not None and moving is not None and not noted.matches(moving):
-        remedy = "leave --moving out: the field's note is enough"
+        remedy = "take the scan that it was found for, or, where --moving is not needed, leave it out"
         raise SpaceError(
             Fault(
                 "the moving image is not the one that the field notes",
