@@ -26,7 +26,7 @@ check_shapes()
 
 ROOT = Path(__file__).resolve().parent.parent
 TIMES = ROOT / "test" / "times.json"  # module -> seconds of all its tests
-SLOW_SECONDS = 1.0
+SLOW_SECONDS = 0.8
 CONTAINER = ROOT / "test" / "container"
 
 
