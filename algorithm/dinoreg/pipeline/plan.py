@@ -17,27 +17,17 @@ from dinoreg.optimise.intensities.detail import DetailOptimisation
 from dinoreg.optimise.published import PublishedOptimisation, PublishedSearch
 from dinoreg.settings.config import (
     Adam,
-    AffineStart,
-    CentresStart,
     Config,
     Discrete,
     Ffd,
-    HypothesesStart,
     PublishedAdam,
     PublishedDiscrete,
-    SearchStart,
-    SlicesStart,
 )
-from dinoreg.settings.stages import Start
 from dinoreg.space.frame import Frame, box_around
 from dinoreg.space.lattice import Lattice, finest_lattice_within, make_lattice
 from dinoreg.space.orientation import RAS
 from dinoreg.stage import Stage
-from dinoreg.start.affine import AffineStage
-from dinoreg.start.centres import CentresStage
-from dinoreg.start.hypotheses import HypothesesStage
-from dinoreg.start.search import SearchStage
-from dinoreg.start.slices import SlicesStage
+from dinoreg.start.planned import plan_start
 
 # Along an axis, below which a stage is not made coarser for lack of memory.
 _FEWEST_CELLS = 4
@@ -164,23 +154,6 @@ def coarser_stage(stage: Stage, frame: Frame, config: Config) -> Stage | None:
     if isinstance(settings, Discrete):
         return _correction(settings, lattice, frame, config)
     return plan_start(settings, lattice, frame)
-
-
-def plan_start(settings: Start, lattice: Lattice, frame: Frame) -> Stage:
-    """Return a start step with its lengths in cells of a lattice over the box of a frame."""
-    match settings:
-        case CentresStart():
-            return CentresStage(settings, lattice)
-        case SlicesStart():
-            return SlicesStage.planned(settings, lattice, frame.orientation)
-        case AffineStart():
-            return AffineStage(settings, lattice)
-        case HypothesesStart():
-            return HypothesesStage.planned(settings, lattice, frame.length_scale)
-        case SearchStart():
-            return SearchStage.planned(settings, lattice, frame.orientation)
-        case _:
-            assert_never(settings)
 
 
 def _correction(

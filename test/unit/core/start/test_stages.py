@@ -8,12 +8,12 @@ from core_reference import SPACING, shifted_pair
 from dinoreg.encoders.evidence import Evidence, SliceCodes
 from dinoreg.encoders.pair import PairFeatures
 from dinoreg.facts import plain
-from dinoreg.pipeline.plan import plan_start
 from dinoreg.settings.config import AffineStart, CentresStart, HypothesesStart, SlicesStart
 from dinoreg.space.deformation import Deformation
 from dinoreg.space.features import FeaturePair, Features, Part
 from dinoreg.space.frame import Frame
 from dinoreg.space.lattice import Lattice
+from dinoreg.start.planned import plan_start
 
 SHAPE = (14, 16, 20)
 SHIFT = (2, -3, 4)
